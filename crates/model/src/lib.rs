@@ -1,0 +1,24 @@
+//! The pure vocabulary of countersign: what the parts say to each other, without input or output and
+//! without cryptography.
+//!
+//! ```text
+//!  id ── names of things, people, services          thing ── W3C Thing Description
+//!  role ─ viewer < member < owner                    topic ── MQTT topic names bound to identities
+//!  time ─ instants and validity windows              ixit ─── the declaration that a test lab needs
+//! ```
+//!
+//! ```
+//! use countersign_model::{id::ThingId, role::Role};
+//! let plug: ThingId = "plug-000001".parse()?;
+//! assert!(Role::Owner > Role::Viewer);
+//! assert!("../etc/passwd".parse::<ThingId>().is_err());
+//! # Ok::<(), countersign_model::id::InvalidId>(())
+//! ```
+
+pub mod id;
+pub mod role;
+pub mod time;
+pub mod grant;
+pub mod ixit;
+pub mod thing;
+pub mod topic;
