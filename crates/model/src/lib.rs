@@ -5,6 +5,7 @@
 //!  id ── names of things, people, services          thing ── W3C Thing Description
 //!  role ─ viewer < member < owner                    topic ── MQTT topic names bound to identities
 //!  time ─ instants and validity windows              ixit ─── the declaration that a test lab needs
+//!  state  factory-default … initialised … reset       label ── serial, setup code, QR text
 //! ```
 //!
 //! ```
@@ -15,10 +16,12 @@
 //! # Ok::<(), countersign_model::id::InvalidId>(())
 //! ```
 
-pub mod id;
-pub mod role;
-pub mod time;
 pub mod grant;
+pub mod id;
 pub mod ixit;
+pub mod label;
+pub mod role;
+pub mod state;
 pub mod thing;
+pub mod time;
 pub mod topic;

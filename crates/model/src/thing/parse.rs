@@ -1,0 +1,576 @@
+//! From JSON text to a checked description, with every fault and its path.
+
+use super::affordance::{Action, Event, Property, Rights};
+use super::schema::{DataSchema, Range, Shape};
+use super::security::{self, Schemes};
+use super::services::{NetworkProtocol, NetworkService};
+use super::{
+    ACCESS, AffordanceKind, CONTEXT_IRI, MAX_AFFORDANCES, MAX_DOCUMENT, MAX_ENUM, MAX_ERRORS,
+    MAX_NETWORK_SERVICES, MAX_SCHEMA_DEPTH, MAX_SCHEMAS, MAX_TEXT, RESET, TD_CONTEXT,
+    ThingDescription, ThingError,
+};
+use crate::id::AffordanceName;
+use crate::role::Role;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// Nesting of the whole document: the path to a schema, its nesting twice (`properties` is a level too), and a value in it.
+const MAX_DOCUMENT_DEPTH: usize = 4 + 2 * MAX_SCHEMA_DEPTH + 8;
+
+pub(super) fn parse(bytes: &[u8]) -> Result<ThingDescription, Vec<ThingError>> {
+    let mut faults = Faults::default();
+    if bytes.len() > MAX_DOCUMENT {
+        faults.add("$", format!("has {} bytes, at most {MAX_DOCUMENT} are read", bytes.len()));
+        return Err(faults.list);
+    }
+    let mut document = super::json::parse_strict(bytes, MAX_DOCUMENT_DEPTH).map_err(|problem| {
+        faults.add("$", format!("is not JSON that can be read: {problem}"));
+        std::mem::take(&mut faults.list)
+    })?;
+    let Some(root) = document.as_object_mut() else {
+        faults.add("$", "a Thing Description is a JSON object");
+        return Err(faults.list);
+    };
+    add_built_in(root, &mut faults);
+    let mut reader = Reader { faults, schemas: 0, schemes: Schemes::default() };
+    let description = reader.thing(root);
+    if !reader.faults.list.is_empty() {
+        return Err(reader.faults.list);
+    }
+    let Parts { title, properties, actions, events, services } = description;
+    Ok(ThingDescription { title, properties, actions, events, services, document })
+}
+
+/// The faults found so far.
+#[derive(Default)]
+pub(super) struct Faults {
+    list: Vec<ThingError>,
+}
+
+impl Faults {
+    pub(super) fn add(&mut self, path: impl Into<String>, problem: impl Into<String>) {
+        if self.list.len() < MAX_ERRORS {
+            self.list.push(ThingError { path: path.into(), problem: problem.into() });
+        }
+    }
+}
+
+fn add_built_in(root: &mut Map<String, Value>, faults: &mut Faults) {
+    let built_in = [
+        (
+            AffordanceKind::Property,
+            ACCESS,
+            json!({
+                "title": "Who has which role",
+                "type": "array", "minItems": 1, "maxItems": 64,
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "person": {"type": "string", "minLength": 1, "maxLength": 64},
+                        "role": {"type": "string", "enum": ["viewer", "member", "owner"]}
+                    },
+                    "required": ["person", "role"]
+                },
+                "countersign:securityRelevant": true
+            }),
+        ),
+        (
+            AffordanceKind::Action,
+            RESET,
+            json!({
+                "title": "Destroy the home's keys and return to factory-default",
+                "countersign:securityRelevant": true
+            }),
+        ),
+    ];
+    for (kind, name, affordance) in built_in {
+        let members = root.entry(kind.plural()).or_insert_with(|| json!({}));
+        let Some(members) = members.as_object_mut() else { continue };
+        if members.contains_key(name) {
+            faults.add(
+                format!("$.{}.{name}", kind.plural()),
+                "is built into every device: leave it out, or choose another name",
+            );
+        } else {
+            members.insert(name.to_owned(), affordance);
+        }
+    }
+}
+
+struct Parts {
+    title: String,
+    properties: BTreeMap<AffordanceName, Property>,
+    actions: BTreeMap<AffordanceName, Action>,
+    events: BTreeMap<AffordanceName, Event>,
+    services: Vec<NetworkService>,
+}
+
+struct Reader {
+    faults: Faults,
+    schemas: usize,
+    schemes: Schemes,
+}
+
+impl Reader {
+    fn thing(&mut self, root: &Map<String, Value>) -> Parts {
+        self.context(root.get("@context"));
+        own_terms(root, "$", &["countersign:networkServices"], &mut self.faults);
+        let title = match root.get("title") {
+            Some(Value::String(title)) if !title.is_empty() && title.len() <= MAX_TEXT => {
+                title.clone()
+            }
+            _ => {
+                self.faults.add("$.title", format!("a text of 1 to {MAX_TEXT} bytes is required"));
+                String::new()
+            }
+        };
+        self.schemes = security::definitions(root, &mut self.faults);
+        Parts {
+            title,
+            properties: self.affordances(root, AffordanceKind::Property, Self::property),
+            actions: self.affordances(root, AffordanceKind::Action, Self::action),
+            events: self.affordances(root, AffordanceKind::Event, Self::event),
+            services: self.services(root.get("countersign:networkServices")),
+        }
+    }
+
+    fn context(&mut self, context: Option<&Value>) {
+        let entries = match context {
+            Some(Value::Array(entries)) => entries.as_slice(),
+            Some(one) => std::slice::from_ref(one),
+            None => &[],
+        };
+        if entries.first().and_then(Value::as_str) != Some(TD_CONTEXT) {
+            self.faults.add("$['@context']", format!("must begin with {TD_CONTEXT:?}"));
+        }
+        let ours = entries.iter().filter_map(|entry| entry.get("countersign")).next();
+        if ours.and_then(Value::as_str) != Some(CONTEXT_IRI) {
+            self.faults
+                .add("$['@context']", format!("must define {{\"countersign\": {CONTEXT_IRI:?}}}"));
+        }
+    }
+
+    fn affordances<T>(
+        &mut self,
+        root: &Map<String, Value>,
+        kind: AffordanceKind,
+        read: fn(&mut Self, &Map<String, Value>, &str) -> T,
+    ) -> BTreeMap<AffordanceName, T> {
+        let base = format!("$.{}", kind.plural());
+        let mut all = BTreeMap::new();
+        let members = match root.get(kind.plural()) {
+            None => return all,
+            Some(Value::Object(members)) => members,
+            Some(_) => {
+                self.faults.add(base, "must be an object of affordances by name");
+                return all;
+            }
+        };
+        if members.len() > MAX_AFFORDANCES {
+            self.faults.add(
+                base,
+                format!("has {} members, at most {MAX_AFFORDANCES} are allowed", members.len()),
+            );
+            return all;
+        }
+        for (name, member) in members {
+            let path = step(&base, name);
+            match (name.parse::<AffordanceName>(), member) {
+                (Err(error), _) => self.faults.add(path, error.to_string()),
+                (_, Value::Object(member)) => {
+                    let affordance = read(self, member, &path);
+                    if let Ok(name) = name.parse() {
+                        all.insert(name, affordance);
+                    }
+                }
+                _ => self.faults.add(path, "must be an object"),
+            }
+        }
+        all
+    }
+
+    fn property(&mut self, member: &Map<String, Value>, path: &str) -> Property {
+        let schema = self.schema(member, path, 0);
+        if schema.read_only && schema.write_only {
+            self.faults.add(
+                format!("{path}.readOnly"),
+                "nobody could use a property that is readOnly and writeOnly",
+            );
+        }
+        let observable = self.flag(member, "observable", path);
+        if observable && schema.write_only {
+            self.faults
+                .add(format!("{path}.observable"), "a writeOnly property cannot be observed");
+        }
+        let rights = self.rights(member, path, AffordanceKind::Property, !schema.read_only);
+        Property { schema, rights, observable }
+    }
+
+    fn action(&mut self, member: &Map<String, Value>, path: &str) -> Action {
+        let input = self.sub_schema(member, "input", path, 0);
+        let output = self.sub_schema(member, "output", path, 0);
+        Action { input, output, rights: self.rights(member, path, AffordanceKind::Action, true) }
+    }
+
+    fn event(&mut self, member: &Map<String, Value>, path: &str) -> Event {
+        let data = self.sub_schema(member, "data", path, 0);
+        Event { data, rights: self.rights(member, path, AffordanceKind::Event, false) }
+    }
+
+    fn rights(
+        &mut self,
+        member: &Map<String, Value>,
+        path: &str,
+        kind: AffordanceKind,
+        changeable: bool,
+    ) -> Rights {
+        own_terms(
+            member,
+            path,
+            &["countersign:role", "countersign:securityRelevant"],
+            &mut self.faults,
+        );
+        let security_relevant = self.flag(member, "countersign:securityRelevant", path);
+        let open = self.schemes.opened_by_forms(member, kind, path, &mut self.faults);
+        if open && (changeable || security_relevant) {
+            let why = match (kind, security_relevant) {
+                (AffordanceKind::Action, _) => "an action",
+                (_, true) => "what is security-relevant",
+                (_, false) => "a property that can be written",
+            };
+            self.faults.add(path, format!("{why} must not be nosec: open data is only ever read (give it the mutual TLS security, or make it readOnly)"));
+        }
+        let (read, change) = self.roles(member, path, security_relevant);
+        if security_relevant && changeable && change < Role::Owner {
+            self.faults.add(
+                step(path, "countersign:role"),
+                "a change of what is security-relevant asks for the role owner",
+            );
+        }
+        Rights { open, security_relevant, read, change }
+    }
+
+    /// The least roles for reading and for changing.
+    fn roles(&mut self, member: &Map<String, Value>, path: &str, relevant: bool) -> (Role, Role) {
+        let (read, change) =
+            if relevant { (Role::Owner, Role::Owner) } else { (Role::Viewer, Role::Member) };
+        let path = step(path, "countersign:role");
+        match member.get("countersign:role") {
+            None => (read, change),
+            Some(Value::Object(by_use)) => {
+                let mut roles = (read, change);
+                for (use_, value) in by_use {
+                    match use_.as_str() {
+                        "read" => roles.0 = self.role(value, &step(&path, use_)),
+                        "write" | "invoke" => roles.1 = self.role(value, &step(&path, use_)),
+                        _ => self.faults.add(step(&path, use_), "is none of read, write, invoke"),
+                    }
+                }
+                roles
+            }
+            Some(value) => {
+                let role = self.role(value, &path);
+                (role, role)
+            }
+        }
+    }
+
+    fn role(&mut self, value: &Value, path: &str) -> Role {
+        value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| {
+            self.faults.add(path, "must be viewer, member or owner");
+            Role::Owner
+        })
+    }
+
+    fn services(&mut self, value: Option<&Value>) -> Vec<NetworkService> {
+        let base = "$['countersign:networkServices']";
+        let list = match value {
+            None => return Vec::new(),
+            Some(Value::Array(list)) if list.len() <= MAX_NETWORK_SERVICES => list,
+            Some(_) => {
+                self.faults.add(
+                    base,
+                    format!("must be a list of at most {MAX_NETWORK_SERVICES} services"),
+                );
+                return Vec::new();
+            }
+        };
+        let mut services = Vec::new();
+        for (index, entry) in list.iter().enumerate() {
+            let path = format!("{base}[{index}]");
+            let word = entry.get("protocol").and_then(Value::as_str).unwrap_or_default();
+            let protocol = NetworkProtocol::ALL.into_iter().find(|one| one.as_str() == word);
+            let Some(protocol) = protocol else {
+                self.faults.add(format!("{path}.protocol"), "must be one of ARP, DHCP, DNS, ICMP, NTP, mDNS: nothing else goes without authentication");
+                continue;
+            };
+            let reason = entry.get("reason").and_then(Value::as_str).unwrap_or_default();
+            if reason.trim().is_empty() || reason.len() > MAX_TEXT {
+                self.faults.add(
+                    format!("{path}.reason"),
+                    "say why the device needs it; the test lab reads this",
+                );
+            }
+            if services.iter().any(|one: &NetworkService| one.protocol == protocol) {
+                self.faults.add(format!("{path}.protocol"), "is declared twice");
+            }
+            services.push(NetworkService { protocol, reason: reason.to_owned() });
+        }
+        services
+    }
+
+    fn flag(&mut self, member: &Map<String, Value>, name: &str, path: &str) -> bool {
+        match member.get(name) {
+            None => false,
+            Some(Value::Bool(flag)) => *flag,
+            Some(_) => {
+                self.faults.add(step(path, name), "must be true or false");
+                // The careful reading of a broken flag: security-relevant, read-only.
+                true
+            }
+        }
+    }
+
+    fn sub_schema(
+        &mut self,
+        member: &Map<String, Value>,
+        name: &str,
+        path: &str,
+        depth: usize,
+    ) -> Option<DataSchema> {
+        let path = step(path, name);
+        match member.get(name)? {
+            Value::Object(schema) => Some(self.schema(schema, &path, depth)),
+            _ => {
+                self.faults.add(path, "must be a data schema (an object)");
+                None
+            }
+        }
+    }
+
+    fn schema(&mut self, member: &Map<String, Value>, path: &str, depth: usize) -> DataSchema {
+        self.schemas += 1;
+        let mut schema = DataSchema {
+            shape: Shape::Any,
+            unit: None,
+            read_only: self.flag(member, "readOnly", path),
+            write_only: self.flag(member, "writeOnly", path),
+            constant: member.get("const").cloned(),
+            one_of: Vec::new(),
+            enumeration: Vec::new(),
+        };
+        if depth >= MAX_SCHEMA_DEPTH || self.schemas > MAX_SCHEMAS {
+            self.faults.add(path, format!("schemas nest at most {MAX_SCHEMA_DEPTH} deep, and there are at most {MAX_SCHEMAS}"));
+            return schema;
+        }
+        schema.unit = self.text(member, "unit", path);
+        for unsupported in ["pattern", "allOf", "anyOf", "not"] {
+            if member.contains_key(unsupported) {
+                self.faults.add(
+                    step(path, unsupported),
+                    "is not checked by devices: take it out, so that nobody relies on it",
+                );
+            }
+        }
+        match member.get("enum") {
+            None => {}
+            Some(Value::Array(values)) if !values.is_empty() && values.len() <= MAX_ENUM => {
+                schema.enumeration.clone_from(values);
+            }
+            Some(_) => self
+                .faults
+                .add(step(path, "enum"), format!("must be a list of 1 to {MAX_ENUM} values")),
+        }
+        if let Some(alternatives) = member.get("oneOf") {
+            schema.one_of = self.alternatives(alternatives, &step(path, "oneOf"), depth + 1);
+        }
+        schema.shape = self.shape(member, path, depth);
+        schema
+    }
+
+    fn alternatives(&mut self, value: &Value, path: &str, depth: usize) -> Vec<DataSchema> {
+        let mut all = Vec::new();
+        let list = value.as_array().map(Vec::as_slice).unwrap_or_default();
+        for (index, one) in list.iter().enumerate() {
+            if let Some(one) = one.as_object() {
+                all.push(self.schema(one, &format!("{path}[{index}]"), depth));
+            }
+        }
+        if all.is_empty() || all.len() != list.len() {
+            self.faults.add(path, "must be a list of data schemas");
+        }
+        all
+    }
+
+    fn shape(&mut self, member: &Map<String, Value>, path: &str, depth: usize) -> Shape {
+        let kind = match member.get("type") {
+            None => "",
+            Some(Value::String(kind)) => kind.as_str(),
+            Some(_) => "?",
+        };
+        const NUMBER: &[&str] =
+            &["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
+        let keywords: &[(&[&str], &[&str])] = &[
+            (NUMBER, &["number", "integer"]),
+            (&["minLength", "maxLength"], &["string"]),
+            (&["items", "minItems", "maxItems"], &["array"]),
+            (&["properties", "required"], &["object"]),
+        ];
+        for (words, kinds) in keywords {
+            for word in words.iter().filter(|word| member.contains_key(**word)) {
+                if !kinds.contains(&kind) {
+                    self.faults.add(
+                        step(path, word),
+                        format!(
+                            "says something only about the type {}, which is not this one's",
+                            kinds.join(" or ")
+                        ),
+                    );
+                }
+            }
+        }
+        match kind {
+            "" => Shape::Any,
+            "null" => Shape::Null,
+            "boolean" => Shape::Boolean,
+            "number" | "integer" => {
+                Shape::Number { whole: kind == "integer", range: self.range(member, path) }
+            }
+            "string" => {
+                let (min, max) = self.lengths(member, "minLength", "maxLength", path);
+                Shape::String { min, max }
+            }
+            "array" => {
+                let (min, max) = self.lengths(member, "minItems", "maxItems", path);
+                let items = self.sub_schema(member, "items", path, depth + 1).map(Box::new);
+                Shape::Array { items, min, max }
+            }
+            "object" => self.object(member, path, depth),
+            _ => {
+                self.faults.add(
+                    step(path, "type"),
+                    "must be boolean, integer, number, string, object, array or null",
+                );
+                Shape::Any
+            }
+        }
+    }
+
+    fn object(&mut self, member: &Map<String, Value>, path: &str, depth: usize) -> Shape {
+        let base = step(path, "properties");
+        let mut properties = BTreeMap::new();
+        match member.get("properties") {
+            None => {}
+            Some(Value::Object(members)) => {
+                for name in members.keys() {
+                    if let Some(schema) = self.sub_schema(members, name, &base, depth + 1) {
+                        properties.insert(name.clone(), schema);
+                    }
+                }
+            }
+            Some(_) => self.faults.add(base, "must be an object of data schemas by name"),
+        }
+        let mut required = Vec::new();
+        let base = step(path, "required");
+        match member.get("required") {
+            None => {}
+            Some(Value::Array(names)) => {
+                for (index, name) in names.iter().enumerate() {
+                    match name.as_str() {
+                        Some(name) if properties.contains_key(name) => {
+                            required.push(name.to_owned());
+                        }
+                        _ => self
+                            .faults
+                            .add(format!("{base}[{index}]"), "must name one of the properties"),
+                    }
+                }
+            }
+            Some(_) => self.faults.add(base, "must be a list of names"),
+        }
+        Shape::Object { properties, required }
+    }
+
+    fn range(&mut self, member: &Map<String, Value>, path: &str) -> Range {
+        let range = Range {
+            minimum: self.number(member, "minimum", path),
+            maximum: self.number(member, "maximum", path),
+            exclusive_minimum: self.number(member, "exclusiveMinimum", path),
+            exclusive_maximum: self.number(member, "exclusiveMaximum", path),
+            multiple_of: self.number(member, "multipleOf", path),
+        };
+        if let (Some(low), Some(high)) = (range.minimum, range.maximum)
+            && low > high
+        {
+            self.faults.add(step(path, "minimum"), format!("{low} is above the maximum {high}"));
+        }
+        if range.multiple_of.is_some_and(|step| step <= 0.0) {
+            self.faults.add(step(path, "multipleOf"), "must be above 0");
+        }
+        range
+    }
+
+    fn number(&mut self, member: &Map<String, Value>, name: &str, path: &str) -> Option<f64> {
+        let value = member.get(name)?;
+        if !value.is_number() {
+            self.faults.add(step(path, name), "must be a number");
+        }
+        value.as_f64()
+    }
+
+    fn lengths(
+        &mut self,
+        member: &Map<String, Value>,
+        min: &str,
+        max: &str,
+        path: &str,
+    ) -> (u64, Option<u64>) {
+        let mut length = |name: &str| {
+            let value = member.get(name)?;
+            if value.as_u64().is_none() {
+                self.faults.add(step(path, name), "must be a whole number from 0");
+            }
+            value.as_u64()
+        };
+        let (low, high) = (length(min).unwrap_or(0), length(max));
+        if high.is_some_and(|high| low > high) {
+            self.faults.add(step(path, min), format!("is above {max}"));
+        }
+        (low, high)
+    }
+
+    fn text(&mut self, member: &Map<String, Value>, name: &str, path: &str) -> Option<String> {
+        match member.get(name)? {
+            Value::String(text) if text.len() <= MAX_TEXT => Some(text.clone()),
+            _ => {
+                self.faults
+                    .add(step(path, name), format!("must be a text of at most {MAX_TEXT} bytes"));
+                None
+            }
+        }
+    }
+}
+
+/// A word in our namespace that we do not know is a mistake that could open a door: `countersign:securityRelevent`.
+fn own_terms(member: &Map<String, Value>, path: &str, known: &[&str], faults: &mut Faults) {
+    for name in member.keys() {
+        if name.starts_with("countersign:") && !known.contains(&name.as_str()) {
+            faults
+                .add(step(path, name), format!("is no term here; known are {}", known.join(", ")));
+        }
+    }
+}
+
+/// `path` and one member more, in JSONPath's notation (RFC 9535).
+pub(super) fn step(path: &str, name: &str) -> String {
+    let plain = |text: &str| {
+        !text.is_empty()
+            && !text.starts_with(|c: char| c.is_ascii_digit())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    if plain(name) {
+        format!("{path}.{name}")
+    } else {
+        format!("{path}['{}']", name.escape_debug())
+    }
+}
