@@ -1,5 +1,46 @@
-//! placeholder
+//! The only place where cryptography is named or chosen.
+//!
+//! ```text
+//!  policy ── what is allowed, by name ──► tls ── channels that know their peer and their strength
+//!                                          │
+//!  certificate, csr, issue, pkcs7          ├── signature, keystore ── handles that sign
+//!  cose ── signed documents                └── secret, seal ── what must not leak
+//!  pake ── pairing by setup code
+//!                     provider (private): the one file that names a backend
+//! ```
+//!
+//! ```
+//! use countersign_crypto::{cose, signature::{KeyHandle, SignatureAlgorithm}};
+//! let key = KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256)?;
+//! let document = cose::sign1(&key, "application/example", b"hello")?;
+//! assert_eq!(cose::verify1(&document, "application/example", key.spki_der())?, b"hello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Nothing here invents a primitive: the provider's backend computes, maintained crates parse, and this crate
+//! decides which of it the product may use.
+
+pub mod policy;
+pub mod tls;
+
+pub mod certificate;
 pub mod csr;
 pub mod issue;
-pub mod pake;
 pub mod pkcs7;
+
+pub mod keystore;
+pub mod signature;
+
+pub mod cose;
+pub mod pake;
+
+pub mod seal;
+pub mod secret;
+
+pub mod digest;
+pub mod file;
+pub mod random;
+
+mod provider;
+
+pub use provider::BACKEND;

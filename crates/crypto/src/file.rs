@@ -1,0 +1,125 @@
+//! Files that survive a kill: whole or not at all, and durable when the call returns.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Mode of a file that holds a secret.
+pub const PRIVATE: u32 = 0o600;
+/// Mode of a file that anyone may read.
+pub const PUBLIC: u32 = 0o644;
+
+static COUNTER: AtomicU64 = AtomicU64::new(0);
+
+/// Replaces `path` by `bytes` in one step: temporary file, fsync, rename, fsync of the folder.
+///
+/// # Errors
+/// Whatever the file system answers, with the path in its text.
+pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let temporary = write_beside(path, bytes, mode)?;
+    fs::rename(&temporary, path)
+        .and_then(|()| sync_folder(path))
+        .map_err(|error| named(path, &error))
+}
+
+/// Creates `path` with `bytes`, durable on return; never replaces what is there.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] when the file exists; whatever else the file system answers.
+pub fn create_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let temporary = write_beside(path, bytes, mode)?;
+    let linked = fs::hard_link(&temporary, path).and_then(|()| sync_folder(path));
+    fs::remove_file(&temporary).map_err(|error| named(&temporary, &error))?;
+    linked.map_err(|error| named(path, &error))
+}
+
+/// As [`write_atomic`], after keeping what was there as `NAME.prev`.
+///
+/// # Errors
+/// Whatever the file system answers, with the path in its text.
+pub fn write_keeping_previous(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    if let Ok(current) = fs::read(path) {
+        write_atomic(&previous(path), &current, mode)?;
+    }
+    write_atomic(path, bytes, mode)
+}
+
+/// Where [`write_keeping_previous`] keeps the last good copy.
+#[must_use]
+pub fn previous(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".prev");
+    PathBuf::from(name)
+}
+
+/// Creates a folder, and its parents, that only this user may enter.
+///
+/// # Errors
+/// Whatever the file system answers, with the path in its text.
+pub fn private_folder(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| named(path, &error))
+}
+
+fn write_beside(path: &Path, bytes: &[u8], mode: u32) -> io::Result<PathBuf> {
+    let mut name = path.as_os_str().to_owned();
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    name.push(format!(".{}-{count}.tmp", std::process::id()));
+    let temporary = PathBuf::from(name);
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&temporary)
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        });
+    if let Err(error) = written {
+        let _ = fs::remove_file(&temporary);
+        return Err(named(path, &error));
+    }
+    Ok(temporary)
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    File::open(folder)?.sync_all()
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn replaces_keeps_and_never_overwrites() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        write_keeping_previous(&path, b"one", PRIVATE).unwrap();
+        write_keeping_previous(&path, b"two", PRIVATE).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read(previous(&path)).unwrap(), b"one");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, PRIVATE);
+        let refused = create_new(&path, b"three", PUBLIC).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        assert!(refused.to_string().contains("state"));
+        let names = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(names, 2, "no temporary file stays behind");
+    }
+}

@@ -1,0 +1,225 @@
+//! The backend: AWS-LC through `aws-lc-rs`, and rustls' use of it.
+//!
+//! Names are those of the IANA registries (TLS cipher suites, supported groups, signature schemes), so that
+//! policy files, reports and captures all speak of the same thing.
+
+use aws_lc_rs::{
+    aead, digest, rand,
+    signature::{self, KeyPair as _},
+};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs as backend};
+use rustls::pki_types::SignatureVerificationAlgorithm;
+use rustls::{SignatureScheme, SupportedCipherSuite};
+
+use crate::secret::Secret;
+use crate::signature::SignatureAlgorithm;
+
+/// The backend's name and version, for the review register and the inventory.
+pub const BACKEND: (&str, &str) = ("aws-lc-rs", "1.19.0");
+
+/// Bytes that the AEAD of sealed files needs as key.
+pub(crate) const SEAL_KEY_LEN: usize = 32;
+/// Bytes of its nonce.
+pub(crate) const SEAL_NONCE_LEN: usize = 12;
+/// The AEAD of sealed files, by its registered name (RFC 8452).
+pub(crate) const SEAL_AEAD: &str = "AEAD_AES_256_GCM_SIV";
+
+/// The backend failed where only a broken platform makes it fail, or refused its input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BackendRefused;
+
+pub(crate) fn random(out: &mut [u8]) {
+    rand::fill(out).expect("the operating system's random source answers");
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    out
+}
+
+pub(crate) fn sha384(bytes: &[u8]) -> [u8; 48] {
+    let mut out = [0; 48];
+    out.copy_from_slice(digest::digest(&digest::SHA384, bytes).as_ref());
+    out
+}
+
+fn seal_key(key: &[u8]) -> Result<aead::LessSafeKey, BackendRefused> {
+    aead::UnboundKey::new(&aead::AES_256_GCM_SIV, key)
+        .map(aead::LessSafeKey::new)
+        .map_err(|_| BackendRefused)
+}
+
+/// Encrypts in place and appends the tag.
+pub(crate) fn aead_seal(
+    key: &[u8],
+    nonce: [u8; SEAL_NONCE_LEN],
+    aad: &[u8],
+    text: &mut Vec<u8>,
+) -> Result<(), BackendRefused> {
+    seal_key(key)?
+        .seal_in_place_append_tag(
+            aead::Nonce::assume_unique_for_key(nonce),
+            aead::Aad::from(aad),
+            text,
+        )
+        .map_err(|_| BackendRefused)
+}
+
+/// Decrypts in place; the returned length is that of the plaintext at the start of `text`.
+pub(crate) fn aead_open(
+    key: &[u8],
+    nonce: [u8; SEAL_NONCE_LEN],
+    aad: &[u8],
+    text: &mut [u8],
+) -> Result<usize, BackendRefused> {
+    seal_key(key)?
+        .open_in_place(aead::Nonce::assume_unique_for_key(nonce), aead::Aad::from(aad), text)
+        .map(|plain| plain.len())
+        .map_err(|_| BackendRefused)
+}
+
+/// A private key in this process's memory. The backend wipes it when it goes.
+pub(crate) struct SoftwareKey {
+    pair: signature::EcdsaKeyPair,
+    spki: Vec<u8>,
+}
+
+fn signing_algorithm(algorithm: SignatureAlgorithm) -> &'static signature::EcdsaSigningAlgorithm {
+    match algorithm {
+        SignatureAlgorithm::EcdsaP256Sha256 => &signature::ECDSA_P256_SHA256_ASN1_SIGNING,
+        SignatureAlgorithm::EcdsaP384Sha384 => &signature::ECDSA_P384_SHA384_ASN1_SIGNING,
+    }
+}
+
+impl SoftwareKey {
+    /// A new key as PKCS#8.
+    pub(crate) fn generate(algorithm: SignatureAlgorithm) -> Result<Secret, BackendRefused> {
+        let document = signature::EcdsaKeyPair::generate_pkcs8(
+            signing_algorithm(algorithm),
+            &rand::SystemRandom::new(),
+        )
+        .map_err(|_| BackendRefused)?;
+        Ok(Secret::new(document.as_ref().to_vec(), algorithm.strength()))
+    }
+
+    pub(crate) fn from_pkcs8(
+        algorithm: SignatureAlgorithm,
+        pkcs8: &[u8],
+    ) -> Result<Self, BackendRefused> {
+        use aws_lc_rs::encoding::AsDer;
+        let pair = signature::EcdsaKeyPair::from_pkcs8(signing_algorithm(algorithm), pkcs8)
+            .map_err(|_| BackendRefused)?;
+        let spki = pair.public_key().as_der().map_err(|_| BackendRefused)?.as_ref().to_vec();
+        Ok(Self { pair, spki })
+    }
+
+    pub(crate) fn spki_der(&self) -> &[u8] {
+        &self.spki
+    }
+
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, BackendRefused> {
+        self.pair
+            .sign(&rand::SystemRandom::new(), message)
+            .map(|signature| signature.as_ref().to_vec())
+            .map_err(|_| BackendRefused)
+    }
+}
+
+/// Verifies an ASN.1 ECDSA signature under an uncompressed point (SEC 1 section 2.3.3).
+pub(crate) fn verify(
+    algorithm: SignatureAlgorithm,
+    point: &[u8],
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), BackendRefused> {
+    let verifier: &dyn signature::VerificationAlgorithm = match algorithm {
+        SignatureAlgorithm::EcdsaP256Sha256 => &signature::ECDSA_P256_SHA256_ASN1,
+        SignatureAlgorithm::EcdsaP384Sha384 => &signature::ECDSA_P384_SHA384_ASN1,
+    };
+    verifier.verify_sig(point, message, signature).map_err(|_| BackendRefused)
+}
+
+/// What the backend knows of a TLS group: its registered name and its strength in bits.
+pub(crate) struct Group {
+    pub(crate) name: &'static str,
+    pub(crate) code: u16,
+    pub(crate) bits: u16,
+    pub(crate) group: &'static dyn SupportedKxGroup,
+}
+
+/// Every group that the backend offers (IANA "TLS Supported Groups").
+pub(crate) static GROUPS: &[Group] = &[
+    Group {
+        name: "SecP256r1MLKEM768",
+        code: 0x11EB,
+        bits: 128,
+        group: backend::kx_group::SECP256R1MLKEM768,
+    },
+    Group {
+        name: "X25519MLKEM768",
+        code: 0x11EC,
+        bits: 128,
+        group: backend::kx_group::X25519MLKEM768,
+    },
+    Group { name: "MLKEM1024", code: 0x0202, bits: 256, group: backend::kx_group::MLKEM1024 },
+    Group { name: "secp256r1", code: 23, bits: 128, group: backend::kx_group::SECP256R1 },
+    Group { name: "secp384r1", code: 24, bits: 192, group: backend::kx_group::SECP384R1 },
+    Group { name: "x25519", code: 29, bits: 128, group: backend::kx_group::X25519 },
+];
+
+/// A TLS 1.3 cipher suite by its registered name, with its strength in bits.
+pub(crate) struct Suite {
+    pub(crate) name: &'static str,
+    pub(crate) code: u16,
+    pub(crate) bits: u16,
+    pub(crate) suite: SupportedCipherSuite,
+}
+
+/// Every TLS 1.3 suite that the backend offers.
+pub(crate) static SUITES: &[Suite] = &[
+    Suite {
+        name: "TLS_AES_128_GCM_SHA256",
+        code: 0x1301,
+        bits: 128,
+        suite: backend::cipher_suite::TLS13_AES_128_GCM_SHA256,
+    },
+    Suite {
+        name: "TLS_AES_256_GCM_SHA384",
+        code: 0x1302,
+        bits: 256,
+        suite: backend::cipher_suite::TLS13_AES_256_GCM_SHA384,
+    },
+    Suite {
+        name: "TLS_CHACHA20_POLY1305_SHA256",
+        code: 0x1303,
+        bits: 256,
+        suite: backend::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+    },
+];
+
+/// A TLS signature scheme and the algorithm that verifies it.
+pub(crate) struct Scheme {
+    pub(crate) name: &'static str,
+    pub(crate) scheme: SignatureScheme,
+    pub(crate) verifiers: &'static [&'static dyn SignatureVerificationAlgorithm],
+}
+
+/// Every signature scheme that the product may verify (IANA "TLS SignatureScheme").
+pub(crate) static SCHEMES: &[Scheme] = &[
+    Scheme {
+        name: "ecdsa_secp256r1_sha256",
+        scheme: SignatureScheme::ECDSA_NISTP256_SHA256,
+        verifiers: &[webpki::aws_lc_rs::ECDSA_P256_SHA256],
+    },
+    Scheme {
+        name: "ecdsa_secp384r1_sha384",
+        scheme: SignatureScheme::ECDSA_NISTP384_SHA384,
+        verifiers: &[webpki::aws_lc_rs::ECDSA_P384_SHA384],
+    },
+];
+
+/// The whole backend as rustls sees it; `policy` narrows it before anything uses it.
+pub(crate) fn tls_backend() -> CryptoProvider {
+    backend::default_provider()
+}

@@ -1,0 +1,207 @@
+//! Files sealed at rest: authenticated encryption under a key that stays on this machine.
+//!
+//! Form: deterministic CBOR `[1, purpose, nonce, ciphertext]`; the first two, re-encoded, are the additional
+//! authenticated data, so that a file sealed for one purpose opens for no other. AEAD: RFC 8452.
+//! The embedded default keeps the sealing key in a file of mode 0600: it stops a copied disk image of the
+//! data folder alone, not somebody who reads as this user. `SECURITY.md` says what that leaves open.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use minicbor::{Decoder, Encoder};
+
+use crate::file;
+use crate::provider::{self, SEAL_KEY_LEN, SEAL_NONCE_LEN};
+use crate::random::Random;
+use crate::secret::{Secret, Strength};
+
+/// Version of the sealed form.
+const VERSION: u8 = 1;
+/// Largest sealed file that is read: a device's state and a key are far smaller.
+pub const MAX_SEALED: usize = 1 << 20;
+
+/// The key that seals the files of one data folder. Copies of the handle use the same key.
+#[derive(Clone)]
+pub struct SealKey(Arc<Secret>);
+
+impl SealKey {
+    /// A fresh key in memory.
+    #[must_use]
+    pub fn generate(random: &mut dyn Random) -> Self {
+        let mut bytes = vec![0; SEAL_KEY_LEN];
+        random.fill(&mut bytes);
+        Self(Arc::new(Secret::new(bytes, Strength(256))))
+    }
+
+    /// The key in `path`, made there (mode 0600) when the file does not exist.
+    ///
+    /// # Errors
+    /// [`SealError::Io`], or [`SealError::KeyFile`] when the file is not a key.
+    pub fn load_or_create(path: &Path, random: &mut dyn Random) -> Result<Self, SealError> {
+        if !path.exists() {
+            let fresh = Self::generate(random);
+            match fresh.0.expose(|bytes| file::create_new(path, bytes, file::PRIVATE)) {
+                Ok(()) => return Ok(fresh),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(SealError::Io(error)),
+            }
+        }
+        Self::load(path)
+    }
+
+    /// The key in `path`.
+    ///
+    /// # Errors
+    /// [`SealError::Io`], or [`SealError::KeyFile`] when the file is not a key.
+    pub fn load(path: &Path) -> Result<Self, SealError> {
+        let bytes = std::fs::read(path).map_err(|error| {
+            SealError::Io(io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+        })?;
+        if bytes.len() != SEAL_KEY_LEN {
+            return Err(SealError::KeyFile { path: path.to_owned(), len: bytes.len() });
+        }
+        Ok(Self(Arc::new(Secret::new(bytes, Strength(256)))))
+    }
+}
+
+impl std::fmt::Debug for SealKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SealKey(…)")
+    }
+}
+
+fn associated_data(purpose: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    Encoder::new(&mut out)
+        .array(2)
+        .and_then(|e| e.u8(VERSION))
+        .and_then(|e| e.str(purpose))
+        .expect("encoding into a vector cannot fail");
+    out
+}
+
+/// Seals `plaintext` for `purpose`, such as `"device state"`.
+///
+/// # Errors
+/// [`SealError::Damaged`] never; [`SealError::Backend`] on a broken platform.
+pub fn seal(
+    key: &SealKey,
+    purpose: &str,
+    plaintext: &[u8],
+    random: &mut dyn Random,
+) -> Result<Vec<u8>, SealError> {
+    let nonce: [u8; SEAL_NONCE_LEN] = random.array();
+    let mut text = plaintext.to_vec();
+    key.0
+        .expose(|key| provider::aead_seal(key, nonce, &associated_data(purpose), &mut text))
+        .map_err(|_| SealError::Backend)?;
+    let mut out = Vec::with_capacity(text.len() + 64);
+    Encoder::new(&mut out)
+        .array(4)
+        .and_then(|e| e.u8(VERSION))
+        .and_then(|e| e.str(purpose))
+        .and_then(|e| e.bytes(&nonce))
+        .and_then(|e| e.bytes(&text))
+        .expect("encoding into a vector cannot fail");
+    Ok(out)
+}
+
+/// Opens what [`seal`] made for the same purpose with the same key.
+///
+/// # Errors
+/// [`SealError::Damaged`] for anything else: another key, another purpose, a changed or cut file.
+pub fn open(key: &SealKey, purpose: &str, sealed: &[u8]) -> Result<Secret, SealError> {
+    let (nonce, mut text) = parse(purpose, sealed).ok_or(SealError::Damaged)?;
+    let len = key
+        .0
+        .expose(|key| provider::aead_open(key, nonce, &associated_data(purpose), &mut text))
+        .map_err(|_| SealError::Damaged)?;
+    text.truncate(len);
+    Ok(Secret::new(text, Strength(256)))
+}
+
+fn parse(purpose: &str, sealed: &[u8]) -> Option<([u8; SEAL_NONCE_LEN], Vec<u8>)> {
+    if sealed.len() > MAX_SEALED {
+        return None;
+    }
+    let mut decoder = Decoder::new(sealed);
+    if decoder.array().ok()? != Some(4)
+        || decoder.u8().ok()? != VERSION
+        || decoder.str().ok()? != purpose
+    {
+        return None;
+    }
+    let nonce = decoder.bytes().ok()?.try_into().ok()?;
+    let text = decoder.bytes().ok()?.to_vec();
+    (decoder.position() == sealed.len()).then_some((nonce, text))
+}
+
+/// Why a file was not sealed or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// The file system refused.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The sealing key's file is not one.
+    #[error(
+        "{path}: holds {len} bytes where a sealing key has {SEAL_KEY_LEN}: restore this file from backup; without it the folder's sealed files cannot be opened"
+    )]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// Wrong key, wrong purpose, changed or cut.
+    #[error("the sealed data was changed, cut short, or sealed with another key")]
+    Damaged,
+    /// The provider failed.
+    #[error("the cryptographic provider failed: the platform's random source or memory is broken")]
+    Backend,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::random::SystemRandom;
+
+    #[test]
+    fn opens_for_the_same_key_and_purpose_only() {
+        let key = SealKey::generate(&mut SystemRandom);
+        let other = SealKey::generate(&mut SystemRandom);
+        let sealed = seal(&key, "state", b"secret", &mut SystemRandom).unwrap();
+        assert!(!sealed.windows(6).any(|window| window == b"secret"));
+        open(&key, "state", &sealed).unwrap().expose(|bytes| assert_eq!(bytes, b"secret"));
+        assert!(matches!(open(&other, "state", &sealed), Err(SealError::Damaged)));
+        assert!(matches!(open(&key, "key", &sealed), Err(SealError::Damaged)));
+    }
+
+    #[test]
+    fn every_changed_or_cut_byte_is_found() {
+        let key = SealKey::generate(&mut SystemRandom);
+        let sealed = seal(&key, "state", b"secret", &mut SystemRandom).unwrap();
+        for index in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[index] ^= 1;
+            assert!(open(&key, "state", &changed).is_err(), "byte {index}");
+            assert!(open(&key, "state", &sealed[..index]).is_err(), "cut at {index}");
+        }
+    }
+
+    #[test]
+    fn the_key_file_is_private_and_stays() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("seal.key");
+        let made = SealKey::load_or_create(&path, &mut SystemRandom).unwrap();
+        let sealed = seal(&made, "x", b"y", &mut SystemRandom).unwrap();
+        let again = SealKey::load_or_create(&path, &mut SystemRandom).unwrap();
+        assert!(open(&again, "x", &sealed).is_ok());
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::write(&path, b"short").unwrap();
+        let refused = SealKey::load(&path).unwrap_err().to_string();
+        assert!(refused.contains("seal.key") && refused.contains("restore"), "{refused}");
+    }
+}

@@ -1,0 +1,101 @@
+//! The server's side.
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::server::NoServerSessionStorage;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+
+use super::signing::{OneIdentity, certified};
+use super::verify::KindVerifier;
+use super::{Clock, ClockAdapter, PeerAnchors, SecureChannel, SystemClock, TlsError, TlsIdentity};
+use crate::policy::{CompiledPolicy, TlsRules, Use};
+
+/// Whether clients show certificates, and whose.
+#[derive(Debug, Clone)]
+pub enum ClientRule {
+    /// Clients are not asked. Only for pairing, where the setup code authenticates them inside the channel.
+    Anonymous,
+    /// A client may show one of these; what an anonymous one may do is for the handler to judge.
+    Optional(PeerAnchors),
+    /// The handshake fails without one of these.
+    Required(PeerAnchors),
+}
+
+/// Accepts TLS as one use of the policy allows it. Cheap to clone.
+#[derive(Clone)]
+pub struct TlsServer {
+    acceptor: TlsAcceptor,
+    rules: TlsRules,
+}
+
+impl std::fmt::Debug for TlsServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TlsServer").field("tickets", &self.rules.tickets).finish_non_exhaustive()
+    }
+}
+
+impl TlsServer {
+    /// A server for `use_` that presents `identity`, admits clients by `rule` and speaks `alpn`.
+    ///
+    /// # Errors
+    /// [`TlsError::Anchors`] when the client rule names no usable anchor.
+    pub fn new(
+        policy: &CompiledPolicy,
+        use_: Use,
+        identity: &TlsIdentity,
+        rule: &ClientRule,
+        alpn: &str,
+    ) -> Result<Self, TlsError> {
+        Self::with_clock(policy, use_, identity, rule, alpn, Arc::new(SystemClock))
+    }
+
+    /// As [`TlsServer::new`], with a clock of the caller's.
+    ///
+    /// # Errors
+    /// As [`TlsServer::new`].
+    //= specs/en-303-645.md#5.5-1
+    pub fn with_clock(
+        policy: &CompiledPolicy,
+        use_: Use,
+        identity: &TlsIdentity,
+        rule: &ClientRule,
+        alpn: &str,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, TlsError> {
+        let rules = policy.rules(use_).clone();
+        let provider = rules.provider.clone();
+        let builder =
+            ServerConfig::builder_with_details(provider.clone(), Arc::new(ClockAdapter(clock)))
+                .with_protocol_versions(&[&rustls::version::TLS13])
+                .map_err(|error| TlsError::Identity(error.to_string()))?;
+        let builder = match rule {
+            ClientRule::Anonymous => builder.with_no_client_auth(),
+            ClientRule::Optional(anchors) => builder
+                .with_client_cert_verifier(Arc::new(KindVerifier::new(anchors, false, &provider)?)),
+            ClientRule::Required(anchors) => builder
+                .with_client_cert_verifier(Arc::new(KindVerifier::new(anchors, true, &provider)?)),
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(OneIdentity(certified(identity))));
+        config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+        config.send_tls13_tickets = usize::from(rules.tickets);
+        config.max_early_data_size = 0;
+        if rules.tickets == 0 {
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+        }
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), rules })
+    }
+
+    /// Performs the handshake on a fresh connection. The caller bounds its time.
+    ///
+    /// # Errors
+    /// [`TlsError::Handshake`] when the client was refused or went away; [`TlsError::NoAlpn`].
+    pub async fn accept<IO>(&self, io: IO) -> Result<SecureChannel<IO>, TlsError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let stream = self.acceptor.accept(io).await?;
+        SecureChannel::new(stream.into(), &self.rules)
+    }
+}

@@ -1,0 +1,200 @@
+//! Whom a certificate makes its holder, by the CA that verified it.
+
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
+    SignatureScheme,
+};
+
+use super::{TlsError, rustls_der};
+use crate::certificate::{Certificate, IdentityKind};
+
+/// Which CA's certificates make their holder what: trust anchors per kind of identity.
+///
+/// An issuing CA stands here itself, so that a certificate of one CA can never pass for a kind of another's.
+#[derive(Debug, Clone, Default)]
+pub struct PeerAnchors(Vec<(IdentityKind, Vec<Certificate>)>);
+
+impl PeerAnchors {
+    /// None yet: nobody is admitted.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Holders of certificates under any of `anchors` may be of `kind`.
+    #[must_use]
+    pub fn with(mut self, kind: IdentityKind, anchors: &[Certificate]) -> Self {
+        self.0.push((kind, anchors.to_vec()));
+        self
+    }
+}
+
+pub(super) fn root_store(anchors: &[Certificate]) -> Result<Arc<RootCertStore>, TlsError> {
+    let mut store = RootCertStore::empty();
+    for anchor in anchors {
+        store.add(rustls_der(anchor)).map_err(|error| {
+            let subject = anchor.subject_cn().unwrap_or_default();
+            TlsError::Anchors(format!("the certificate of {subject:?} is no trust anchor: {error}"))
+        })?;
+    }
+    if store.is_empty() {
+        return Err(TlsError::Anchors("there are none: nobody could be verified".to_owned()));
+    }
+    Ok(Arc::new(store))
+}
+
+/// The kind that the certificate itself claims, to be held against its issuer.
+fn claimed_kind(end_entity: &CertificateDer<'_>) -> Option<IdentityKind> {
+    Certificate::from_der(end_entity).ok()?.name().map(|name| name.kind())
+}
+
+#[derive(Debug)]
+pub(super) struct KindVerifier {
+    kinds: Vec<(IdentityKind, Arc<dyn ClientCertVerifier>)>,
+    mandatory: bool,
+}
+
+impl KindVerifier {
+    pub(super) fn new(
+        anchors: &PeerAnchors,
+        mandatory: bool,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Self, TlsError> {
+        let mut kinds = Vec::new();
+        for (kind, anchors) in &anchors.0 {
+            let store = root_store(anchors)?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(store, provider.clone())
+                .build()
+                .map_err(|error| TlsError::Anchors(error.to_string()))?;
+            kinds.push((*kind, verifier));
+        }
+        if kinds.is_empty() {
+            return Err(TlsError::Anchors("no kind of client is named".to_owned()));
+        }
+        Ok(Self { kinds, mandatory })
+    }
+
+    /// Every kind's verifier checks handshake signatures alike: they share the provider.
+    fn any(&self) -> &dyn ClientCertVerifier {
+        &*self.kinds[0].1
+    }
+}
+
+impl ClientCertVerifier for KindVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.mandatory
+    }
+
+    /// No hints: they would tell strangers who the CAs are, and clients here have one identity anyway.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let claimed = claimed_kind(end_entity)
+            .ok_or(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))?;
+        let mut refusal = CertificateError::UnknownIssuer.into();
+        for (_, verifier) in self.kinds.iter().filter(|(kind, _)| *kind == claimed) {
+            match verifier.verify_client_cert(end_entity, intermediates, now) {
+                Ok(verified) => return Ok(verified),
+                Err(error) => refusal = error,
+            }
+        }
+        Err(refusal)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.any().verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.any().verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.any().supported_verify_schemes()
+    }
+}
+
+/// A server must chain to the roots, bear the name that was dialled, and be of an expected kind.
+#[derive(Debug)]
+pub(super) struct ServerVerifier {
+    inner: Arc<WebPkiServerVerifier>,
+    expected: Vec<IdentityKind>,
+}
+
+impl ServerVerifier {
+    pub(super) fn new(
+        roots: &[Certificate],
+        expected: &[IdentityKind],
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Self, TlsError> {
+        let inner =
+            WebPkiServerVerifier::builder_with_provider(root_store(roots)?, provider.clone())
+                .build()
+                .map_err(|error| TlsError::Anchors(error.to_string()))?;
+        Ok(Self { inner, expected: expected.to_vec() })
+    }
+}
+
+impl ServerCertVerifier for ServerVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verified = self.inner.verify_server_cert(end_entity, intermediates, name, ocsp, now)?;
+        match claimed_kind(end_entity) {
+            Some(kind) if self.expected.contains(&kind) => Ok(verified),
+            _ => Err(CertificateError::ApplicationVerificationFailure.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
