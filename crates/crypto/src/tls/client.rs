@@ -29,7 +29,7 @@ impl std::fmt::Debug for TlsClient {
 
 impl TlsClient {
     /// A client for `use_` that shows `identity`, if it has one, trusts `roots`, expects a server of one of `kinds`,
-    /// and offers `alpn`.
+    /// and offers `alpn` (none when it is empty).
     ///
     /// # Errors
     /// [`TlsError::Anchors`] when there is no usable root.
@@ -73,7 +73,8 @@ impl TlsClient {
             }
             None => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+        // An empty name offers none, as ordinary clients do; only tests and diagnostics ask for that.
+        config.alpn_protocols.extend((!alpn.is_empty()).then(|| alpn.as_bytes().to_vec()));
         config.resumption = Resumption::disabled();
         Ok(Self { connector: TlsConnector::from(Arc::new(config)), rules })
     }

@@ -23,7 +23,7 @@ use rustls::time_provider::TimeProvider;
 pub use channel::{Negotiated, SecureChannel, VerifiedPeer};
 pub use client::TlsClient;
 pub use server::{ClientRule, TlsServer};
-pub use verify::PeerAnchors;
+pub use verify::{PeerAnchors, RevocationCheck};
 
 use crate::certificate::{Certificate, CertificateChain};
 use crate::signature::KeyHandle;

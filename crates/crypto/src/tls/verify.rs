@@ -20,7 +20,16 @@ use crate::certificate::{Certificate, IdentityKind};
 ///
 /// An issuing CA stands here itself, so that a certificate of one CA can never pass for a kind of another's.
 #[derive(Debug, Clone, Default)]
-pub struct PeerAnchors(Vec<(IdentityKind, Vec<Certificate>)>);
+pub struct PeerAnchors {
+    kinds: Vec<(IdentityKind, Vec<Certificate>)>,
+    revocation: Option<Arc<dyn RevocationCheck>>,
+}
+
+/// Whether a certificate that verified is revoked all the same. Asked in every handshake, so it must not block.
+pub trait RevocationCheck: Send + Sync + std::fmt::Debug {
+    /// `true` refuses the handshake with the alert `certificate_revoked`.
+    fn is_revoked(&self, certificate: &Certificate) -> bool;
+}
 
 impl PeerAnchors {
     /// None yet: nobody is admitted.
@@ -32,7 +41,14 @@ impl PeerAnchors {
     /// Holders of certificates under any of `anchors` may be of `kind`.
     #[must_use]
     pub fn with(mut self, kind: IdentityKind, anchors: &[Certificate]) -> Self {
-        self.0.push((kind, anchors.to_vec()));
+        self.kinds.push((kind, anchors.to_vec()));
+        self
+    }
+
+    /// Every admitted certificate is also held against `check`.
+    #[must_use]
+    pub fn checked_by(mut self, check: Arc<dyn RevocationCheck>) -> Self {
+        self.revocation = Some(check);
         self
     }
 }
@@ -51,14 +67,17 @@ pub(super) fn root_store(anchors: &[Certificate]) -> Result<Arc<RootCertStore>, 
     Ok(Arc::new(store))
 }
 
-/// The kind that the certificate itself claims, to be held against its issuer.
-fn claimed_kind(end_entity: &CertificateDer<'_>) -> Option<IdentityKind> {
-    Certificate::from_der(end_entity).ok()?.name().map(|name| name.kind())
+/// The certificate and the kind that it claims itself, to be held against its issuer.
+fn claimed(end_entity: &CertificateDer<'_>) -> Option<(Certificate, IdentityKind)> {
+    let certificate = Certificate::from_der(end_entity).ok()?;
+    let kind = certificate.name()?.kind();
+    Some((certificate, kind))
 }
 
 #[derive(Debug)]
 pub(super) struct KindVerifier {
     kinds: Vec<(IdentityKind, Arc<dyn ClientCertVerifier>)>,
+    revocation: Option<Arc<dyn RevocationCheck>>,
     mandatory: bool,
 }
 
@@ -69,8 +88,8 @@ impl KindVerifier {
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, TlsError> {
         let mut kinds = Vec::new();
-        for (kind, anchors) in &anchors.0 {
-            let store = root_store(anchors)?;
+        for (kind, certificates) in &anchors.kinds {
+            let store = root_store(certificates)?;
             let verifier = WebPkiClientVerifier::builder_with_provider(store, provider.clone())
                 .build()
                 .map_err(|error| TlsError::Anchors(error.to_string()))?;
@@ -79,7 +98,7 @@ impl KindVerifier {
         if kinds.is_empty() {
             return Err(TlsError::Anchors("no kind of client is named".to_owned()));
         }
-        Ok(Self { kinds, mandatory })
+        Ok(Self { kinds, revocation: anchors.revocation.clone(), mandatory })
     }
 
     /// Every kind's verifier checks handshake signatures alike: they share the provider.
@@ -104,16 +123,24 @@ impl ClientCertVerifier for KindVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let claimed = claimed_kind(end_entity)
+        // 1. What does it claim to be?
+        let (certificate, claimed) = claimed(end_entity)
             .ok_or(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))?;
-        let mut refusal = CertificateError::UnknownIssuer.into();
+        // 2. Does a CA of that kind vouch for it?
+        let mut judged = Err(CertificateError::UnknownIssuer.into());
         for (_, verifier) in self.kinds.iter().filter(|(kind, _)| *kind == claimed) {
-            match verifier.verify_client_cert(end_entity, intermediates, now) {
-                Ok(verified) => return Ok(verified),
-                Err(error) => refusal = error,
+            judged = verifier.verify_client_cert(end_entity, intermediates, now);
+            if judged.is_ok() {
+                break;
             }
         }
-        Err(refusal)
+        // 3. Has that been taken back?
+        match &self.revocation {
+            Some(check) if judged.is_ok() && check.is_revoked(&certificate) => {
+                Err(CertificateError::Revoked.into())
+            }
+            _ => judged,
+        }
     }
 
     fn verify_tls12_signature(
@@ -170,8 +197,8 @@ impl ServerCertVerifier for ServerVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let verified = self.inner.verify_server_cert(end_entity, intermediates, name, ocsp, now)?;
-        match claimed_kind(end_entity) {
-            Some(kind) if self.expected.contains(&kind) => Ok(verified),
+        match claimed(end_entity) {
+            Some((_, kind)) if self.expected.contains(&kind) => Ok(verified),
             _ => Err(CertificateError::ApplicationVerificationFailure.into()),
         }
     }
