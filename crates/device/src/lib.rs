@@ -1,1 +1,4 @@
-//! placeholder
+//! x
+pub mod data;
+pub mod functions;
+pub mod uplink;

@@ -1,0 +1,165 @@
+//! The state's bytes: a CBOR map with small integer keys. Unknown keys are skipped, so that an older build can be
+//! put back; a higher major version is refused.
+
+use super::record::{Gateway, Home, Record, Slot};
+use countersign_crypto::certificate::{Certificate, CertificateChain};
+use countersign_crypto::secret::{Secret, Strength};
+use countersign_model::role::Role;
+use countersign_model::state::DeviceState;
+use countersign_model::time::Timestamp;
+use minicbor::decode::Error as Wrong;
+use minicbor::encode::Error;
+use minicbor::{Decoder, Encoder};
+use std::convert::Infallible;
+use std::sync::Arc;
+
+/// Major version of the form.
+const VERSION: u32 = 1;
+
+/// Strength that network credentials are taken to have (WPA2/WPA3 keys: AES-128).
+const NETWORK_STRENGTH: Strength = Strength(128);
+
+type Out<'a> = Encoder<&'a mut Vec<u8>>;
+
+/// The record as bytes, in a wrapper that is wiped: they hold the network credentials.
+pub(super) fn encode(record: &Record) -> Secret {
+    let mut bytes = Vec::with_capacity(4096);
+    write(&mut Encoder::new(&mut bytes), record).expect("writing to a vector cannot fail");
+    Secret::new(bytes, NETWORK_STRENGTH)
+}
+
+fn write(out: &mut Out<'_>, record: &Record) -> Result<(), Error<Infallible>> {
+    out.map(12)?;
+    out.u8(0)?.u32(VERSION)?;
+    out.u8(1)?.str(record.phase.as_str())?;
+    out.u8(2)?.u32(record.failed_attempts)?;
+    out.u8(3)?.u64(record.last_attempt.0)?;
+    out.u8(4)?;
+    match &record.home {
+        Some(home) => write_home(out, home)?,
+        None => {
+            out.null()?;
+        }
+    }
+    out.u8(5)?.map(record.access.len() as u64)?;
+    for (person, role) in &record.access {
+        out.str(person.as_str())?.str(role.as_str())?;
+    }
+    out.u8(6)?;
+    write_slot(out, record.current.as_ref())?;
+    out.u8(7)?;
+    write_slot(out, record.next.as_ref())?;
+    out.u8(8)?.u64(record.next_label)?;
+    out.u8(9)?.u64(record.time_floor.0)?;
+    out.u8(10)?.u64(record.policy_version)?;
+    out.u8(11)?.u64(record.command_floor.0)?;
+    Ok(())
+}
+
+fn write_home(out: &mut Out<'_>, home: &Home) -> Result<(), Error<Infallible>> {
+    out.array(3)?.bytes(home.anchor.der())?;
+    home.network.expose(|bytes| out.bytes(bytes).map(|_| ()))?;
+    match &home.gateway {
+        Some(gateway) => out.array(2)?.str(&gateway.mqtt)?.str(&gateway.est)?,
+        None => out.null()?,
+    };
+    Ok(())
+}
+
+fn write_slot(out: &mut Out<'_>, slot: Option<&Slot>) -> Result<(), Error<Infallible>> {
+    let Some(slot) = slot else {
+        out.null()?;
+        return Ok(());
+    };
+    let chain = slot.chain.as_ref().map_or(&[][..], CertificateChain::certificates);
+    out.array(2)?.str(&slot.key)?.array(chain.len() as u64)?;
+    for certificate in chain {
+        out.bytes(certificate.der())?;
+    }
+    Ok(())
+}
+
+/// Reads what [`encode`] wrote.
+pub(super) fn decode(bytes: &[u8]) -> Result<Record, Wrong> {
+    let mut input = Decoder::new(bytes);
+    let mut record = Record::default();
+    let entries = input.map()?.ok_or_else(|| Wrong::message("a map of unknown length"))?;
+    for _ in 0..entries {
+        match input.u8()? {
+            0 if input.u32()? != VERSION => return Err(Wrong::message("another version")),
+            0 => {}
+            1 => record.phase = phase(input.str()?)?,
+            2 => record.failed_attempts = input.u32()?,
+            3 => record.last_attempt = Timestamp(input.u64()?),
+            4 => record.home = nullable(&mut input, read_home)?,
+            5 => {
+                for _ in 0..input.map()?.unwrap_or(0) {
+                    let person = input.str()?.parse().map_err(Wrong::custom)?;
+                    let role: Role = input.str()?.parse().map_err(Wrong::custom)?;
+                    record.access.insert(person, role);
+                }
+            }
+            6 => record.current = nullable(&mut input, read_slot)?,
+            7 => record.next = nullable(&mut input, read_slot)?,
+            8 => record.next_label = input.u64()?,
+            9 => record.time_floor = Timestamp(input.u64()?),
+            10 => record.policy_version = input.u64()?,
+            11 => record.command_floor = Timestamp(input.u64()?),
+            _ => input.skip()?,
+        }
+    }
+    if input.position() != bytes.len() {
+        return Err(Wrong::message("bytes after the end"));
+    }
+    Ok(record)
+}
+
+fn phase(word: &str) -> Result<DeviceState, Wrong> {
+    DeviceState::ALL
+        .into_iter()
+        .find(|state| state.as_str() == word)
+        .ok_or_else(|| Wrong::message("no state of a device"))
+}
+
+fn nullable<'b, T>(
+    input: &mut Decoder<'b>,
+    read: impl FnOnce(&mut Decoder<'b>) -> Result<T, Wrong>,
+) -> Result<Option<T>, Wrong> {
+    if input.datatype()? == minicbor::data::Type::Null {
+        input.null()?;
+        return Ok(None);
+    }
+    read(input).map(Some)
+}
+
+fn read_home(input: &mut Decoder<'_>) -> Result<Home, Wrong> {
+    length(input, 3)?;
+    let anchor = Certificate::from_der(input.bytes()?).map_err(Wrong::custom)?;
+    let network = Arc::new(Secret::new(input.bytes()?.to_vec(), NETWORK_STRENGTH));
+    let gateway = nullable(input, |input| {
+        length(input, 2)?;
+        Ok(Gateway { mqtt: input.str()?.to_owned(), est: input.str()?.to_owned() })
+    })?;
+    Ok(Home { anchor, network, gateway })
+}
+
+fn read_slot(input: &mut Decoder<'_>) -> Result<Slot, Wrong> {
+    length(input, 2)?;
+    let key = input.str()?.to_owned();
+    let mut certificates = Vec::new();
+    for _ in 0..input.array()?.unwrap_or(0) {
+        certificates.push(Certificate::from_der(input.bytes()?).map_err(Wrong::custom)?);
+    }
+    let chain = match certificates.is_empty() {
+        true => None,
+        false => Some(CertificateChain::new(certificates).map_err(Wrong::custom)?),
+    };
+    Ok(Slot { key, chain })
+}
+
+fn length(input: &mut Decoder<'_>, expected: u64) -> Result<(), Wrong> {
+    match input.array()? {
+        Some(found) if found == expected => Ok(()),
+        _ => Err(Wrong::message("an array of another length")),
+    }
+}

@@ -1,0 +1,20 @@
+//! The data folder: all that a device keeps.
+//!
+//! ```text
+//!  DIR/factory/   written once, by the factory: idevid.crt, roots.pem, keys/idevid.key, pairing.sealed
+//!  DIR/seal.key   seals the rest (0600)
+//!  DIR/state.sealed, state.sealed.prev      the device's state, replaced whole at every change
+//!  DIR/keys/      operational keys, one for each slot that the state names
+//!  DIR/device.lock                          held by the one process that runs on the folder
+//! ```
+
+mod codec;
+
+mod folder;
+mod record;
+mod store;
+
+
+pub use folder::{DataFolder, FolderError};
+pub use record::{BUILD_FLOOR, Gateway, Home, Record, Slot};
+pub use store::{Store, StoreError};

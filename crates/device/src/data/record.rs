@@ -1,0 +1,108 @@
+//! What a device remembers, as a value.
+
+use countersign_crypto::certificate::{Certificate, CertificateChain};
+use countersign_crypto::secret::Secret;
+use countersign_model::id::PersonName;
+use countersign_model::role::Role;
+use countersign_model::state::DeviceState;
+use countersign_model::time::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Instants before this build cannot be now: 2026-11-01T00:00:00Z. A device whose clock starts at 1970 takes no
+/// certificate for "not yet valid", and an expired one does not come alive again by pulling the plug.
+pub const BUILD_FLOOR: Timestamp = Timestamp::from_secs(1_793_491_200);
+
+/// The state of a device between two changes.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// Factory-default, initialised or resetting: the states that outlive a power cut.
+    pub phase: DeviceState,
+    /// Pairing attempts that ended badly since the last reset.
+    pub failed_attempts: u32,
+    /// When the last pairing attempt began.
+    pub last_attempt: Timestamp,
+    /// The home that it belongs to; only in *initialised*.
+    pub home: Option<Home>,
+    /// Who may do what.
+    pub access: BTreeMap<PersonName, Role>,
+    /// The operational identity in use.
+    pub current: Option<Slot>,
+    /// The operational identity being prepared.
+    pub next: Option<Slot>,
+    /// Number of the next key label.
+    pub next_label: u64,
+    /// The highest authenticated time.
+    pub time_floor: Timestamp,
+    /// Version of the crypto policy in force.
+    pub policy_version: u64,
+    /// The newest instant stamped on a command that was accepted: older ones are replays after a restart.
+    pub command_floor: Timestamp,
+}
+
+/// What pairing installed.
+#[derive(Debug, Clone)]
+pub struct Home {
+    /// The home's trust anchor: it signs the certificates of the persons.
+    pub anchor: Certificate,
+    /// Network credentials; never shown again.
+    pub network: Arc<Secret>,
+    /// Where the maker's gateway is, if the device is to use it.
+    pub gateway: Option<Gateway>,
+}
+
+/// Addresses of the maker's services, `host:port`; the host is also the name in the server's certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gateway {
+    /// MQTT over TLS.
+    pub mqtt: String,
+    /// Enrolment over TLS.
+    pub est: String,
+}
+
+/// One operational identity: where its key lies, and its certificate once issued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// Label in the keystore.
+    pub key: String,
+    /// The certificate and what leads towards the root; none while the request is under way.
+    pub chain: Option<CertificateChain>,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self {
+            phase: DeviceState::FactoryDefault,
+            failed_attempts: 0,
+            last_attempt: Timestamp(0),
+            home: None,
+            access: BTreeMap::new(),
+            current: None,
+            next: None,
+            next_label: 1,
+            time_floor: BUILD_FLOOR,
+            policy_version: 0,
+            command_floor: Timestamp(0),
+        }
+    }
+}
+
+impl Record {
+    /// The state after a reset: nothing of the home is left. Time never goes back, the policy is not lowered and
+    /// labels are not used twice.
+    #[must_use]
+    pub fn forgotten(&self) -> Self {
+        Self {
+            next_label: self.next_label,
+            time_floor: self.time_floor,
+            policy_version: self.policy_version,
+            ..Self::default()
+        }
+    }
+
+    /// Labels of the keys that are still needed.
+    #[must_use]
+    pub fn labels(&self) -> Vec<&str> {
+        self.current.iter().chain(&self.next).map(|slot| slot.key.as_str()).collect()
+    }
+}

@@ -1,0 +1,121 @@
+//! Kills, torn writes and tampering.
+#![allow(clippy::unwrap_used)]
+
+use super::super::record::Slot;
+use super::*;
+use countersign_crypto::random::SystemRandom;
+use countersign_model::role::Role;
+use countersign_model::state::DeviceState;
+use std::fs;
+
+struct World {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+    key: SealKey,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.sealed");
+        Self { _folder: folder, path, key: SealKey::generate(&mut SystemRandom) }
+    }
+
+    fn open(&self) -> Result<Store, StoreError> {
+        Store::open(&self.path, self.key.clone(), Box::new(SystemRandom))
+    }
+
+    /// A store that has counted three attempts, so that the previous copy says two.
+    fn counted(&self) {
+        let store = self.open().unwrap();
+        for _ in 0..3 {
+            store.update(|record| record.failed_attempts += 1).unwrap();
+        }
+    }
+}
+
+#[test]
+fn everything_comes_back() {
+    let world = World::new();
+    world
+        .open()
+        .unwrap()
+        .update(|record| {
+            record.phase = DeviceState::Initialised;
+            record.access.insert("ada".parse().unwrap(), Role::Owner);
+            record.next = Some(Slot { key: "ldevid-7".to_owned(), chain: None });
+            record.next_label = 8;
+            record.command_floor = countersign_model::time::Timestamp(77);
+        })
+        .unwrap();
+    let store = world.open().unwrap();
+    assert!(!store.recovered());
+    let record = store.get();
+    assert_eq!(record.phase, DeviceState::Initialised);
+    assert_eq!(record.access.get(&"ada".parse().unwrap()), Some(&Role::Owner));
+    assert_eq!(record.labels(), ["ldevid-7"]);
+    assert_eq!((record.next_label, record.command_floor.0), (8, 77));
+}
+
+#[test]
+fn a_torn_file_falls_back_to_the_last_good_one() {
+    let world = World::new();
+    world.counted();
+    let whole = fs::read(&world.path).unwrap();
+    for torn in [&whole[..0], &whole[..3], &whole[..HEADER], &whole[..whole.len() - 1], &[0; 64][..]] {
+        fs::write(&world.path, torn).unwrap();
+        let store = world.open().unwrap();
+        assert!(store.recovered());
+        assert_eq!(store.get().failed_attempts, 2, "{} bytes", torn.len());
+    }
+    fs::remove_file(&world.path).unwrap();
+    assert_eq!(world.open().unwrap().get().failed_attempts, 2);
+}
+
+#[test]
+fn a_changed_file_is_refused_by_name_and_never_replaced_by_a_guess() {
+    let world = World::new();
+    world.counted();
+    let whole = fs::read(&world.path).unwrap();
+    for index in [0, HEADER, whole.len() / 2, whole.len() - 1] {
+        let mut changed = whole.clone();
+        changed[index] ^= 1;
+        fs::write(&world.path, changed).unwrap();
+        let error = world.open().err().unwrap().to_string();
+        assert!(error.contains("state.sealed") && error.contains("reset"), "{error}");
+    }
+    // The advice works: the copy beside it is whole.
+    fs::copy(file::previous(&world.path), &world.path).unwrap();
+    assert_eq!(world.open().unwrap().get().failed_attempts, 2);
+}
+
+#[test]
+fn both_files_torn_is_an_error_not_a_new_device() {
+    let world = World::new();
+    world.counted();
+    fs::write(&world.path, b"").unwrap();
+    fs::write(file::previous(&world.path), b"").unwrap();
+    assert!(matches!(world.open(), Err(StoreError::Changed(_))));
+}
+
+#[test]
+fn a_change_that_cannot_be_written_did_not_happen() {
+    let world = World::new();
+    world.counted();
+    let store = world.open().unwrap();
+    fs::remove_dir_all(world.path.parent().unwrap()).unwrap();
+    assert!(store.update(|record| record.failed_attempts = 99).is_err());
+    assert_eq!(store.get().failed_attempts, 3);
+}
+
+#[test]
+fn what_is_replaced_for_good_is_in_no_file() {
+    let world = World::new();
+    world.counted();
+    let store = world.open().unwrap();
+    store.replace_for_good(store.get().forgotten()).unwrap();
+    for path in [world.path.clone(), file::previous(&world.path)] {
+        let Found::Good(record) = load(&path, &world.key).unwrap() else { panic!("not good") };
+        assert_eq!(record.failed_attempts, 0);
+    }
+}
