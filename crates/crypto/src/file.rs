@@ -17,6 +17,8 @@ static COUNTER: AtomicU64 = AtomicU64::new(0);
 ///
 /// # Errors
 /// Whatever the file system answers, with the path in its text.
+//= specs/house.md#house-state
+//# A state file MUST be replaced as a whole or not at all.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let temporary = write_beside(path, bytes, mode)?;
     fs::rename(&temporary, path)
@@ -39,6 +41,8 @@ pub fn create_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 ///
 /// # Errors
 /// Whatever the file system answers, with the path in its text.
+//= specs/house.md#house-state
+//# The last good copy of a state file MUST be kept.
 pub fn write_keeping_previous(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     if let Ok(current) = fs::read(path) {
         write_atomic(&previous(path), &current, mode)?;
@@ -107,6 +111,12 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
 
+    //= specs/house.md#house-state
+    //= type=test
+    //# A state file MUST be replaced as a whole or not at all.
+    //= specs/house.md#house-state
+    //= type=test
+    //# The last good copy of a state file MUST be kept.
     #[test]
     fn replaces_keeps_and_never_overwrites() {
         let folder = tempfile::tempdir().unwrap();

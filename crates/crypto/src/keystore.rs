@@ -58,6 +58,10 @@ impl Keystore {
     ///
     /// # Errors
     /// As [`Keystore::generate`]; [`KeystoreError::Signature`] when `pkcs8` is no such key.
+    //= specs/house.md#house-secrets
+    //# A private key at rest MUST be sealed, except in the file that hands it over.
+    //= specs/en-303-645.md#5.5-8
+    //# Storage MUST protect a private key from being read and from being changed unnoticed.
     pub fn import(
         &self,
         label: &str,
@@ -255,6 +259,9 @@ mod tests {
         (folder, store)
     }
 
+    //= specs/house.md#house-secrets
+    //= type=test
+    //# A private key at rest MUST be sealed, except in the file that hands it over.
     #[test]
     fn keys_come_back_move_and_go() {
         let (_folder, store) = store();
@@ -272,6 +279,9 @@ mod tests {
         assert!(matches!(store.require("current"), Err(KeystoreError::Missing(_))));
     }
 
+    //= specs/en-303-645.md#5.5-8
+    //= type=test
+    //# Storage MUST protect a private key from being read and from being changed unnoticed.
     #[test]
     fn a_damaged_key_is_named_and_labels_cannot_climb() {
         let (folder, store) = store();

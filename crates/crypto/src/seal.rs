@@ -111,6 +111,8 @@ pub fn seal(
 ///
 /// # Errors
 /// [`SealError::Damaged`] for anything else: another key, another purpose, a changed or cut file.
+//= specs/house.md#house-state
+//# Sealed state MUST NOT open under another purpose or another key.
 pub fn open(key: &SealKey, purpose: &str, sealed: &[u8]) -> Result<Secret, SealError> {
     let (nonce, mut text) = parse(purpose, sealed).ok_or(SealError::Damaged)?;
     let len = key
@@ -167,6 +169,9 @@ mod tests {
     use super::*;
     use crate::random::SystemRandom;
 
+    //= specs/house.md#house-state
+    //= type=test
+    //# Sealed state MUST NOT open under another purpose or another key.
     #[test]
     fn opens_for_the_same_key_and_purpose_only() {
         let key = SealKey::generate(&mut SystemRandom);

@@ -44,6 +44,10 @@ impl Secret {
     /// # Errors
     /// [`ChannelTooWeak`] when the channel protects less well than the secret is strong; `encode` is then not called.
     //= specs/en-303-645.md#5.5-7
+    //# What protects a critical security parameter in transit MUST be at least as strong as the
+    //# parameter.
+    //= specs/house.md#house-secrets
+    //# A secret MUST leave the process only through a channel whose strength is at least its own.
     pub fn reveal_to<T>(
         &self,
         channel: Strength,
@@ -74,12 +78,17 @@ impl Secret {
     }
 }
 
+//= specs/house.md#house-secrets
+//# A secret MUST NOT be shown by `Debug`, cloned or serialised.
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Secret({} bytes, {})", self.bytes.len(), self.strength)
     }
 }
 
+//= specs/house.md#house-secrets
+//= type=implication
+//# A secret MUST be wiped when it is dropped.
 impl Drop for Secret {
     fn drop(&mut self) {
         self.bytes.zeroize();
@@ -104,6 +113,9 @@ pub struct ChannelTooWeak {
 mod tests {
     use super::*;
 
+    //= specs/house.md#house-secrets
+    //= type=test
+    //# A secret MUST NOT be shown by `Debug`, cloned or serialised.
     #[test]
     fn debug_shows_no_content() {
         let secret = Secret::new(b"hunter2".to_vec(), Strength(128));
@@ -112,6 +124,11 @@ mod tests {
 
     //= specs/en-303-645.md#5.5-7
     //= type=test
+    //# What protects a critical security parameter in transit MUST be at least as strong as the
+    //# parameter.
+    //= specs/house.md#house-secrets
+    //= type=test
+    //# A secret MUST leave the process only through a channel whose strength is at least its own.
     #[test]
     fn a_weaker_channel_gets_nothing() {
         let secret = Secret::new(vec![7; 16], Strength(128));

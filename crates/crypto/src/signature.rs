@@ -114,6 +114,9 @@ pub trait Signer: Send + Sync {
 
 /// A private key that can be used and not seen. Copies of the handle use the same key.
 #[derive(Clone)]
+//= specs/house.md#house-secrets
+//= type=implication
+//# A private key MUST be used through a handle that signs and does not yield it.
 pub struct KeyHandle(Arc<dyn Signer>);
 
 impl KeyHandle {

@@ -130,8 +130,9 @@ impl World {
     }
 }
 
-//= specs/en-303-645.md#5.5-1
+//= specs/house.md#house-channel
 //= type=test
+//# A hybrid group MUST be preferred when both sides have one.
 #[tokio::test]
 async fn a_thing_is_met_over_a_hybrid_group_and_both_ends_share_the_binding() {
     let world = World::new();
@@ -146,8 +147,13 @@ async fn a_thing_is_met_over_a_hybrid_group_and_both_ends_share_the_binding() {
     assert!(met.same_binding);
 }
 
+//= specs/house.md#house-channel
+//= type=test
+//# A peer's kind MUST follow from the issuing authority that verified it, and the name in its
+//# certificate MUST agree.
 //= specs/en-303-645.md#5.5-4
 //= type=test
+//# Authentication SHOULD tell subjects apart and refuse invalid ones.
 #[tokio::test]
 async fn nobody_is_admitted_as_what_its_issuer_may_not_make_it() {
     let world = World::new();
@@ -184,6 +190,9 @@ impl RevocationCheck for Revoked {
     }
 }
 
+//= specs/house.md#house-revocation
+//= type=test
+//# A revoked certificate MUST be refused at the next handshake.
 #[tokio::test]
 async fn a_revoked_certificate_meets_its_alert_in_the_handshake() {
     let world = World::new();
@@ -217,6 +226,9 @@ async fn the_client_refuses_another_name_another_root_and_another_kind() {
     assert!(meet(&thing.listener(), &client, "localhost").await.is_err(), "another kind");
 }
 
+//= specs/house.md#house-channel
+//= type=test
+//# A peer that names a wrong application protocol MUST be refused.
 #[tokio::test]
 async fn a_wrong_application_protocol_is_refused_and_a_required_one_must_be_offered() {
     let world = World::new();
@@ -231,6 +243,10 @@ async fn a_wrong_application_protocol_is_refused_and_a_required_one_must_be_offe
     assert!(refused.0.contains("ALPN"), "{refused:?}");
 }
 
+//= specs/house.md#house-channel
+//= type=test
+//# A channel MUST use only versions, suites, groups and signature schemes that the crypto policy
+//# allows.
 #[tokio::test]
 async fn a_classical_policy_meets_a_hybrid_one_on_p256() {
     let world = World::new();

@@ -48,6 +48,8 @@ impl CompiledPolicy {
     ///
     /// # Errors
     /// Every fault found, each with the path of its field.
+    //= specs/house.md#house-policy
+    //# A policy that the provider cannot carry out MUST be refused with the reason.
     pub fn compile(policy: Policy) -> Result<Self, Vec<CompileError>> {
         let mut errors = Vec::new();
         let mut uses = BTreeMap::new();
@@ -144,6 +146,8 @@ fn compile_use(use_: Use, tls: &TlsUse, errors: &mut Vec<CompileError>) -> Optio
     }
     let bits = groups.iter().map(|g| g.bits).chain(suites.iter().map(|s| s.bits)).min()?;
     let mut narrowed = provider::tls_backend();
+    //= specs/house.md#house-channel
+    //# A hybrid group MUST be preferred when both sides have one.
     narrowed.kx_groups = groups.iter().map(|g| g.group).collect();
     narrowed.cipher_suites = suites.iter().map(|s| s.suite).collect();
     narrowed.signature_verification_algorithms = verifiers(&schemes);
@@ -254,6 +258,7 @@ mod tests {
 
     //= specs/en-303-645.md#5.5-1
     //= type=test
+    //# A device MUST use best-practice cryptography for its communication.
     #[test]
     fn the_built_in_policy_compiles_hybrid_first() {
         let policy = CompiledPolicy::built_in();
@@ -265,6 +270,9 @@ mod tests {
         assert_eq!(policy.expires().to_rfc3339(), "2031-12-31T23:59:59Z");
     }
 
+    //= specs/house.md#house-policy
+    //= type=test
+    //# A policy that the provider cannot carry out MUST be refused with the reason.
     #[test]
     fn each_fault_names_its_field_and_the_mend() {
         for (from, to, path, mend) in [

@@ -114,6 +114,8 @@ pub fn sign(policy: &Policy, key: &KeyHandle) -> Result<Vec<u8>, SignedPolicyErr
 ///
 /// # Errors
 /// [`SignedPolicyError`].
+//= specs/house.md#house-policy
+//# A policy MUST be refused when its signature does not verify.
 pub fn verify(document: &[u8], policy_spki_der: &[u8]) -> Result<Policy, SignedPolicyError> {
     decode(&cose::verify1(document, POLICY_CONTENT_TYPE, policy_spki_der)?)
 }
@@ -141,6 +143,9 @@ mod tests {
     use super::*;
     use crate::signature::SignatureAlgorithm;
 
+    //= specs/house.md#house-policy
+    //= type=test
+    //# A policy MUST be refused when its signature does not verify.
     #[test]
     fn a_policy_goes_there_and_back() {
         let key = KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256).unwrap();

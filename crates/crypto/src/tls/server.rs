@@ -56,6 +56,10 @@ impl TlsServer {
     /// # Errors
     /// As [`TlsServer::new`].
     //= specs/en-303-645.md#5.5-1
+    //# A device MUST use best-practice cryptography for its communication.
+    //= specs/house.md#house-channel
+    //# A channel MUST use only versions, suites, groups and signature schemes that the crypto
+    //# policy allows.
     pub fn with_clock(
         policy: &CompiledPolicy,
         use_: Use,
@@ -78,8 +82,13 @@ impl TlsServer {
                 .with_client_cert_verifier(Arc::new(KindVerifier::new(anchors, true, &provider)?)),
         };
         let mut config = builder.with_cert_resolver(Arc::new(OneIdentity(certified(identity))));
+        //= specs/house.md#house-channel
+        //# A peer that names a wrong application protocol MUST be refused.
         config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
         config.send_tls13_tickets = usize::from(rules.tickets);
+        //= specs/house.md#house-channel
+        //= type=implication
+        //# Early data MUST NOT be sent or accepted.
         config.max_early_data_size = 0;
         if rules.tickets == 0 {
             config.session_storage = Arc::new(NoServerSessionStorage {});

@@ -117,6 +117,9 @@ impl ClientCertVerifier for KindVerifier {
         &[]
     }
 
+    //= specs/house.md#house-channel
+    //# A peer's kind MUST follow from the issuing authority that verified it, and the name in its
+    //# certificate MUST agree.
     fn verify_client_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -134,6 +137,8 @@ impl ClientCertVerifier for KindVerifier {
                 break;
             }
         }
+        //= specs/house.md#house-revocation
+        //# A revoked certificate MUST be refused at the next handshake.
         // 3. Has that been taken back?
         match &self.revocation {
             Some(check) if judged.is_ok() && check.is_revoked(&certificate) => {
