@@ -1,0 +1,135 @@
+//! Writes the first seeds of the corpus, and the fixtures that targets compare with, from the product's own
+//! encoders. Keys are fresh each time and thrown away. Seeds that were found later stay where they are.
+
+use countersign_crypto::certificate::{Certificate, IdentityKind, IdentityName};
+use countersign_crypto::issue::{
+    CaTemplate, Eku, Serial, Template, ca_signed_by, prepare, self_signed_ca, sign,
+};
+use countersign_crypto::policy::{self, Policy};
+use countersign_crypto::random::SystemRandom;
+use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
+use countersign_crypto::{csr, pkcs7, seal};
+use countersign_fuzz::targets::sealed_file;
+use countersign_model::ixit::{Declaration, SecComMech, SecParam};
+use countersign_model::label::{Label, RootFingerprint, SetupCode};
+use countersign_model::time::{Timestamp, Validity};
+use std::error::Error;
+use std::path::Path;
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+fn main() -> Outcome {
+    let seeds = Seeds { top: Path::new(env!("CARGO_MANIFEST_DIR")) };
+    seeds.certificates()?;
+    seeds.policy()?;
+    seeds.sealed()?;
+    seeds.documents()?;
+    seeds.server_hellos()
+}
+
+struct Seeds<'a> {
+    top: &'a Path,
+}
+
+impl Seeds<'_> {
+    fn corpus(&self, target: &str, name: &str, bytes: &[u8]) -> Outcome {
+        let folder = self.top.join("corpus").join(target);
+        std::fs::create_dir_all(&folder)?;
+        Ok(std::fs::write(folder.join(name), bytes)?)
+    }
+
+    fn fixture(&self, name: &str, bytes: &[u8]) -> Outcome {
+        let folder = self.top.join("fixtures");
+        std::fs::create_dir_all(&folder)?;
+        Ok(std::fs::write(folder.join(name), bytes)?)
+    }
+
+    fn certificates(&self) -> Outcome {
+        let key = || KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256);
+        let validity = Validity {
+            not_before: Timestamp::from_secs(1_700_000_000),
+            not_after: Timestamp::from_secs(1_900_000_000),
+        };
+        let ca = |name: &str| CaTemplate {
+            common_name: name.to_owned(),
+            organisation: "Seeds".to_owned(),
+            country: "DE".to_owned(),
+            validity,
+            serial: Serial::random(&mut SystemRandom),
+        };
+        let (root_key, issuing_key, leaf_key) = (key()?, key()?, key()?);
+        let root = self_signed_ca(&ca("Seed Root"), &root_key)?;
+        let issuing =
+            ca_signed_by(&ca("Seed LDevID CA"), issuing_key.spki_der(), &root, &root_key)?;
+        let template = Template {
+            common_name: "plug-000001".to_owned(),
+            identity: IdentityName::new(IdentityKind::Thing, "plug-000001")?,
+            dns: vec!["plug-000001.local".to_owned()],
+            ips: vec!["127.0.0.1".parse()?],
+            eku: Eku { server: true, client: true },
+            validity,
+            serial: Serial::random(&mut SystemRandom),
+            spki_der: leaf_key.spki_der().to_vec(),
+        };
+        let prepared = prepare(&template, &issuing, issuing_key.algorithm())?;
+        let leaf = sign(prepared, &issuing_key)?;
+        let all: [(&str, &Certificate); 3] =
+            [("root", &root), ("issuing", &issuing), ("leaf", &leaf)];
+        for (name, certificate) in all {
+            self.corpus("certificate", name, certificate.der())?;
+        }
+        let chain = format!("{}{}", leaf.to_pem(), issuing.to_pem());
+        self.corpus("certificate", "chain.pem", chain.as_bytes())?;
+        self.corpus("csr", "plug", &csr::request(&leaf_key, "plug-000001")?)?;
+        self.corpus("pkcs7", "one", &pkcs7::certs_only(std::slice::from_ref(&leaf))?)?;
+        self.corpus("pkcs7", "chain", &pkcs7::certs_only(&[leaf, issuing, root])?)
+    }
+
+    fn policy(&self) -> Outcome {
+        let key = KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256)?;
+        let signed = policy::sign(&Policy::built_in(), &key)?;
+        self.fixture("policy.spki", key.spki_der())?;
+        self.fixture("policy.cose", &signed)?;
+        self.corpus("policy", "signed", &signed)
+    }
+
+    fn sealed(&self) -> Outcome {
+        let sealed =
+            seal::seal(&sealed_file::key(), sealed_file::PURPOSE, b"state", &mut SystemRandom)?;
+        self.fixture("sealed.bin", &sealed)?;
+        self.corpus("sealed_file", "state", &sealed)
+    }
+
+    fn documents(&self) -> Outcome {
+        let code = SetupCode::from_entropy([0xa5; SetupCode::ENTROPY_BYTES]);
+        self.corpus("label", "printed", code.printed().as_bytes())?;
+        let root = RootFingerprint::from_sha256(&[0x3c; 32]);
+        let label = Label::new("plug-000001".parse()?, code, root);
+        self.corpus("label", "qr", label.qr_text().as_bytes())?;
+        let declaration = Declaration {
+            sec_com_mech: vec![SecComMech { id: "ComMech-1".into(), ..SecComMech::default() }],
+            sec_param: vec![SecParam {
+                id: "SecParam-1".into(),
+                mechanisms: vec!["ComMech-1".into()],
+                ..SecParam::default()
+            }],
+            ..Declaration::default()
+        };
+        self.corpus("ixit", "small", declaration.to_json().as_bytes())?;
+        let plug = self.top.join("../crates/model/tests/things/plug.td.json");
+        self.corpus("thing_description", "plug", &std::fs::read(plug)?)
+    }
+
+    fn server_hellos(&self) -> Outcome {
+        // A ServerHello of TLS 1.3: record, handshake, random, empty session, suite, two extensions.
+        let mut body = vec![3, 3];
+        body.extend([0x42; 32]);
+        body.extend([0, 0x13, 0x01, 0, 0, 12, 0, 43, 0, 2, 3, 4, 0, 51, 0, 2, 0, 23]);
+        let mut message = vec![2, 0, 0, body.len() as u8];
+        message.extend(&body);
+        let mut record = vec![22, 3, 3, 0, message.len() as u8];
+        record.extend(&message);
+        self.corpus("server_hello", "tls13", &record)?;
+        self.corpus("server_hello", "alert", &[21, 3, 3, 0, 2, 2, 70])
+    }
+}
