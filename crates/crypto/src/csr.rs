@@ -236,6 +236,6 @@ mod tests {
     #[test]
     fn attributes_name_curve_and_hash() {
         let p256 = hex::encode(attributes(SignatureAlgorithm::EcdsaP256Sha256));
-        assert_eq!(p256, "301f301306072a8648ce3d0201310806082a8648ce3d03010706082a8648ce3d040302");
+        assert_eq!(p256, "3021301506072a8648ce3d0201310a06082a8648ce3d03010706082a8648ce3d040302");
     }
 }

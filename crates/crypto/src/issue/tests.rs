@@ -148,8 +148,8 @@ fn openssl_accepts_chain_request_and_pkcs7() {
         std::fs::write(&path, bytes).unwrap();
         path.display().to_string()
     };
-    let root = file("root.der", world.root.der());
-    let issuing = file("issuing.der", world.issuing.der());
+    let root = file("root.pem", world.root.to_pem().as_bytes());
+    let issuing = file("issuing.pem", world.issuing.to_pem().as_bytes());
     let leaf = file("leaf.der", leaf.der());
     let at = (NOW.as_secs() + 60).to_string();
     let verified = openssl(&[
