@@ -3,7 +3,7 @@ use super::*;
 fn code(seed: u8) -> SetupCode {
     let mut entropy = [0; SetupCode::ENTROPY_BYTES];
     for (index, byte) in entropy.iter_mut().enumerate() {
-        *byte = seed.wrapping_mul(31).wrapping_add(u8::try_from(index).unwrap() * 97);
+        *byte = seed.wrapping_mul(31).wrapping_add(u8::try_from(index).unwrap().wrapping_mul(97));
     }
     SetupCode::from_entropy(entropy)
 }
