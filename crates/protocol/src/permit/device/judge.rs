@@ -49,7 +49,11 @@ pub fn judge(
             let permit = ReadPermit { target: Target::Description, by: subject.name(), at: now };
             // Whoever may see nothing at all gets the stranger's answer rather than an empty page.
             let sees = thing.rules().any(|rule| allowed(state, role, &rule).is_ok());
-            return if sees { Ok(Permit::Read(permit)) } else { Err(Refusal::denied(Cause::Forbidden)) };
+            return if sees {
+                Ok(Permit::Read(permit))
+            } else {
+                Err(Refusal::denied(Cause::Forbidden))
+            };
         }
         Target::Affordance { operation, name } => (*operation, name),
     };

@@ -1,0 +1,75 @@
+//! Pairing: how a device that belongs to nobody comes to belong to a home.
+//!
+//! Both halves run inside one TLS 1.3 channel in which the device has shown its IDevID. They exchange bounded frames:
+//!
+//! ```text
+//!  controller (prover)                                   device (verifier)
+//!     │ Hello  version, owner, home anchor's hash ───────► │  locked out? then Refused
+//!     │ ◄─────────────────────── Params  salt and cost     │
+//!     │ Argon2id over the setup code                       │
+//!     │ ShareP ──────────────────────────────────────────► │  1. the attempt is counted and stored
+//!     │ ◄─────────────────────── ShareV + confirmV         │  2. only then the answer goes out
+//!     │ confirmV checked: this is the labelled device      │
+//!     │ ConfirmP, Install ───────────────────────────────► │  3. confirmP checked, the attempt forgiven
+//!     │                                                    │  4. anchor, owner, network, gateway stored
+//!     │ ◄─────────────────────── Installed                 │  5. only then acknowledged; the channel closes
+//! ```
+//!
+//! The SPAKE2+ run is bound to the channel (its exporter, RFC 9266, and the device's certificate), to both names, to the
+//! anchor that is going to be installed, and to `Hello` and `Params` word for word. Somebody in the middle has two
+//! channels with different exporters, and learns nothing but that.
+//!
+//! [`PairingDevice`] and [`PairingController`] take bytes and give outputs *to be carried out in order*; when one cannot be
+//! carried out, the rest must not be. They hold no socket and no clock.
+
+mod attempts;
+mod controller;
+mod device;
+mod frame;
+mod message;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
+pub use attempts::{Attempts, Locked, MAX_ATTEMPTS, MAX_DELAY, WINDOW};
+pub use controller::{ControllerOutput, PairingController, PairingFailure};
+pub use device::{CloseReason, DeviceOutput, PairingDevice};
+pub use frame::MAX_FRAME;
+pub use message::{
+    GatewayAddress, Installation, Installed, InvalidInstallation, NetworkCredentials, RefusedReason,
+};
+
+use countersign_crypto::digest::sha256;
+use countersign_crypto::secret::Strength;
+use countersign_model::id::ThingId;
+use std::time::Duration;
+
+/// The ALPN protocol name; pairing asks for it.
+pub const ALPN: &str = "countersign-pairing/1";
+/// How long one conversation may take: two Argon2id runs on a slow telephone, and a margin.
+pub const SESSION_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What both sides know of the channel that they share.
+#[derive(Debug, Clone)]
+pub struct Binding {
+    /// The channel's exporter (RFC 9266 `tls-exporter`).
+    pub exporter: [u8; 32],
+    /// The device's name, from its certificate; the controller has compared it with the label.
+    pub device: ThingId,
+    /// SHA-256 of the device's certificate (DER).
+    pub device_certificate: [u8; 32],
+    /// The channel's strength.
+    pub strength: Strength,
+}
+
+impl Binding {
+    /// The context of the SPAKE2+ run.
+    fn context(&self, hello: &[u8], params: &[u8]) -> Vec<u8> {
+        let mut context = ALPN.as_bytes().to_vec();
+        context.extend_from_slice(&self.exporter);
+        context.extend_from_slice(&self.device_certificate);
+        context.extend_from_slice(&sha256(hello));
+        context.extend_from_slice(&sha256(params));
+        context
+    }
+}
