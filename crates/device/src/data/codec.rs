@@ -4,7 +4,6 @@
 use super::record::{Gateway, Home, Record, Slot};
 use countersign_crypto::certificate::{Certificate, CertificateChain};
 use countersign_crypto::secret::{Secret, Strength};
-use countersign_model::role::Role;
 use countersign_model::state::DeviceState;
 use countersign_model::time::Timestamp;
 use minicbor::decode::Error as Wrong;
@@ -29,7 +28,7 @@ pub(super) fn encode(record: &Record) -> Secret {
 }
 
 fn write(out: &mut Out<'_>, record: &Record) -> Result<(), Error<Infallible>> {
-    out.map(12)?;
+    out.map(11)?;
     out.u8(0)?.u32(VERSION)?;
     out.u8(1)?.str(record.phase.as_str())?;
     out.u8(2)?.u32(record.failed_attempts)?;
@@ -40,10 +39,6 @@ fn write(out: &mut Out<'_>, record: &Record) -> Result<(), Error<Infallible>> {
         None => {
             out.null()?;
         }
-    }
-    out.u8(5)?.map(record.access.len() as u64)?;
-    for (person, role) in &record.access {
-        out.str(person.as_str())?.str(role.as_str())?;
     }
     out.u8(6)?;
     write_slot(out, record.current.as_ref())?;
@@ -57,7 +52,8 @@ fn write(out: &mut Out<'_>, record: &Record) -> Result<(), Error<Infallible>> {
 }
 
 fn write_home(out: &mut Out<'_>, home: &Home) -> Result<(), Error<Infallible>> {
-    out.array(3)?.bytes(home.anchor.der())?;
+    let access = serde_json::to_vec(&home.access).expect("names and roles are JSON");
+    out.array(4)?.bytes(home.anchor.der())?.bytes(&access)?;
     home.network.expose(|bytes| out.bytes(bytes).map(|_| ()))?;
     match &home.gateway {
         Some(gateway) => out.array(2)?.str(&gateway.mqtt)?.str(&gateway.est)?,
@@ -92,13 +88,6 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Record, Wrong> {
             2 => record.failed_attempts = input.u32()?,
             3 => record.last_attempt = Timestamp(input.u64()?),
             4 => record.home = nullable(&mut input, read_home)?,
-            5 => {
-                for _ in 0..input.map()?.unwrap_or(0) {
-                    let person = input.str()?.parse().map_err(Wrong::custom)?;
-                    let role: Role = input.str()?.parse().map_err(Wrong::custom)?;
-                    record.access.insert(person, role);
-                }
-            }
             6 => record.current = nullable(&mut input, read_slot)?,
             7 => record.next = nullable(&mut input, read_slot)?,
             8 => record.next_label = input.u64()?,
@@ -133,14 +122,15 @@ fn nullable<'b, T>(
 }
 
 fn read_home(input: &mut Decoder<'_>) -> Result<Home, Wrong> {
-    length(input, 3)?;
+    length(input, 4)?;
     let anchor = Certificate::from_der(input.bytes()?).map_err(Wrong::custom)?;
+    let access = serde_json::from_slice(input.bytes()?).map_err(Wrong::custom)?;
     let network = Arc::new(Secret::new(input.bytes()?.to_vec(), NETWORK_STRENGTH));
     let gateway = nullable(input, |input| {
         length(input, 2)?;
         Ok(Gateway { mqtt: input.str()?.to_owned(), est: input.str()?.to_owned() })
     })?;
-    Ok(Home { anchor, network, gateway })
+    Ok(Home { anchor, access, network, gateway })
 }
 
 fn read_slot(input: &mut Decoder<'_>) -> Result<Slot, Wrong> {

@@ -9,12 +9,14 @@
 //! ```
 
 mod codec;
+mod factory;
 
 mod folder;
 mod record;
 mod store;
 
 
+pub use factory::{Blank, Factory, FactoryError};
 pub use folder::{DataFolder, FolderError};
 pub use record::{BUILD_FLOOR, Gateway, Home, Record, Slot};
 pub use store::{Store, StoreError};

@@ -2,11 +2,9 @@
 
 use countersign_crypto::certificate::{Certificate, CertificateChain};
 use countersign_crypto::secret::Secret;
-use countersign_model::id::PersonName;
-use countersign_model::role::Role;
 use countersign_model::state::DeviceState;
 use countersign_model::time::Timestamp;
-use std::collections::BTreeMap;
+use countersign_protocol::permit::device::AccessList;
 use std::sync::Arc;
 
 /// Instants before this build cannot be now: 2026-11-01T00:00:00Z. A device whose clock starts at 1970 takes no
@@ -24,8 +22,6 @@ pub struct Record {
     pub last_attempt: Timestamp,
     /// The home that it belongs to; only in *initialised*.
     pub home: Option<Home>,
-    /// Who may do what.
-    pub access: BTreeMap<PersonName, Role>,
     /// The operational identity in use.
     pub current: Option<Slot>,
     /// The operational identity being prepared.
@@ -45,6 +41,8 @@ pub struct Record {
 pub struct Home {
     /// The home's trust anchor: it signs the certificates of the persons.
     pub anchor: Certificate,
+    /// Who may do what; there is always an owner.
+    pub access: AccessList,
     /// Network credentials; never shown again.
     pub network: Arc<Secret>,
     /// Where the maker's gateway is, if the device is to use it.
@@ -76,7 +74,6 @@ impl Default for Record {
             failed_attempts: 0,
             last_attempt: Timestamp(0),
             home: None,
-            access: BTreeMap::new(),
             current: None,
             next: None,
             next_label: 1,

@@ -1,8 +1,15 @@
 //! Kills, torn writes and tampering.
 #![allow(clippy::unwrap_used)]
 
-use super::super::record::Slot;
+use super::super::record::{Gateway, Home, Slot};
 use super::*;
+use countersign_crypto::certificate::Certificate;
+use countersign_crypto::issue::{CaTemplate, Serial, self_signed_ca};
+use countersign_crypto::secret::{Secret, Strength};
+use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
+use countersign_model::time::{Timestamp, Validity};
+use countersign_protocol::permit::device::AccessList;
+use std::sync::{Arc, OnceLock};
 use countersign_crypto::random::SystemRandom;
 use countersign_model::role::Role;
 use countersign_model::state::DeviceState;
@@ -34,6 +41,22 @@ impl World {
     }
 }
 
+fn anchor() -> Certificate {
+    static ANCHOR: OnceLock<Certificate> = OnceLock::new();
+    let make = || {
+        let template = CaTemplate {
+            common_name: "home".to_owned(),
+            organisation: "home".to_owned(),
+            country: "DE".to_owned(),
+            validity: Validity { not_before: Timestamp(0), not_after: Validity::FOREVER },
+            serial: Serial::random(&mut SystemRandom),
+        };
+        let key = KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
+        self_signed_ca(&template, &key).unwrap()
+    };
+    ANCHOR.get_or_init(make).clone()
+}
+
 #[test]
 fn everything_comes_back() {
     let world = World::new();
@@ -42,17 +65,26 @@ fn everything_comes_back() {
         .unwrap()
         .update(|record| {
             record.phase = DeviceState::Initialised;
-            record.access.insert("ada".parse().unwrap(), Role::Owner);
+            record.home = Some(Home {
+                anchor: anchor(),
+                access: AccessList::first_owner("ada".parse().unwrap()),
+                network: Arc::new(Secret::new(b"wifi".to_vec(), Strength(128))),
+                gateway: Some(Gateway { mqtt: "m:1".to_owned(), est: "e:2".to_owned() }),
+            });
             record.next = Some(Slot { key: "ldevid-7".to_owned(), chain: None });
             record.next_label = 8;
-            record.command_floor = countersign_model::time::Timestamp(77);
+            record.command_floor = Timestamp(77);
         })
         .unwrap();
     let store = world.open().unwrap();
     assert!(!store.recovered());
     let record = store.get();
     assert_eq!(record.phase, DeviceState::Initialised);
-    assert_eq!(record.access.get(&"ada".parse().unwrap()), Some(&Role::Owner));
+    let home = record.home.as_ref().unwrap();
+    assert_eq!(home.access.role_of(&"ada".parse().unwrap()), Some(Role::Owner));
+    assert_eq!(home.anchor, anchor());
+    assert!(home.network.expose(|bytes| bytes == b"wifi"));
+    assert_eq!(home.gateway.as_ref().unwrap().est, "e:2");
     assert_eq!(record.labels(), ["ldevid-7"]);
     assert_eq!((record.next_label, record.command_floor.0), (8, 77));
 }

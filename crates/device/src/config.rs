@@ -1,0 +1,177 @@
+//! The device's configuration: one TOML file, every key documented, unknown keys refused.
+
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The configuration with every key, its default and its meaning.
+pub const DEFAULT_TOML: &str = include_str!("default.toml");
+
+/// Least pause between two looks at the product's properties, in milliseconds: more often only fills the outbox.
+const MIN_INTERVAL_MS: u64 = 100;
+
+/// What [`crate::agent::run`] needs to know. See [`DEFAULT_TOML`].
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The data folder.
+    pub data: PathBuf,
+    /// The Thing Description.
+    pub thing: PathBuf,
+    /// Written as JSON at every change of state, whole or not at all; none: not written.
+    pub ready_file: Option<PathBuf>,
+    /// The pairing interface.
+    pub pairing: Listen,
+    /// The local API.
+    pub api: Listen,
+    /// The connection to the gateway.
+    pub uplink: UplinkConfig,
+    /// What is published without being asked.
+    pub telemetry: Telemetry,
+    /// Listeners of the product around the agent. Every other listener of this process ends it.
+    pub product_listeners: Vec<ProductListener>,
+}
+
+/// Where an interface listens.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// `address:port`; port 0 takes any free one.
+    pub listen: SocketAddr,
+}
+
+/// The connection to the gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UplinkConfig {
+    /// Seconds of silence after which the device pings, 5 to 3600.
+    pub keep_alive_secs: u16,
+}
+
+/// What is published without being asked: every observable property.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// Milliseconds between two looks at the observable properties; a changed value is published.
+    pub interval_ms: u64,
+    /// Seconds after which a value is published although it did not change.
+    pub repeat_secs: u64,
+}
+
+/// A listener that the product opens by itself, in this process.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProductListener {
+    /// Where.
+    pub address: SocketAddr,
+    /// What for; it appears in the declaration for the test lab.
+    pub purpose: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self {
+            data: "device".into(),
+            thing: "plug.td.json".into(),
+            ready_file: None,
+            pairing: Listen { listen: any },
+            api: Listen { listen: any },
+            uplink: UplinkConfig::default(),
+            telemetry: Telemetry::default(),
+            product_listeners: Vec::new(),
+        }
+    }
+}
+
+impl Default for UplinkConfig {
+    fn default() -> Self {
+        Self { keep_alive_secs: 60 }
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { interval_ms: 1_000, repeat_secs: 60 }
+    }
+}
+
+impl Telemetry {
+    /// Between two looks.
+    #[must_use]
+    pub const fn interval(&self) -> Duration {
+        Duration::from_millis(self.interval_ms)
+    }
+
+    /// Until an unchanged value is repeated.
+    #[must_use]
+    pub const fn repeat(&self) -> Duration {
+        Duration::from_secs(self.repeat_secs)
+    }
+}
+
+impl Config {
+    /// Reads a file. Relative paths in it start at the file's folder.
+    ///
+    /// # Errors
+    /// [`ConfigError`], with file, field and mend.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError(format!("{}: {error}", path.display())))?;
+        let mut config = Self::parse(&text)
+            .map_err(|error| ConfigError(format!("{}: {}", path.display(), error.0)))?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        config.data = base.join(&config.data);
+        config.thing = base.join(&config.thing);
+        config.ready_file = config.ready_file.map(|file| base.join(file));
+        Ok(config)
+    }
+
+    /// Reads a text.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for unknown keys, wrong types and values out of range.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(|error| ConfigError(error.to_string()))?;
+        if !(5..=3600).contains(&config.uplink.keep_alive_secs) {
+            return Err(ConfigError("uplink.keep_alive_secs: use 5 to 3600".to_owned()));
+        }
+        if config.telemetry.interval_ms < MIN_INTERVAL_MS {
+            let text = format!("telemetry.interval_ms: use {MIN_INTERVAL_MS} or more");
+            return Err(ConfigError(text));
+        }
+        Ok(config)
+    }
+}
+
+/// A configuration that cannot be used, with the file, the field and the mend.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_default_is_the_default() {
+        assert_eq!(Config::parse(DEFAULT_TOML).unwrap(), Config::default());
+        assert_eq!(Config::parse("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn unknown_keys_and_wild_values_are_named() {
+        for (text, field) in [
+            ("colour = 1", "colour"),
+            ("[api]\nlisten = \"127.0.0.1:0\"\nopen = true", "open"),
+            ("[uplink]\nkeep_alive_secs = 0", "uplink.keep_alive_secs"),
+            ("[telemetry]\ninterval_ms = 1", "telemetry.interval_ms"),
+            ("[pairing]\nlisten = \"localhost\"", "listen"),
+        ] {
+            let error = Config::parse(text).unwrap_err().to_string();
+            assert!(error.contains(field), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! What the factory leaves in a device, and how it gets there.
+//!
+//! ```text
+//!  Blank::prepare ─► request() ─► the factory's CA ─► provision(chain, roots, setup) ─► Factory::load, for life
+//! ```
+//! The IDevID key is made in the device's own folder and never leaves it.
+
+use countersign_crypto::certificate::{
+    Certificate, CertificateChain, CertificateError, IdentityKind, certificates_from_pem,
+};
+use countersign_crypto::file;
+use countersign_crypto::issue::IssueError;
+use countersign_crypto::keystore::{Keystore, KeystoreError};
+use countersign_crypto::pake::{PakeError, PakeParams, VerifierRecord};
+use countersign_crypto::random::{Random, SystemRandom};
+use countersign_crypto::seal::{self, SealError, SealKey};
+use countersign_crypto::secret::{Secret, Strength};
+use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
+use countersign_crypto::tls::{TlsError, TlsIdentity};
+use countersign_crypto::csr;
+use countersign_model::id::ThingId;
+use std::path::{Path, PathBuf};
+
+/// Label of the factory key.
+const KEY: &str = "idevid";
+/// What the sealed pairing file is for.
+const PURPOSE: &str = "setup code verifier";
+
+/// A data folder with a key and no identity yet.
+#[derive(Debug)]
+pub struct Blank {
+    root: PathBuf,
+    thing: ThingId,
+    seal: SealKey,
+    key: KeyHandle,
+}
+
+impl Blank {
+    /// Makes (or finds, after an interruption) the factory key of `thing` in the data folder `root`.
+    ///
+    /// # Errors
+    /// [`FactoryError::Provisioned`] when the folder already has an identity.
+    pub fn prepare(
+        root: &Path,
+        thing: ThingId,
+        algorithm: SignatureAlgorithm,
+    ) -> Result<Self, FactoryError> {
+        file::private_folder(root).map_err(FactoryError::Io)?;
+        let folder = root.join("factory");
+        file::private_folder(&folder).map_err(FactoryError::Io)?;
+        if folder.join("idevid.crt").exists() {
+            return Err(FactoryError::Provisioned(folder));
+        }
+        let seal = SealKey::load_or_create(&root.join("seal.key"), &mut SystemRandom)?;
+        let keys = Keystore::open(&folder.join("keys"), seal.clone())?;
+        let key = match keys.load(KEY)? {
+            Some(key) => key,
+            None => keys.generate(KEY, algorithm)?,
+        };
+        Ok(Self { root: root.to_owned(), thing, seal, key })
+    }
+
+    /// The request for an IDevID certificate, PKCS#10 in DER.
+    ///
+    /// # Errors
+    /// When the key does not sign.
+    pub fn request(&self) -> Result<Vec<u8>, FactoryError> {
+        Ok(csr::request(&self.key, self.thing.as_str())?)
+    }
+
+    /// Writes the identity. The certificate comes last: a folder that has one is whole.
+    ///
+    /// # Errors
+    /// [`FactoryError::Mismatch`] when the certificate is not for this device and key.
+    pub fn provision(
+        self,
+        chain: &CertificateChain,
+        roots: &[Certificate],
+        params: &PakeParams,
+        verifier: &VerifierRecord,
+    ) -> Result<(), FactoryError> {
+        let folder = self.root.join("factory");
+        check(&folder, &self.thing, chain, &self.key)?;
+        let write = |name: &str, bytes: &[u8], mode: u32| {
+            file::write_atomic(&folder.join(name), bytes, mode).map_err(FactoryError::Io)
+        };
+        let plain = encode_setup(params, verifier);
+        let random: &mut dyn Random = &mut SystemRandom;
+        let sealed = plain.expose(|plain| seal::seal(&self.seal, PURPOSE, plain, random))?;
+        write("pairing.sealed", &sealed, file::PRIVATE)?;
+        let pem: String = roots.iter().map(Certificate::to_pem).collect();
+        write("roots.pem", pem.as_bytes(), file::PUBLIC)?;
+        write("idevid.crt", chain.to_pem().as_bytes(), file::PUBLIC)
+    }
+}
+
+/// The factory identity of a device.
+#[derive(Debug)]
+pub struct Factory {
+    thing: ThingId,
+    identity: TlsIdentity,
+    roots: Vec<Certificate>,
+    params: PakeParams,
+    verifier: VerifierRecord,
+}
+
+impl Factory {
+    /// Reads what the factory wrote below `folder`.
+    ///
+    /// # Errors
+    /// [`FactoryError`], each naming its file and the mend.
+    pub fn load(folder: &Path, seal_key: &SealKey) -> Result<Self, FactoryError> {
+        let read = |name: &str| {
+            let path = folder.join(name);
+            std::fs::read(&path).map_err(|error| FactoryError::Missing(path, error))
+        };
+        let wrong = |name: &str, error| FactoryError::Certificate(folder.join(name), error);
+        let chain = CertificateChain::from_pem(&read("idevid.crt")?)
+            .map_err(|error| wrong("idevid.crt", error))?;
+        let roots = certificates_from_pem(&read("roots.pem")?)
+            .map_err(|error| wrong("roots.pem", error))?;
+        let key = Keystore::open(&folder.join("keys"), seal_key.clone())?.require(KEY)?;
+        let thing = thing_of(&chain).ok_or_else(|| FactoryError::Mismatch(folder.to_owned()))?;
+        check(folder, &thing, &chain, &key)?;
+        let damaged = || FactoryError::Pairing(folder.join("pairing.sealed"));
+        let plain = seal::open(seal_key, PURPOSE, &read("pairing.sealed")?).map_err(|_| damaged())?;
+        let (params, verifier) = plain.expose(decode_setup).ok_or_else(damaged)?;
+        let identity = TlsIdentity::new(chain, key)?;
+        Ok(Self { thing, identity, roots, params, verifier })
+    }
+
+    /// Who the device is.
+    #[must_use]
+    pub const fn thing(&self) -> &ThingId {
+        &self.thing
+    }
+
+    /// The IDevID.
+    #[must_use]
+    pub const fn identity(&self) -> &TlsIdentity {
+        &self.identity
+    }
+
+    /// The manufacturer's roots.
+    #[must_use]
+    pub fn roots(&self) -> &[Certificate] {
+        &self.roots
+    }
+
+    /// Cost and salt of the setup code's derivation.
+    #[must_use]
+    pub const fn params(&self) -> &PakeParams {
+        &self.params
+    }
+
+    /// What the device has instead of the setup code.
+    #[must_use]
+    pub const fn verifier(&self) -> &VerifierRecord {
+        &self.verifier
+    }
+}
+
+fn thing_of(chain: &CertificateChain) -> Option<ThingId> {
+    let name = chain.leaf().name().filter(|name| name.kind() == IdentityKind::IdevId)?;
+    name.name().parse().ok()
+}
+
+fn check(
+    folder: &Path,
+    thing: &ThingId,
+    chain: &CertificateChain,
+    key: &KeyHandle,
+) -> Result<(), FactoryError> {
+    let fits = thing_of(chain).as_ref() == Some(thing) && chain.leaf().spki_der() == key.spki_der();
+    fits.then_some(()).ok_or_else(|| FactoryError::Mismatch(folder.to_owned()))
+}
+
+/// `[salt, memory KiB, passes, lanes, record]`.
+fn encode_setup(params: &PakeParams, verifier: &VerifierRecord) -> Secret {
+    let mut plain = Vec::with_capacity(160);
+    let mut out = minicbor::Encoder::new(&mut plain);
+    verifier
+        .to_secret()
+        .expose(|record| {
+            out.array(5)?
+                .bytes(params.salt())?
+                .u32(params.memory_kib())?
+                .u32(params.passes())?
+                .u32(params.lanes())?
+                .bytes(record)
+                .map(|_| ())
+        })
+        .expect("writing to a vector cannot fail");
+    Secret::new(plain, Strength(128))
+}
+
+fn decode_setup(plain: &[u8]) -> Option<(PakeParams, VerifierRecord)> {
+    let mut input = minicbor::Decoder::new(plain);
+    if input.array().ok()? != Some(5) {
+        return None;
+    }
+    let salt = input.bytes().ok()?.try_into().ok()?;
+    let (memory, passes, lanes) = (input.u32().ok()?, input.u32().ok()?, input.u32().ok()?);
+    let params = PakeParams::new(salt, memory, passes, lanes).ok()?;
+    Some((params, VerifierRecord::from_bytes(input.bytes().ok()?).ok()?))
+}
+
+/// Why a factory identity cannot be made or used.
+#[derive(Debug, thiserror::Error)]
+pub enum FactoryError {
+    /// Already there: an identity is for life.
+    #[error("{}: this device has an identity already; use another data folder", .0.display())]
+    Provisioned(PathBuf),
+    /// A file is not there.
+    #[error("{path}: {1}: the factory has not provisioned this folder; use the folder that it wrote", path = .0.display())]
+    Missing(PathBuf, std::io::Error),
+    /// A file holds something else.
+    #[error("{path}: {1}", path = .0.display())]
+    Certificate(PathBuf, CertificateError),
+    /// Certificate, key and serial do not belong together.
+    #[error("{}: idevid.crt is not the IDevID certificate for the key in keys/: restore the folder that the factory wrote", .0.display())]
+    Mismatch(PathBuf),
+    /// The sealed verifier does not open.
+    #[error("{}: was changed, or seal.key belongs to another folder: restore both from the same backup", .0.display())]
+    Pairing(PathBuf),
+    /// The verifier is no verifier.
+    #[error(transparent)]
+    Pake(#[from] PakeError),
+    /// The keystore refused.
+    #[error(transparent)]
+    Keystore(#[from] KeystoreError),
+    /// Sealing refused.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The request was not made.
+    #[error(transparent)]
+    Request(#[from] IssueError),
+    /// Chain and key do not fit.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The file system refused.
+    #[error("{0}")]
+    Io(std::io::Error),
+}
