@@ -1,1 +1,4 @@
 //! placeholder
+pub mod broker;
+pub mod config;
+pub mod directory;

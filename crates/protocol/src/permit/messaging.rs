@@ -1,1 +1,277 @@
-//! placeholder
+//! Who may publish, subscribe to and receive what at the gateway. Pure judgement over identities and topics.
+//!
+//! A device's rights follow from its name alone: it speaks on its own topics and hears its own commands. A service has
+//! what it was granted, and never a device's voice. The broker's functions demand the permits made here.
+
+use countersign_model::grant::Grant;
+use countersign_model::id::{ServiceName, ThingId};
+use countersign_model::topic::{Filter, ThingTopic, Topic};
+use std::fmt;
+
+/// Somebody with a session at the gateway, as the certificate and the directory say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MessagingSubject {
+    /// A device with its operational identity.
+    Device(ThingId),
+    /// A backend or integration with its grants.
+    Service {
+        /// Its name.
+        name: ServiceName,
+        /// What it may do.
+        grants: Vec<Grant>,
+    },
+}
+
+impl MessagingSubject {
+    /// The name alone: the thing's id or the service's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Device(thing) => thing.as_str(),
+            Self::Service { name, .. } => name.as_str(),
+        }
+    }
+}
+
+/// `thing:NAME` or `service:NAME`, as in stamps, sessions and records.
+impl fmt::Display for MessagingSubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device(thing) => write!(f, "thing:{thing}"),
+            Self::Service { name, .. } => write!(f, "service:{name}"),
+        }
+    }
+}
+
+/// The answer "no". It does not tell an unknown topic from a forbidden one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not authorised")]
+pub struct Refused;
+
+/// One message of one subject may be published to one topic.
+#[derive(Debug)]
+pub struct PublishPermit {
+    subject: String,
+    topic: Topic,
+    command: bool,
+}
+
+impl PublishPermit {
+    /// Who publishes, as `thing:NAME` or `service:NAME`.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// Where to.
+    #[must_use]
+    pub const fn topic(&self) -> &Topic {
+        &self.topic
+    }
+
+    /// Whether the message asks a device to act, so that it is stamped with who asks and when.
+    #[must_use]
+    pub const fn is_command(&self) -> bool {
+        self.command
+    }
+}
+
+/// One filter may be subscribed to.
+#[derive(Debug)]
+pub struct SubscribePermit {
+    filter: Filter,
+}
+
+impl SubscribePermit {
+    /// What may be subscribed to.
+    #[must_use]
+    pub const fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// What may be subscribed to, by move.
+    #[must_use]
+    pub fn into_filter(self) -> Filter {
+        self.filter
+    }
+}
+
+/// A message of one topic may be handed to one subject.
+#[derive(Debug)]
+pub struct DeliverPermit(());
+
+/// Judges a publication.
+///
+/// A device publishes its own properties, events and receipts. A service publishes where a grant says so, except that a
+/// thing's own topics are the thing's alone: under `things/` only commands remain. `$`-topics are nobody's.
+///
+/// # Errors
+/// [`Refused`], for whatever reason.
+pub fn judge_publish(subject: &MessagingSubject, topic: &Topic) -> Result<PublishPermit, Refused> {
+    if topic.is_reserved() {
+        return Err(Refused);
+    }
+    let meaning = ThingTopic::parse(topic);
+    let command = meaning.as_ref().is_some_and(ThingTopic::is_command);
+    let allowed = match subject {
+        MessagingSubject::Device(me) => {
+            !command && meaning.as_ref().is_some_and(|topic| topic.thing() == me)
+        }
+        MessagingSubject::Service { grants, .. } => {
+            let things_own = !command && topic.levels().next() == Some("things");
+            !things_own && grants.iter().any(|grant| grant.allows_publish(topic))
+        }
+    };
+    if !allowed {
+        return Err(Refused);
+    }
+    Ok(PublishPermit { subject: subject.to_string(), topic: topic.clone(), command })
+}
+
+/// Judges a subscription: a device hears its own commands, unshared; a service what a single grant covers.
+///
+/// # Errors
+/// [`Refused`], for whatever reason.
+pub fn judge_subscribe(
+    subject: &MessagingSubject,
+    filter: &Filter,
+) -> Result<SubscribePermit, Refused> {
+    let allowed = match subject {
+        MessagingSubject::Device(me) => {
+            filter.share_group().is_none()
+                && ThingTopic::command_filters(me).iter().any(|own| own.covers(filter))
+        }
+        MessagingSubject::Service { grants, .. } => {
+            grants.iter().any(|grant| grant.allows_subscribe(filter))
+        }
+    };
+    allowed.then(|| SubscribePermit { filter: filter.clone() }).ok_or(Refused)
+}
+
+/// Judges the handing over of one message. It is asked again for every message, kept or fresh, since a right may be
+/// gone by the time the message leaves.
+///
+/// # Errors
+/// [`Refused`], for whatever reason.
+pub fn judge_deliver(subject: &MessagingSubject, topic: &Topic) -> Result<DeliverPermit, Refused> {
+    let allowed = match subject {
+        MessagingSubject::Device(me) => {
+            ThingTopic::parse(topic).is_some_and(|topic| topic.is_command() && topic.thing() == me)
+        }
+        MessagingSubject::Service { grants, .. } => {
+            grants.iter().any(|grant| grant.allows_receive(topic))
+        }
+    };
+    allowed.then_some(DeliverPermit(())).ok_or(Refused)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn device(name: &str) -> MessagingSubject {
+        MessagingSubject::Device(name.parse().unwrap())
+    }
+
+    fn service(grants: &[&str]) -> MessagingSubject {
+        MessagingSubject::Service {
+            name: "backend".parse().unwrap(),
+            grants: grants.iter().map(|grant| grant.parse().unwrap()).collect(),
+        }
+    }
+
+    fn may_publish(subject: &MessagingSubject, topic: &str) -> bool {
+        judge_publish(subject, &topic.parse().unwrap()).is_ok()
+    }
+
+    fn may_subscribe(subject: &MessagingSubject, filter: &str) -> bool {
+        judge_subscribe(subject, &filter.parse().unwrap()).is_ok()
+    }
+
+    #[test]
+    fn a_device_has_its_own_topics_and_no_others() {
+        let plug = device("plug-1");
+        for own in [
+            "things/plug-1/properties/power",
+            "things/plug-1/events/overload",
+            "things/plug-1/actions/on/receipt",
+        ] {
+            assert!(may_publish(&plug, own), "{own}");
+        }
+        for foreign in [
+            "things/plug-2/properties/power",
+            "things/plug-1/actions/on",
+            "things/plug-1/properties/power/set",
+            "things/plug-1",
+            "$SYS/x",
+            "home/plug-1",
+            "things/PLUG-1/events/x",
+        ] {
+            assert!(!may_publish(&plug, foreign), "{foreign}");
+        }
+        for own in [
+            "things/plug-1/actions/+",
+            "things/plug-1/properties/+/set",
+            "things/plug-1/actions/on",
+        ] {
+            assert!(may_subscribe(&plug, own), "{own}");
+        }
+        for foreign in [
+            "things/plug-1/#",
+            "things/+/actions/+",
+            "things/plug-2/actions/+",
+            "#",
+            "+/+/+/+",
+            "$share/g/things/plug-1/actions/+",
+            "things/plug-1/actions/#",
+            "things/plug-1/properties/+",
+        ] {
+            assert!(!may_subscribe(&plug, foreign), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn a_service_has_what_it_was_granted() {
+        let backend = service(&["subscribe things/+/properties/#", "publish things/+/actions/+"]);
+        assert!(may_subscribe(&backend, "$share/g/things/+/properties/power"));
+        assert!(!may_subscribe(&backend, "things/#"));
+        assert!(may_publish(&backend, "things/plug-1/actions/on"));
+        assert!(!may_publish(&backend, "things/plug-1/properties/limit/set"));
+        assert!(!may_publish(&service(&[]), "things/plug-1/actions/on"));
+    }
+
+    #[test]
+    fn no_grant_gives_a_service_the_voice_of_a_device() {
+        let greedy = service(&["publish #", "publish things/#", "publish $SYS/#"]);
+        for forged in [
+            "things/plug-1/properties/power",
+            "things/plug-1/actions/on/receipt",
+            "things/plug-1/x",
+            "things",
+            "$SYS/x",
+        ] {
+            assert!(!may_publish(&greedy, forged), "{forged}");
+        }
+        assert!(may_publish(&greedy, "homeassistant/status"));
+    }
+
+    #[test]
+    fn commands_are_known_as_such() {
+        let backend = service(&["publish #"]);
+        let permit = |topic: &str| judge_publish(&backend, &topic.parse().unwrap()).unwrap();
+        assert!(permit("things/plug-1/actions/on").is_command());
+        assert!(permit("things/plug-1/properties/limit/set").is_command());
+        assert!(!permit("homeassistant/status").is_command());
+        assert_eq!(permit("homeassistant/status").subject(), "service:backend");
+    }
+
+    #[test]
+    fn delivery_is_judged_by_itself() {
+        let topic: Topic = "things/plug-1/actions/on".parse().unwrap();
+        assert!(judge_deliver(&device("plug-1"), &topic).is_ok());
+        assert!(judge_deliver(&device("plug-2"), &topic).is_err());
+        assert!(judge_deliver(&service(&["publish #"]), &topic).is_err());
+        assert!(judge_deliver(&service(&["subscribe things/#"]), &topic).is_ok());
+    }
+}
