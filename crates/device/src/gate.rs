@@ -242,7 +242,9 @@ impl Gate {
         &self.functions
     }
 
-    fn state(&self) -> DeviceState {
+    /// The device's state at this moment.
+    #[must_use]
+    pub fn state(&self) -> DeviceState {
         self.store.with(|record| record.phase)
     }
 

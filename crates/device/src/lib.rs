@@ -1,9 +1,15 @@
 //! x
+pub mod agent;
 pub mod api;
+pub mod backoff;
 pub mod clock;
 pub mod config;
 pub mod data;
+pub mod est;
 pub mod functions;
 pub mod gate;
+pub mod identity;
 pub mod listeners;
+pub mod pairing;
+pub mod status;
 pub mod uplink;

@@ -1,11 +1,12 @@
 //! The state's bytes: a CBOR map with small integer keys. Unknown keys are skipped, so that an older build can be
 //! put back; a higher major version is refused.
 
-use super::record::{Gateway, Home, Record, Slot};
+use super::record::{Home, Record, Slot};
 use countersign_crypto::certificate::{Certificate, CertificateChain};
 use countersign_crypto::secret::{Secret, Strength};
 use countersign_model::state::DeviceState;
 use countersign_model::time::Timestamp;
+use countersign_protocol::pairing::{GatewayAddress, NetworkCredentials};
 use minicbor::decode::Error as Wrong;
 use minicbor::encode::Error;
 use minicbor::{Decoder, Encoder};
@@ -15,24 +16,22 @@ use std::sync::Arc;
 /// Major version of the form.
 const VERSION: u32 = 1;
 
-/// Strength that network credentials are taken to have (WPA2/WPA3 keys: AES-128).
-const NETWORK_STRENGTH: Strength = Strength(128);
-
 type Out<'a> = Encoder<&'a mut Vec<u8>>;
 
 /// The record as bytes, in a wrapper that is wiped: they hold the network credentials.
 pub(super) fn encode(record: &Record) -> Secret {
     let mut bytes = Vec::with_capacity(4096);
     write(&mut Encoder::new(&mut bytes), record).expect("writing to a vector cannot fail");
-    Secret::new(bytes, NETWORK_STRENGTH)
+    Secret::new(bytes, Strength(256))
 }
 
 fn write(out: &mut Out<'_>, record: &Record) -> Result<(), Error<Infallible>> {
     out.map(11)?;
     out.u8(0)?.u32(VERSION)?;
     out.u8(1)?.str(record.phase.as_str())?;
-    out.u8(2)?.u32(record.failed_attempts)?;
-    out.u8(3)?.u64(record.last_attempt.0)?;
+    let attempts = serde_json::to_vec(&record.attempts).expect("numbers are JSON");
+    out.u8(2)?.bytes(&attempts)?;
+    out.u8(3)?.u16(record.api_port)?;
     out.u8(4)?;
     match &record.home {
         Some(home) => write_home(out, home)?,
@@ -54,9 +53,19 @@ fn write(out: &mut Out<'_>, record: &Record) -> Result<(), Error<Infallible>> {
 fn write_home(out: &mut Out<'_>, home: &Home) -> Result<(), Error<Infallible>> {
     let access = serde_json::to_vec(&home.access).expect("names and roles are JSON");
     out.array(4)?.bytes(home.anchor.der())?.bytes(&access)?;
-    home.network.expose(|bytes| out.bytes(bytes).map(|_| ()))?;
+    match &home.network {
+        Some(network) => {
+            out.array(3)?.str(&network.ssid)?.u16(network.key.strength().0)?;
+            network.key.expose(|key| out.bytes(key).map(|_| ()))?;
+        }
+        None => {
+            out.null()?;
+        }
+    }
     match &home.gateway {
-        Some(gateway) => out.array(2)?.str(&gateway.mqtt)?.str(&gateway.est)?,
+        Some(gateway) => {
+            out.array(3)?.str(&gateway.mqtt)?.str(&gateway.est)?.str(&gateway.server_name)?
+        }
         None => out.null()?,
     };
     Ok(())
@@ -85,8 +94,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Record, Wrong> {
             0 if input.u32()? != VERSION => return Err(Wrong::message("another version")),
             0 => {}
             1 => record.phase = phase(input.str()?)?,
-            2 => record.failed_attempts = input.u32()?,
-            3 => record.last_attempt = Timestamp(input.u64()?),
+            2 => {
+                record.attempts = serde_json::from_slice(input.bytes()?).map_err(Wrong::custom)?;
+            }
+            3 => record.api_port = input.u16()?,
             4 => record.home = nullable(&mut input, read_home)?,
             6 => record.current = nullable(&mut input, read_slot)?,
             7 => record.next = nullable(&mut input, read_slot)?,
@@ -125,10 +136,20 @@ fn read_home(input: &mut Decoder<'_>) -> Result<Home, Wrong> {
     length(input, 4)?;
     let anchor = Certificate::from_der(input.bytes()?).map_err(Wrong::custom)?;
     let access = serde_json::from_slice(input.bytes()?).map_err(Wrong::custom)?;
-    let network = Arc::new(Secret::new(input.bytes()?.to_vec(), NETWORK_STRENGTH));
+    let network = nullable(input, |input| {
+        length(input, 3)?;
+        let ssid = input.str()?.to_owned();
+        let strength = Strength(input.u16()?);
+        let key = Secret::new(input.bytes()?.to_vec(), strength);
+        Ok(Arc::new(NetworkCredentials { ssid, key }))
+    })?;
     let gateway = nullable(input, |input| {
-        length(input, 2)?;
-        Ok(Gateway { mqtt: input.str()?.to_owned(), est: input.str()?.to_owned() })
+        length(input, 3)?;
+        Ok(GatewayAddress {
+            mqtt: input.str()?.to_owned(),
+            est: input.str()?.to_owned(),
+            server_name: input.str()?.to_owned(),
+        })
     })?;
     Ok(Home { anchor, access, network, gateway })
 }

@@ -18,5 +18,5 @@ mod store;
 
 pub use factory::{Blank, Factory, FactoryError};
 pub use folder::{DataFolder, FolderError};
-pub use record::{BUILD_FLOOR, Gateway, Home, Record, Slot};
+pub use record::{BUILD_FLOOR, Home, Record, Slot};
 pub use store::{Store, StoreError};

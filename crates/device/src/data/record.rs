@@ -1,9 +1,9 @@
 //! What a device remembers, as a value.
 
 use countersign_crypto::certificate::{Certificate, CertificateChain};
-use countersign_crypto::secret::Secret;
 use countersign_model::state::DeviceState;
 use countersign_model::time::Timestamp;
+use countersign_protocol::pairing::{Attempts, GatewayAddress, NetworkCredentials};
 use countersign_protocol::permit::device::AccessList;
 use std::sync::Arc;
 
@@ -16,12 +16,12 @@ pub const BUILD_FLOOR: Timestamp = Timestamp::from_secs(1_793_491_200);
 pub struct Record {
     /// Factory-default, initialised or resetting: the states that outlive a power cut.
     pub phase: DeviceState,
-    /// Pairing attempts that ended badly since the last reset.
-    pub failed_attempts: u32,
-    /// When the last pairing attempt began.
-    pub last_attempt: Timestamp,
+    /// Wrong setup codes so far.
+    pub attempts: Attempts,
     /// The home that it belongs to; only in *initialised*.
     pub home: Option<Home>,
+    /// The port of the local API, taken again after a restart; 0 before the first time.
+    pub api_port: u16,
     /// The operational identity in use.
     pub current: Option<Slot>,
     /// The operational identity being prepared.
@@ -44,18 +44,9 @@ pub struct Home {
     /// Who may do what; there is always an owner.
     pub access: AccessList,
     /// Network credentials; never shown again.
-    pub network: Arc<Secret>,
+    pub network: Option<Arc<NetworkCredentials>>,
     /// Where the maker's gateway is, if the device is to use it.
-    pub gateway: Option<Gateway>,
-}
-
-/// Addresses of the maker's services, `host:port`; the host is also the name in the server's certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gateway {
-    /// MQTT over TLS.
-    pub mqtt: String,
-    /// Enrolment over TLS.
-    pub est: String,
+    pub gateway: Option<GatewayAddress>,
 }
 
 /// One operational identity: where its key lies, and its certificate once issued.
@@ -71,9 +62,9 @@ impl Default for Record {
     fn default() -> Self {
         Self {
             phase: DeviceState::FactoryDefault,
-            failed_attempts: 0,
-            last_attempt: Timestamp(0),
+            attempts: Attempts::default(),
             home: None,
+            api_port: 0,
             current: None,
             next: None,
             next_label: 1,

@@ -51,6 +51,13 @@ impl Store {
         Ok(Self { path: path.to_owned(), seal, inside, recovered })
     }
 
+    /// A store that ignores what is on disk, to replace a state that nobody can open any more.
+    #[must_use]
+    pub fn blank(path: &Path, seal: SealKey, random: Box<dyn Random>) -> Self {
+        let inside = Mutex::new(Inside { record: Record::default(), random });
+        Self { path: path.to_owned(), seal, inside, recovered: false }
+    }
+
     /// Whether the current file was torn and the previous one stood in: the last change may be lost.
     #[must_use]
     pub const fn recovered(&self) -> bool {

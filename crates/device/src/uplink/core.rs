@@ -379,6 +379,7 @@ fn publish_packet(
         .topic_name(message.topic.as_str())?
         .qos(Qos::AtLeastOnce)
         .dup(duplicate)
+        .retain(message.retain)
         .packet_id(packet_id)
         .payload(message.payload.as_slice())
         .props(properties)

@@ -30,6 +30,8 @@ pub struct Outgoing {
     pub topic: String,
     /// JSON text.
     pub payload: Vec<u8>,
+    /// Whether the gateway keeps it for those who come later.
+    pub retain: bool,
     /// MQTT 5 correlation data of the request that this answers.
     pub correlation: Option<Vec<u8>>,
     /// What gives way first.
@@ -163,7 +165,7 @@ mod tests {
     use super::*;
 
     fn message(text: &str, weight: Weight) -> Outgoing {
-        Outgoing { topic: "t".into(), payload: text.into(), correlation: None, weight }
+        Outgoing { topic: "t".into(), payload: text.into(), retain: false, correlation: None, weight }
     }
 
     #[test]

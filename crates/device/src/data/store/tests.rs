@@ -1,13 +1,14 @@
 //! Kills, torn writes and tampering.
 #![allow(clippy::unwrap_used)]
 
-use super::super::record::{Gateway, Home, Slot};
+use super::super::record::{Home, Slot};
 use super::*;
 use countersign_crypto::certificate::Certificate;
 use countersign_crypto::issue::{CaTemplate, Serial, self_signed_ca};
 use countersign_crypto::secret::{Secret, Strength};
 use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
 use countersign_model::time::{Timestamp, Validity};
+use countersign_protocol::pairing::{GatewayAddress, NetworkCredentials};
 use countersign_protocol::permit::device::AccessList;
 use std::sync::{Arc, OnceLock};
 use countersign_crypto::random::SystemRandom;
@@ -36,7 +37,7 @@ impl World {
     fn counted(&self) {
         let store = self.open().unwrap();
         for _ in 0..3 {
-            store.update(|record| record.failed_attempts += 1).unwrap();
+            store.update(|record| record.attempts = record.attempts.charged(Timestamp(1))).unwrap();
         }
     }
 }
@@ -68,8 +69,15 @@ fn everything_comes_back() {
             record.home = Some(Home {
                 anchor: anchor(),
                 access: AccessList::first_owner("ada".parse().unwrap()),
-                network: Arc::new(Secret::new(b"wifi".to_vec(), Strength(128))),
-                gateway: Some(Gateway { mqtt: "m:1".to_owned(), est: "e:2".to_owned() }),
+                network: Some(Arc::new(NetworkCredentials {
+                    ssid: "home".to_owned(),
+                    key: Secret::new(b"wifi".to_vec(), Strength(128)),
+                })),
+                gateway: Some(GatewayAddress {
+                    mqtt: "m:1".to_owned(),
+                    est: "e:2".to_owned(),
+                    server_name: "m".to_owned(),
+                }),
             });
             record.next = Some(Slot { key: "ldevid-7".to_owned(), chain: None });
             record.next_label = 8;
@@ -83,7 +91,7 @@ fn everything_comes_back() {
     let home = record.home.as_ref().unwrap();
     assert_eq!(home.access.role_of(&"ada".parse().unwrap()), Some(Role::Owner));
     assert_eq!(home.anchor, anchor());
-    assert!(home.network.expose(|bytes| bytes == b"wifi"));
+    assert!(home.network.as_ref().unwrap().key.expose(|bytes| bytes == b"wifi"));
     assert_eq!(home.gateway.as_ref().unwrap().est, "e:2");
     assert_eq!(record.labels(), ["ldevid-7"]);
     assert_eq!((record.next_label, record.command_floor.0), (8, 77));
@@ -98,10 +106,10 @@ fn a_torn_file_falls_back_to_the_last_good_one() {
         fs::write(&world.path, torn).unwrap();
         let store = world.open().unwrap();
         assert!(store.recovered());
-        assert_eq!(store.get().failed_attempts, 2, "{} bytes", torn.len());
+        assert_eq!(store.get().attempts.failed(), 2, "{} bytes", torn.len());
     }
     fs::remove_file(&world.path).unwrap();
-    assert_eq!(world.open().unwrap().get().failed_attempts, 2);
+    assert_eq!(world.open().unwrap().get().attempts.failed(), 2);
 }
 
 #[test]
@@ -118,7 +126,7 @@ fn a_changed_file_is_refused_by_name_and_never_replaced_by_a_guess() {
     }
     // The advice works: the copy beside it is whole.
     fs::copy(file::previous(&world.path), &world.path).unwrap();
-    assert_eq!(world.open().unwrap().get().failed_attempts, 2);
+    assert_eq!(world.open().unwrap().get().attempts.failed(), 2);
 }
 
 #[test]
@@ -136,8 +144,8 @@ fn a_change_that_cannot_be_written_did_not_happen() {
     world.counted();
     let store = world.open().unwrap();
     fs::remove_dir_all(world.path.parent().unwrap()).unwrap();
-    assert!(store.update(|record| record.failed_attempts = 99).is_err());
-    assert_eq!(store.get().failed_attempts, 3);
+    assert!(store.update(|record| record.next_label = 99).is_err());
+    assert_eq!(store.get().next_label, 1);
 }
 
 #[test]
@@ -148,6 +156,6 @@ fn what_is_replaced_for_good_is_in_no_file() {
     store.replace_for_good(store.get().forgotten()).unwrap();
     for path in [world.path.clone(), file::previous(&world.path)] {
         let Found::Good(record) = load(&path, &world.key).unwrap() else { panic!("not good") };
-        assert_eq!(record.failed_attempts, 0);
+        assert_eq!(record.attempts.failed(), 0);
     }
 }

@@ -78,6 +78,7 @@ fn reading(text: &str) -> Outgoing {
     Outgoing {
         topic: "things/plug-1/properties/power".to_owned(),
         payload: text.as_bytes().to_vec(),
+        retain: true,
         correlation: None,
         weight: Weight::Reading,
     }

@@ -1,0 +1,182 @@
+//! What all states share: identity, state, gate, and the watch over our own listeners.
+
+use super::AgentError;
+use crate::clock::DeviceClock;
+use crate::config::Config;
+use crate::data::{DataFolder, Factory, Record, Store, StoreError};
+use crate::functions::Functions;
+use crate::gate::Gate;
+use crate::identity::Slots;
+use crate::listeners::{Declared, open_listeners};
+use crate::status::{Status, StatusFile};
+use crate::uplink::shell::UplinkStatus;
+use countersign_crypto::digest::sha256;
+use countersign_crypto::keystore::Keystore;
+use countersign_crypto::policy::CompiledPolicy;
+use countersign_crypto::random::SystemRandom;
+use countersign_crypto::seal::SealKey;
+use countersign_model::state::DeviceState;
+use countersign_model::thing::ThingDescription;
+use countersign_protocol::pairing::Locked;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// How often the agent looks at its own sockets.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// A device that is ready to live.
+pub(super) struct Base {
+    pub(super) config: Config,
+    pub(super) factory: Arc<Factory>,
+    pub(super) store: Arc<Store>,
+    pub(super) slots: Arc<Slots>,
+    pub(super) clock: Arc<DeviceClock>,
+    pub(super) policy: Arc<CompiledPolicy>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) description_sha256: [u8; 32],
+    file: StatusFile,
+    _folder: DataFolder,
+}
+
+impl Base {
+    pub(super) fn open(config: Config, functions: Arc<dyn Functions>) -> Result<Self, AgentError> {
+        // 1. One process on one folder.
+        let folder = DataFolder::open(&config.data)?;
+        // 2. What the device can do. Open data that could be changed ends here.
+        let text = std::fs::read(&config.thing)
+            .map_err(|error| AgentError::File(config.thing.clone(), error))?;
+        let description = ThingDescription::parse(&text)
+            .map_err(|errors| AgentError::Thing(config.thing.clone(), errors))?;
+        // 3. Who it is, and what it remembers.
+        let seal = SealKey::load(&folder.seal_key())?;
+        let factory = Arc::new(Factory::load(&folder.factory(), &seal)?);
+        let store =
+            Arc::new(Store::open(&folder.state(), seal.clone(), Box::new(SystemRandom))?);
+        if store.recovered() {
+            tracing::warn!("the state's last change was torn by a power cut; the one before stands");
+        }
+        let clock = Arc::new(DeviceClock::new(store.with(|record| record.time_floor)));
+        let policy = Arc::new(CompiledPolicy::built_in());
+        let keys = Keystore::open(&folder.keys(), seal)?;
+        let slots = Arc::new(Slots {
+            factory: factory.clone(),
+            store: store.clone(),
+            keys,
+            clock: clock.clone(),
+            policy: policy.clone(),
+        });
+        slots.sweep()?;
+        // 4. The gate in front of the functions.
+        let thing = factory.thing().clone();
+        let gate = Gate::new(thing, description, store.clone(), functions, clock.clone());
+        let file = StatusFile::new(config.ready_file.clone());
+        Ok(Self {
+            config,
+            factory,
+            store,
+            slots,
+            clock,
+            policy,
+            gate: Arc::new(gate),
+            description_sha256: sha256(&text),
+            file,
+            _folder: folder,
+        })
+    }
+
+    pub(super) fn state(&self) -> DeviceState {
+        self.store.with(|record| record.phase)
+    }
+
+    /// A listener at `address`, for the section `name` of the configuration.
+    pub(super) async fn bind(
+        &self,
+        address: SocketAddr,
+        name: &'static str,
+    ) -> Result<(TcpListener, SocketAddr), AgentError> {
+        let failed = |error| AgentError::Listen(address, error, name);
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let local = listener.local_addr().map_err(failed)?;
+        Ok((listener, local))
+    }
+
+    /// Looks at our own sockets: only `open` and what the product declared may be there.
+    //= specs/en-303-645.md#5.5-5
+    pub(super) fn look(&self, open: &[SocketAddr]) -> Result<(), AgentError> {
+        let mut declared = Declared::new(self.gate.description().network_services());
+        let product = self.config.product_listeners.iter().map(|listener| &listener.address);
+        product.chain(open).for_each(|address| declared.tcp(*address));
+        let found = open_listeners().map_err(AgentError::Proc)?;
+        match declared.undeclared(&found).first() {
+            Some(listener) => Err(AgentError::Undeclared(*listener)),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the ready file.
+    pub(super) fn show(
+        &mut self,
+        state: DeviceState,
+        pairing: Option<SocketAddr>,
+        api: Option<SocketAddr>,
+        uplink: UplinkStatus,
+    ) {
+        let identity = self.store.with(|record| {
+            let chain = record.current.as_ref()?.chain.as_ref()?;
+            Some(chain.leaf().serial_hex())
+        });
+        let thing = self.factory.thing().clone();
+        let status = Status { thing, state, pairing, api, uplink, identity };
+        if let Err(error) = self.file.show(&status) {
+            tracing::warn!(%error, "the ready file could not be written");
+        }
+    }
+
+    /// Somebody is present: the device was switched on. Who used up every attempt may try again.
+    pub(super) fn presence(&self) -> Result<(), StoreError> {
+        let attempts = self.store.with(|record| record.attempts);
+        if attempts.check(self.gate.now()) == Err(Locked::UntilPresence) {
+            self.store.update(|record| record.attempts = attempts.renewed())?;
+        }
+        Ok(())
+    }
+
+    /// Destroys the home's keys and all that is known of it.
+    pub(super) fn forget_home(&self) -> Result<(), AgentError> {
+        // 1. Decided, durably: from here on there is no way back to the home.
+        self.store.update(|record| record.phase = DeviceState::Resetting)?;
+        // 2. The keys.
+        for label in self.slots.keys.list()? {
+            self.slots.keys.destroy(&label)?;
+        }
+        // 3. The rest, with no older copy left.
+        self.store.replace_for_good(self.store.get().forgotten())?;
+        tracing::warn!(target: "countersign::audit", "reset: nothing of the home is left");
+        Ok(())
+    }
+}
+
+/// The same for a stopped device, whose state may be damaged.
+pub(super) fn reset_folder(folder: &DataFolder) -> Result<(), AgentError> {
+    let seal = SealKey::load(&folder.seal_key())?;
+    let random = || Box::new(SystemRandom);
+    let (store, record) = match Store::open(&folder.state(), seal.clone(), random()) {
+        Ok(store) => {
+            store.update(|record| record.phase = DeviceState::Resetting)?;
+            let record = store.get().forgotten();
+            (store, record)
+        }
+        Err(StoreError::Changed(_)) => {
+            (Store::blank(&folder.state(), seal.clone(), random()), Record::default())
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let keys = Keystore::open(&folder.keys(), seal)?;
+    for label in keys.list()? {
+        keys.destroy(&label)?;
+    }
+    store.replace_for_good(record)?;
+    Ok(())
+}

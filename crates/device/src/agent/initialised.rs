@@ -1,0 +1,200 @@
+//! In a home: the local API, the uplink, and the task that keeps the operational identity.
+
+use super::base::{Base, LOOK_EVERY};
+use super::telemetry;
+use super::unowned::Unowned;
+use super::{AgentError, Event, Life, Shutdown};
+use crate::api;
+use crate::data::Home;
+use crate::est::EstClient;
+use crate::uplink::command::Commands;
+use crate::uplink::shell::{UplinkShell, UplinkStatus};
+use countersign_crypto::certificate::IdentityKind;
+use countersign_crypto::policy::Use;
+use countersign_crypto::tls::{ClientRule, PeerAnchors, TlsIdentity, TlsServer};
+use countersign_model::state::DeviceState;
+use countersign_protocol::pairing::GatewayAddress;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Interval, interval};
+
+/// Messages on their way to the uplink: it takes them at once into its own bounded outbox.
+const OUTGOING: usize = 64;
+/// How long the answer to a reset has to leave.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+
+/// *Initialised*.
+pub(super) struct Initialised {
+    base: Base,
+    address: SocketAddr,
+    tls: watch::Sender<TlsServer>,
+    identity: watch::Receiver<Option<TlsIdentity>>,
+    uplink: watch::Receiver<UplinkStatus>,
+    /// Dropping them closes every socket of this state.
+    tasks: JoinSet<&'static str>,
+    look: Interval,
+}
+
+impl Initialised {
+    /// After a restart: on the port of the last time, if it is free.
+    pub(super) async fn resume(base: Base) -> Result<Self, AgentError> {
+        let configured = base.config.api.listen;
+        let last = SocketAddr::new(configured.ip(), base.store.with(|record| record.api_port));
+        let listener = match configured.port() {
+            0 => match base.bind(last, "api").await {
+                Ok((listener, _)) => listener,
+                Err(_) => base.bind(configured, "api").await?.0,
+            },
+            _ => base.bind(configured, "api").await?.0,
+        };
+        Self::enter(base, listener)
+    }
+
+    /// On a socket that is bound already.
+    pub(super) fn enter(mut base: Base, listener: TcpListener) -> Result<Self, AgentError> {
+        let configured = base.config.api.listen;
+        let address = listener
+            .local_addr()
+            .map_err(|error| AgentError::Listen(configured, error, "api"))?;
+        base.look(&[address])?;
+        if base.store.with(|record| record.api_port) != address.port() {
+            base.store.update(|record| record.api_port = address.port())?;
+        }
+        let home = base.store.with(|record| record.home.clone());
+        let home = home.ok_or(AgentError::Ended("home"))?;
+        let present = base.slots.current()?;
+        let tls = watch::Sender::new(server(&base, &home, present.as_ref())?);
+        let (identity_set, identity) = watch::channel(present);
+        let (uplink_set, uplink) = watch::channel(UplinkStatus::Waiting);
+        let mut tasks = JoinSet::new();
+        let (tls_now, gate) = (tls.subscribe(), base.gate.clone());
+        tasks.spawn(async move {
+            api::serve(listener, tls_now, gate).await;
+            "local API"
+        });
+        if let Some(gateway) = home.gateway {
+            connect(&base, &mut tasks, &gateway, identity_set, &identity, uplink_set);
+        }
+        base.show(DeviceState::Initialised, None, Some(address), UplinkStatus::Waiting);
+        tracing::info!(%address, "initialised");
+        let look = interval(LOOK_EVERY);
+        Ok(Self { base, address, tls, identity, uplink, tasks, look })
+    }
+
+    pub(super) async fn live(mut self, mut shutdown: Shutdown<'_>) -> Result<Life, AgentError> {
+        loop {
+            match self.next(shutdown.as_mut()).await {
+                Event::Changed => self.renew()?,
+                Event::Reset => {
+                    tokio::time::sleep(LAST_WORDS).await;
+                    let Self { base, mut tasks, .. } = self;
+                    tasks.shutdown().await;
+                    base.forget_home()?;
+                    return Ok(Life::Unowned(Unowned::enter(base).await?));
+                }
+                Event::Look => self.base.look(&[self.address])?,
+                Event::Broken(error) => return Err(error),
+                Event::Stop => return Ok(Life::Stopped),
+                Event::Paired(_) | Event::WindowOver => {}
+            }
+        }
+    }
+
+    async fn next(&mut self, shutdown: Shutdown<'_>) -> Event {
+        tokio::select! {
+            () = self.base.gate.reset_asked() => Event::Reset,
+            Ok(()) = self.identity.changed() => Event::Changed,
+            Ok(()) = self.uplink.changed() => Event::Changed,
+            Some(ended) = self.tasks.join_next() => {
+                Event::Broken(AgentError::Ended(ended.unwrap_or("task")))
+            }
+            _ = self.look.tick() => Event::Look,
+            () = shutdown => Event::Stop,
+        }
+    }
+
+    /// Shows what changed; new connections to the local API see the new identity.
+    fn renew(&mut self) -> Result<(), AgentError> {
+        let present = self.identity.borrow_and_update().clone();
+        if let Some(home) = self.base.store.with(|record| record.home.clone()) {
+            self.tls.send_replace(server(&self.base, &home, present.as_ref())?);
+        }
+        let uplink = self.uplink.borrow_and_update().clone();
+        self.base.show(DeviceState::Initialised, None, Some(self.address), uplink);
+        Ok(())
+    }
+}
+
+/// The local API's TLS: the operational identity if there is one, else the factory's; certificates of the home only.
+fn server(
+    base: &Base,
+    home: &Home,
+    present: Option<&TlsIdentity>,
+) -> Result<TlsServer, AgentError> {
+    let persons =
+        PeerAnchors::new().with(IdentityKind::Person, std::slice::from_ref(&home.anchor));
+    let rule = if base.gate.has_open_data() {
+        ClientRule::Optional(persons)
+    } else {
+        ClientRule::Required(persons)
+    };
+    let identity = present.unwrap_or_else(|| base.factory.identity());
+    let policy = &base.policy;
+    let clock = base.clock.clone();
+    Ok(TlsServer::with_clock(policy, Use::LocalApi, identity, &rule, "http/1.1", clock)?)
+}
+
+/// Uplink, enrolment and telemetry, for a home with a gateway.
+fn connect(
+    base: &Base,
+    tasks: &mut JoinSet<&'static str>,
+    gateway: &GatewayAddress,
+    identity_set: watch::Sender<Option<TlsIdentity>>,
+    identity: &watch::Receiver<Option<TlsIdentity>>,
+    status: watch::Sender<UplinkStatus>,
+) {
+    let refused = Arc::new(Notify::new());
+    let (outgoing_set, outgoing) = mpsc::channel(OUTGOING);
+    let shell = UplinkShell {
+        thing: base.factory.thing().clone(),
+        gateway: gateway.clone(),
+        roots: base.factory.roots().to_vec(),
+        policy: base.policy.clone(),
+        clock: base.clock.clone(),
+        keep_alive_secs: base.config.uplink.keep_alive_secs,
+        commands: Arc::new(Commands::new(base.gate.clone(), base.store.clone())),
+        status,
+        refused: refused.clone(),
+    };
+    let identity = identity.clone();
+    tasks.spawn(async move {
+        shell.run(identity, outgoing).await;
+        "uplink"
+    });
+    let est = EstClient {
+        server: gateway.clone(),
+        roots: base.factory.roots().to_vec(),
+        thing: base.factory.thing().clone(),
+        policy: base.policy.clone(),
+        clock: base.clock.clone(),
+    };
+    let slots = base.slots.clone();
+    tasks.spawn(async move {
+        slots.keep(&est, &identity_set, &refused).await;
+        "enrolment"
+    });
+    let (gate, to_uplink) = (base.gate.clone(), outgoing_set.clone());
+    tasks.spawn(async move {
+        telemetry::events(gate, to_uplink).await;
+        "events"
+    });
+    let (gate, telemetry) = (base.gate.clone(), base.config.telemetry.clone());
+    tasks.spawn(async move {
+        telemetry::readings(gate, telemetry, outgoing_set).await;
+        "telemetry"
+    });
+}

@@ -1,0 +1,209 @@
+//! Enrolment over Secure Transport (RFC 7030), the client's part of it: one request on one connection.
+
+use crate::clock::DeviceClock;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use countersign_crypto::certificate::{Certificate, CertificateChain, IdentityKind};
+use countersign_crypto::csr;
+use countersign_crypto::pkcs7::parse_certs_only;
+use countersign_crypto::policy::{CompiledPolicy, Use};
+use countersign_crypto::signature::KeyHandle;
+use countersign_crypto::tls::{TlsClient, TlsError, TlsIdentity};
+use countersign_model::id::ThingId;
+use countersign_model::time::Timestamp;
+use countersign_protocol::pairing::GatewayAddress;
+use countersign_protocol::rotation::{Jitter, renewal_at};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// How long one exchange may take, connection and issuance included.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Largest answer: a few certificates in base64.
+const MAX_ANSWER: usize = 128 * 1024;
+
+/// The enrolment server, as the device knows it.
+pub struct EstClient {
+    /// Where it is.
+    pub server: GatewayAddress,
+    /// The manufacturer's roots.
+    pub roots: Vec<Certificate>,
+    /// Who we are.
+    pub thing: ThingId,
+    /// What TLS may do.
+    pub policy: Arc<CompiledPolicy>,
+    /// The device's time.
+    pub clock: Arc<DeviceClock>,
+}
+
+/// Which certificate is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enrol {
+    /// The first, or one instead of a refused one: proof by the IDevID.
+    First,
+    /// The next one: proof by the present LDevID.
+    Renewal,
+}
+
+impl EstClient {
+    /// Has `key` certified; `identity` proves who asks.
+    ///
+    /// # Errors
+    /// [`EstError`].
+    pub async fn enrol(
+        &self,
+        kind: Enrol,
+        identity: &TlsIdentity,
+        key: &KeyHandle,
+    ) -> Result<CertificateChain, EstError> {
+        let request = csr::request(key, self.thing.as_str()).map_err(|_| EstError::Request)?;
+        let path = match kind {
+            Enrol::First => "simpleenroll",
+            Enrol::Renewal => "simplereenroll",
+        };
+        let body = Some(STANDARD.encode(request));
+        let issued = certificates(&self.exchange(identity, path, body).await?)?;
+        let others = match issued.len() {
+            1 => certificates(&self.exchange(identity, "cacerts", None).await?)?,
+            _ => issued.clone(),
+        };
+        self.verified(&issued, &others, key)
+    }
+
+    /// Proves that the server takes `identity`: it answers only after it has verified the certificate.
+    ///
+    /// # Errors
+    /// [`EstError::Tls`] or [`EstError::Broken`] when it does not.
+    pub async fn prove(&self, identity: &TlsIdentity) -> Result<(), EstError> {
+        self.exchange(identity, "cacerts", None).await.map(|_| ())
+    }
+
+    /// The certificate is for our key and our name, by a CA directly below a root that we know.
+    fn verified(
+        &self,
+        issued: &[Certificate],
+        others: &[Certificate],
+        key: &KeyHandle,
+    ) -> Result<CertificateChain, EstError> {
+        let ours = |c: &&Certificate| c.spki_der() == key.spki_der();
+        let leaf = issued.iter().find(ours).ok_or(EstError::Answer("is for another key"))?;
+        let named = leaf
+            .name()
+            .is_some_and(|n| n.kind() == IdentityKind::Thing && n.name() == self.thing.as_str());
+        if !named {
+            return Err(EstError::Answer("is for another name"));
+        }
+        let below = |c: &&Certificate, ca: &Certificate| c.verify_signed_by(ca).is_ok();
+        let issuer = others
+            .iter()
+            .filter(|ca| ca.is_ca() && below(&leaf, ca))
+            .find(|ca| self.roots.iter().any(|root| below(ca, root)))
+            .ok_or(EstError::Answer("does not lead to a root that this device knows"))?;
+        CertificateChain::new(vec![leaf.clone(), issuer.clone()])
+            .map_err(|_| EstError::Answer("is no chain"))
+    }
+
+    async fn exchange(
+        &self,
+        identity: &TlsIdentity,
+        path: &str,
+        body: Option<String>,
+    ) -> Result<Bytes, EstError> {
+        tokio::time::timeout(TIMEOUT, self.exchange_now(identity, path, body))
+            .await
+            .map_err(|_| EstError::TimedOut)?
+    }
+
+    async fn exchange_now(
+        &self,
+        identity: &TlsIdentity,
+        path: &str,
+        body: Option<String>,
+    ) -> Result<Bytes, EstError> {
+        let client = TlsClient::with_clock(
+            &self.policy,
+            Use::Est,
+            Some(identity),
+            &self.roots,
+            &[IdentityKind::Server],
+            "http/1.1",
+            self.clock.clone(),
+        )?;
+        let stream = TcpStream::connect(&self.server.est).await.map_err(EstError::Connect)?;
+        let channel = client.connect(&self.server.server_name, stream).await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(channel)).await?;
+        let driver = tokio::spawn(connection);
+        let method = if body.is_some() { "POST" } else { "GET" };
+        let request = hyper::Request::builder()
+            .method(method)
+            .uri(format!("/.well-known/est/{path}"))
+            .header("host", &self.server.est)
+            .header("content-type", "application/pkcs10")
+            .header("content-transfer-encoding", "base64")
+            .body(Full::new(Bytes::from(body.unwrap_or_default())))
+            .map_err(|_| EstError::Request)?;
+        let answer = async {
+            let response = sender.send_request(request).await?;
+            let status = response.status().as_u16();
+            let retry = response
+                .headers()
+                .get("retry-after")
+                .and_then(|value| value.to_str().ok()?.parse().ok())
+                .map(Duration::from_secs);
+            let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+            match status {
+                200 => body
+                    .map(|body| body.to_bytes())
+                    .map_err(|_| EstError::Answer("is too large or was cut short")),
+                status => Err(EstError::Status(status, retry)),
+            }
+        }
+        .await;
+        drop(sender);
+        driver.abort();
+        answer
+    }
+}
+
+fn certificates(body: &[u8]) -> Result<Vec<Certificate>, EstError> {
+    let text: Vec<u8> = body.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let message = STANDARD.decode(text).map_err(|_| EstError::Answer("is not base64"))?;
+    parse_certs_only(&message).map_err(|_| EstError::Answer("is not a certs-only PKCS#7 message"))
+}
+
+/// When a certificate is to be renewed. The fingerprint, which nobody can choose, spreads a fleet over the days.
+#[must_use]
+pub fn renewal_due(chain: &CertificateChain) -> Timestamp {
+    let [high, low, ..] = chain.leaf().fingerprint();
+    renewal_at(&chain.leaf().validity(), Jitter(u16::from_be_bytes([high, low])))
+}
+
+/// Why an enrolment did not come about.
+#[derive(Debug, thiserror::Error)]
+pub enum EstError {
+    /// The server cannot be reached.
+    #[error("enrolment server: {0}")]
+    Connect(std::io::Error),
+    /// It refused us, or is not the maker's.
+    #[error("enrolment server: {0}")]
+    Tls(#[from] TlsError),
+    /// The connection broke.
+    #[error("enrolment server: {0}")]
+    Broken(#[from] hyper::Error),
+    /// It answered with another status, and perhaps said when to come back.
+    #[error("enrolment server: answered with status {0}")]
+    Status(u16, Option<Duration>),
+    /// It answered something else.
+    #[error("enrolment server: what it issued {0}")]
+    Answer(&'static str),
+    /// It took too long.
+    #[error("enrolment server: no answer in time")]
+    TimedOut,
+    /// Our key does not sign.
+    #[error("the certificate request could not be made")]
+    Request,
+}

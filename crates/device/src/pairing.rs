@@ -1,0 +1,206 @@
+//! The pairing interface: the only one that is open before the device belongs to a home.
+//!
+//! ```text
+//!  accept ─► TLS with the IDevID, ALPN countersign-pairing/1 ─► protocol::pairing ─► installed ─► socket closed
+//! ```
+//! One conversation at a time; each has a deadline, and each silence in it a shorter one.
+
+use crate::clock::DeviceClock;
+use crate::data::{Factory, Home, Store, StoreError};
+use countersign_crypto::certificate::Certificate;
+use countersign_crypto::pake::VerifierRecord;
+use countersign_crypto::policy::{CompiledPolicy, Use};
+use countersign_crypto::random::SystemRandom;
+use countersign_crypto::tls::{ClientRule, Clock, SecureChannel, TlsError, TlsServer};
+use countersign_model::state::DeviceState;
+use countersign_protocol::pairing::{
+    ALPN, Attempts, Binding, CloseReason, DeviceOutput, Installation, Installed, PairingDevice,
+    SESSION_TIMEOUT,
+};
+use countersign_protocol::permit::device::AccessList;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// How long a handshake may take: whoever holds the only place must hurry.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a peer may be silent: two memory-hard derivations on a slow telephone.
+const SILENCE: Duration = Duration::from_secs(20);
+/// How long the last words may take to leave.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Pause after a failed accept: descriptors may be exhausted, and are freed by others.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the pairing interface works with.
+pub struct Pairing {
+    /// Who the device is.
+    pub factory: Arc<Factory>,
+    /// Where attempts are counted and the home is installed.
+    pub store: Arc<Store>,
+    /// The device's time, raised by the controller's.
+    pub clock: Arc<DeviceClock>,
+    /// What TLS may do.
+    pub policy: Arc<CompiledPolicy>,
+    /// Where the local API will listen.
+    pub api: SocketAddr,
+    /// SHA-256 of the Thing Description.
+    pub description_sha256: [u8; 32],
+}
+
+impl Pairing {
+    /// Answers on `listener` until somebody has paired; gives the socket of the local API, bound and not yet served.
+    ///
+    /// # Errors
+    /// [`TlsError`] when the IDevID cannot be used.
+    pub async fn serve(&self, listener: TcpListener) -> Result<TcpListener, TlsError> {
+        let tls = TlsServer::with_clock(
+            &self.policy,
+            Use::Pairing,
+            self.factory.identity(),
+            &ClientRule::Anonymous,
+            ALPN,
+            self.clock.clone(),
+        )?;
+        loop {
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "pairing: accept");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                Ok(Ok(channel)) => {
+                    if let Some(api) = self.conversation(channel).await {
+                        return Ok(api);
+                    }
+                }
+                Ok(Err(error)) => tracing::info!(%error, "pairing: refused"),
+                Err(_) => tracing::info!("pairing: handshake took too long"),
+            }
+        }
+    }
+
+    /// One conversation; the local API's socket if it ended well.
+    async fn conversation(&self, mut channel: SecureChannel<TcpStream>) -> Option<TcpListener> {
+        let mut machine = self.machine(&channel)?;
+        let talk = self.talk(&mut machine, &mut channel);
+        let (reason, api) = match tokio::time::timeout(SESSION_TIMEOUT, talk).await {
+            Ok(ended) => ended,
+            Err(_) => (CloseReason::Timeout, None),
+        };
+        tracing::info!(?reason, "pairing: conversation ended");
+        let _ = tokio::time::timeout(FAREWELL, channel.shutdown()).await;
+        api
+    }
+
+    fn machine(&self, channel: &SecureChannel<TcpStream>) -> Option<PairingDevice> {
+        let binding = Binding {
+            exporter: channel.channel_binding().ok()?,
+            device: self.factory.thing().clone(),
+            device_certificate: self.factory.identity().chain().leaf().fingerprint(),
+            strength: channel.strength(),
+        };
+        let record = self.factory.verifier().to_secret().expose(VerifierRecord::from_bytes).ok()?;
+        let attempts = self.store.with(|record| record.attempts);
+        Some(PairingDevice::new(
+            record,
+            *self.factory.params(),
+            binding,
+            attempts,
+            self.clock.now(),
+        ))
+    }
+
+    async fn talk(
+        &self,
+        machine: &mut PairingDevice,
+        channel: &mut SecureChannel<TcpStream>,
+    ) -> (CloseReason, Option<TcpListener>) {
+        let (mut buffer, mut api) = ([0; 4096], None);
+        loop {
+            let read = match tokio::time::timeout(SILENCE, channel.read(&mut buffer)).await {
+                Ok(Ok(read)) if read > 0 => read,
+                Ok(_) => return (CloseReason::Protocol, api),
+                Err(_) => return (CloseReason::Timeout, api),
+            };
+            let outputs = machine.receive(&buffer[..read], self.clock.now(), &mut SystemRandom);
+            let mut outputs = VecDeque::from(outputs);
+            while let Some(output) = outputs.pop_front() {
+                match output {
+                    // The count is on disk before anything that tests a guess leaves.
+                    DeviceOutput::Persist(attempts) => {
+                        if self.count(attempts).is_err() {
+                            return (CloseReason::Storage, api);
+                        }
+                    }
+                    DeviceOutput::Send(bytes) => {
+                        if channel.write_all(&bytes).await.is_err() || channel.flush().await.is_err()
+                        {
+                            return (CloseReason::Protocol, api);
+                        }
+                    }
+                    DeviceOutput::Install(installation) => match self.install(*installation).await {
+                        Ok((listener, done)) => {
+                            api = Some(listener);
+                            outputs.extend(machine.installed(done));
+                        }
+                        Err(error) => {
+                            tracing::error!(%error, "pairing: nothing was installed");
+                            outputs.extend(machine.not_installed());
+                        }
+                    },
+                    DeviceOutput::Close(reason) => return (reason, api),
+                }
+            }
+        }
+    }
+
+    fn count(&self, attempts: Attempts) -> Result<(), StoreError> {
+        self.store.update(|record| record.attempts = attempts).inspect_err(|error| {
+            tracing::error!(%error, "pairing: the attempt could not be counted");
+        })
+    }
+
+    /// Stores the home as a whole, then tells where the local API is.
+    async fn install(
+        &self,
+        installation: Installation,
+    ) -> Result<(TcpListener, Installed), InstallError> {
+        let Installation { anchor, owner, network, gateway, now } = installation;
+        let anchor = Certificate::from_der(&anchor)
+            .ok()
+            .filter(Certificate::is_ca)
+            .filter(|anchor| anchor.verify_signed_by(anchor).is_ok())
+            .ok_or(InstallError::Anchor)?;
+        // 1. The socket, so that its port can be told. Nobody is served yet.
+        let listener = TcpListener::bind(self.api).await.map_err(InstallError::Listen)?;
+        let local_port = listener.local_addr().map_err(InstallError::Listen)?.port();
+        let access = AccessList::first_owner(owner);
+        let home = Home { anchor, access, network: network.map(Arc::new), gateway };
+        self.clock.raise(now);
+        // 2. Everything at once, durably: the device is initialised or it is not.
+        self.store.update(|record| {
+            record.phase = DeviceState::Initialised;
+            record.home = Some(home);
+            record.api_port = local_port;
+            record.time_floor = self.clock.floor();
+        })?;
+        let thing = self.factory.thing().clone();
+        Ok((listener, Installed { thing, local_port, td_sha256: self.description_sha256 }))
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum InstallError {
+    #[error("what the controller sent is no self-signed CA certificate")]
+    Anchor,
+    #[error("the local API's address cannot be used: {0}")]
+    Listen(std::io::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,315 @@
+//! The uplink's shell: a socket, timers and the keeping-on around the core.
+//!
+//! ```text
+//!  identity ─► connect, TLS with the LDevID ─► session ─► lost? wait with jitter ─► connect …
+//!                                               │  ▲
+//!                          commands ◄───────────┘  └── messages to publish
+//! ```
+
+use super::command::Commands;
+use super::core::{Output, SessionEvent, TimerKind, Uplink};
+use super::outbox::Outgoing;
+use crate::backoff::Backoff;
+use crate::clock::DeviceClock;
+use countersign_crypto::certificate::{Certificate, IdentityKind};
+use countersign_crypto::policy::{CompiledPolicy, Use};
+use countersign_crypto::random::SystemRandom;
+use countersign_crypto::tls::{Negotiated, SecureChannel, TlsClient, TlsError, TlsIdentity};
+use countersign_model::id::ThingId;
+use countersign_model::topic::ThingTopic;
+use countersign_protocol::pairing::GatewayAddress;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// How long connecting, the handshake and CONNACK may take together.
+const OPENING: Duration = Duration::from_secs(20);
+/// How long a write may stall before the connection counts as dead.
+const WRITING: Duration = Duration::from_secs(20);
+/// First pause between connections.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest: a gateway that is back is noticed within half a minute.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How the uplink stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UplinkStatus {
+    /// No gateway, or no identity for it yet.
+    Waiting,
+    /// Trying.
+    Connecting,
+    /// Connected and subscribed, with what was negotiated.
+    Connected(Negotiated),
+    /// The gateway refused our certificate, or the connection.
+    Refused(String),
+    /// The last connection is lost.
+    Lost(String),
+}
+
+/// What the uplink works with.
+pub struct UplinkShell {
+    /// Who we are.
+    pub thing: ThingId,
+    /// Where the gateway is.
+    pub gateway: GatewayAddress,
+    /// The manufacturer's roots.
+    pub roots: Vec<Certificate>,
+    /// What TLS may do.
+    pub policy: Arc<CompiledPolicy>,
+    /// The device's time.
+    pub clock: Arc<DeviceClock>,
+    /// Seconds of silence after which we ping.
+    pub keep_alive_secs: u16,
+    /// What is done with commands.
+    pub commands: Arc<Commands>,
+    /// Told how the uplink stands.
+    pub status: watch::Sender<UplinkStatus>,
+    /// Told when the gateway refused our certificate.
+    pub refused: Arc<Notify>,
+}
+
+enum End {
+    IdentityChanged,
+    Refused(String),
+    Lost(String),
+}
+
+struct Session {
+    core: Uplink,
+    running: JoinSet<Option<Outgoing>>,
+    timers: [Option<Instant>; 3],
+}
+
+impl UplinkShell {
+    /// Stays connected for ever. `outgoing` is what the device has to say.
+    pub async fn run(
+        &self,
+        mut identity: watch::Receiver<Option<TlsIdentity>>,
+        mut outgoing: mpsc::Receiver<Outgoing>,
+    ) {
+        let filters = ThingTopic::command_filters(&self.thing).map(|f| f.as_str().to_owned());
+        let core = Uplink::new(self.thing.as_str(), filters.to_vec(), self.keep_alive_secs);
+        let mut session = Session { core, running: JoinSet::new(), timers: [None; 3] };
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        loop {
+            let present = identity.borrow_and_update().clone();
+            let Some(present) = present else {
+                tokio::select! {
+                    changed = identity.changed() => if changed.is_err() { return },
+                    Some(message) = outgoing.recv() => session.queue(message),
+                }
+                continue;
+            };
+            self.status.send_replace(UplinkStatus::Connecting);
+            let end = self
+                .connection(&mut session, &present, &mut identity, &mut outgoing, &mut backoff)
+                .await;
+            session.core.closed();
+            while session.core.poll().is_some() {}
+            session.timers = [None; 3];
+            match end {
+                End::IdentityChanged => continue,
+                End::Refused(why) => {
+                    tracing::warn!(%why, "uplink: the gateway refused us");
+                    self.status.send_replace(UplinkStatus::Refused(why));
+                    self.refused.notify_one();
+                }
+                End::Lost(why) => {
+                    tracing::info!(%why, "uplink: no connection");
+                    self.status.send_replace(UplinkStatus::Lost(why));
+                }
+            }
+            let pause = tokio::time::sleep(backoff.next(&mut SystemRandom));
+            tokio::pin!(pause);
+            loop {
+                tokio::select! {
+                    () = &mut pause => break,
+                    changed = identity.changed() => if changed.is_err() { return } else { break },
+                    Some(message) = outgoing.recv() => session.queue(message),
+                    Some(done) = session.running.join_next() => session.receipt(done.ok().flatten()),
+                }
+            }
+        }
+    }
+
+    async fn connection(
+        &self,
+        session: &mut Session,
+        present: &TlsIdentity,
+        identity: &mut watch::Receiver<Option<TlsIdentity>>,
+        outgoing: &mut mpsc::Receiver<Outgoing>,
+        backoff: &mut Backoff,
+    ) -> End {
+        let deadline = Instant::now() + OPENING;
+        let mut channel = match tokio::time::timeout_at(deadline, self.open(present)).await {
+            Ok(Ok(channel)) => channel,
+            Ok(Err(error)) => return ended(error),
+            Err(_) => return End::Lost("the gateway did not answer in time".to_owned()),
+        };
+        session.core.opened();
+        let mut connected = false;
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            while let Some(output) = session.core.poll() {
+                match output {
+                    Output::Send(bytes) => {
+                        let write = async {
+                            channel.write_all(&bytes).await?;
+                            channel.flush().await
+                        };
+                        match tokio::time::timeout(WRITING, write).await {
+                            Ok(Ok(())) => {}
+                            Ok(Err(error)) => return ended(TlsError::Handshake(error)),
+                            Err(_) => return End::Lost("the gateway stopped reading".to_owned()),
+                        }
+                    }
+                    Output::SetTimer(kind, ms) => {
+                        session.timers[index(kind)] = Some(Instant::now() + Duration::from_millis(ms));
+                    }
+                    Output::StopTimer(kind) => session.timers[index(kind)] = None,
+                    Output::Close => return End::Lost("the session was closed".to_owned()),
+                    Output::Event(event) => match self.event(session, event, channel.negotiated()) {
+                        Some(end) => return end,
+                        None => connected |= self.is_connected(backoff),
+                    },
+                }
+            }
+            let timer = next_timer(&session.timers);
+            tokio::select! {
+                read = channel.read(&mut buffer) => match read {
+                    Ok(0) => return End::Lost("the gateway closed the connection".to_owned()),
+                    Ok(read) => session.core.received(&buffer[..read]),
+                    Err(error) => return ended(TlsError::Handshake(error)),
+                },
+                Some(message) = outgoing.recv() => session.queue(message),
+                Some(done) = session.running.join_next() => session.receipt(done.ok().flatten()),
+                _ = identity.changed() => return End::IdentityChanged,
+                () = sleep_until(timer) => session.fire(),
+                () = tokio::time::sleep_until(deadline), if !connected => {
+                    return End::Lost("the gateway did not accept the session in time".to_owned());
+                }
+            }
+        }
+    }
+
+    fn is_connected(&self, backoff: &mut Backoff) -> bool {
+        let connected = matches!(*self.status.borrow(), UplinkStatus::Connected(_));
+        if connected {
+            backoff.reset();
+        }
+        connected
+    }
+
+    async fn open(&self, identity: &TlsIdentity) -> Result<SecureChannel<TcpStream>, TlsError> {
+        let client = TlsClient::with_clock(
+            &self.policy,
+            Use::DeviceUplink,
+            Some(identity),
+            &self.roots,
+            &[IdentityKind::Server],
+            "mqtt",
+            self.clock.clone(),
+        )?;
+        let stream = TcpStream::connect(&self.gateway.mqtt).await?;
+        stream.set_nodelay(true)?;
+        client.connect(&self.gateway.server_name, stream).await
+    }
+
+    fn event(
+        &self,
+        session: &mut Session,
+        event: SessionEvent,
+        negotiated: &Negotiated,
+    ) -> Option<End> {
+        match event {
+            SessionEvent::Connected { session_present } => {
+                tracing::info!(%negotiated, session_present, "uplink: connected");
+            }
+            SessionEvent::Subscribed => {
+                self.status.send_replace(UplinkStatus::Connected(negotiated.clone()));
+            }
+            SessionEvent::Refused(code) => {
+                return Some(End::Refused(format!("CONNACK reason 0x{code:02x}")));
+            }
+            SessionEvent::SubscriptionRefused(filter) => {
+                return Some(End::Lost(format!("the gateway refuses the subscription to {filter}")));
+            }
+            SessionEvent::Disconnected(code) => {
+                return Some(End::Lost(format!("DISCONNECT reason 0x{code:02x}")));
+            }
+            SessionEvent::PeerFault(fault) => {
+                return Some(End::Lost(format!("the gateway broke the protocol: {fault}")));
+            }
+            SessionEvent::Message(message) => {
+                // Noted durably first, thanked for second, done third: never twice, and never lost silently.
+                let noted = self.commands.note(&message);
+                if let Some(packet_id) = message.packet_id {
+                    session.core.acknowledge(packet_id);
+                }
+                if session.running.len() < super::command::MAX_AT_ONCE {
+                    let commands = self.commands.clone();
+                    session.running.spawn(async move { commands.carry_out(noted).await });
+                } else {
+                    session.receipt(self.commands.too_many(noted));
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Session {
+    fn queue(&mut self, message: Outgoing) {
+        if let Err(full) = self.core.publish(message) {
+            tracing::warn!(%full, "uplink: a message was dropped");
+        }
+    }
+
+    fn receipt(&mut self, receipt: Option<Outgoing>) {
+        if let Some(receipt) = receipt {
+            self.queue(receipt);
+        }
+    }
+
+    fn fire(&mut self) {
+        let now = Instant::now();
+        for kind in [TimerKind::PingreqSend, TimerKind::PingreqRecv, TimerKind::PingrespRecv] {
+            if self.timers[index(kind)].is_some_and(|at| at <= now) {
+                self.timers[index(kind)] = None;
+                self.core.fired(kind);
+            }
+        }
+    }
+}
+
+/// A TLS alert after our certificate was sent means that the certificate is refused: TLS 1.3 tells it with the
+/// first read.
+fn ended(error: TlsError) -> End {
+    match error.alert() {
+        Some(alert) => End::Refused(alert),
+        None => End::Lost(error.to_string()),
+    }
+}
+
+const fn index(kind: TimerKind) -> usize {
+    match kind {
+        TimerKind::PingreqSend => 0,
+        TimerKind::PingreqRecv => 1,
+        TimerKind::PingrespRecv => 2,
+    }
+}
+
+fn next_timer(timers: &[Option<Instant>]) -> Option<Instant> {
+    timers.iter().flatten().min().copied()
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
