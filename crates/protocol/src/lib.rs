@@ -35,3 +35,11 @@
 pub mod permit;
 
 pub mod pairing;
+
+pub mod enrolment;
+pub mod rotation;
+
+pub mod command;
+pub mod telemetry;
+
+pub mod policy;

@@ -39,6 +39,18 @@ pub enum Locked {
 }
 
 impl Attempts {
+    /// From a device's own storage.
+    #[must_use]
+    pub const fn new(failed: u32, last: Timestamp) -> Self {
+        Self { failed, last }
+    }
+
+    /// When the last attempt was counted.
+    #[must_use]
+    pub const fn last(&self) -> Timestamp {
+        self.last
+    }
+
     /// Failed attempts in a row.
     #[must_use]
     pub const fn failed(&self) -> u32 {
