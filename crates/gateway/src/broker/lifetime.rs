@@ -137,14 +137,11 @@ impl Broker {
         &mut self,
         context: &mut Context<'_>,
         reason: &CloseReason,
-        meant: &dyn Fn(&PeerFacts) -> bool,
+        meant: &dyn Fn(&PeerFacts, &ChannelFacts) -> bool,
     ) -> Vec<Output> {
-        let conns: Vec<_> = self
-            .conns
-            .iter()
-            .filter(|(_, open)| meant(&open.peer))
-            .map(|(conn, _)| *conn)
-            .collect();
+        let meant = |open: &Conn| meant(&open.peer, &open.channel);
+        let conns: Vec<_> =
+            self.conns.iter().filter(|(_, open)| meant(open)).map(|(conn, _)| *conn).collect();
         for conn in conns {
             self.close(conn, reason.clone(), context);
         }

@@ -4,7 +4,7 @@ use super::message::{Payload, Properties, Qos};
 
 /// Which protocol a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
+pub(crate) enum Version {
     /// MQTT 3.1.1.
     V311,
     /// MQTT 5.0.
