@@ -1,1 +1,62 @@
-//! placeholder
+//! The manufacturer's key management: ceremony, factory, enrolment, revocation, ledger. The only holder of issuing keys.
+//!
+//! ```text
+//!              ┌──────────── est ────────────┐  devices and services renew over mutual TLS (RFC 7030)
+//!              │                             │
+//!  registration ─► profile ─► prepare ─► lint ─► issuance ─► store (subjects, certificates, revocations)
+//!     EnrolmentPermit            LintedCertificate   │              │
+//!                                                    ▼              ▼
+//!  ceremony ── root, issuing CAs, policy key      ledger        registry ── what gateways ask, live
+//! ```
+//!
+//! What cannot be skipped is a type: a signature needs a [`lint::LintedCertificate`], which only linting makes; an
+//! issuance needs a [`registration::EnrolmentPermit`], which only registration makes.
+//!
+//! ```
+//! use countersign_authority::{Authority, AuthorityConfig, CeremonyPlan, Sources};
+//! # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?; let data = folder.path();
+//! let authority = Authority::open(data, AuthorityConfig::default(), Sources::system()).await?;
+//! authority.ceremony(&CeremonyPlan::example(), |_| std::ops::ControlFlow::Continue(())).await?;
+//! assert!(data.join("roots.pem").exists());
+//! assert!(authority.verify_ledger().await?.entries > 0);
+//! # Ok(()) }
+//! ```
+
+pub mod config;
+pub mod error;
+
+mod authorities;
+mod authority;
+pub mod ceremony;
+
+pub mod lint;
+pub mod profile;
+pub mod registration;
+pub mod subject;
+
+mod issuance;
+
+pub mod enrol;
+pub mod est;
+pub mod factory;
+pub mod revocation;
+mod server_identity;
+
+pub mod ledger;
+pub mod registry;
+pub mod store;
+
+pub mod admin;
+mod serve;
+
+#[cfg(test)]
+mod testing;
+
+pub use authorities::{Authorities, IssuingCa};
+pub use authority::{Authority, Layout, Sources};
+pub use ceremony::{CeremonyOutcome, CeremonyPlan};
+pub use config::AuthorityConfig;
+pub use error::{AuthorityError, Fault};
+pub use issuance::Issued;
+pub use serve::{ConnectedPeer, serve, serve_connection};

@@ -38,13 +38,14 @@ pub fn request(key: &KeyHandle, common_name: &str) -> Result<Vec<u8>, IssueError
 ///
 /// ```compile_fail
 /// # use countersign_crypto::csr::VerifiedCsr;
-/// let forged = VerifiedCsr { common_name: None, spki_der: vec![], dns: vec![], other_names: 0 };
+/// let forged = VerifiedCsr { common_name: None, spki_der: vec![], dns: vec![], uris: vec![], other_names: 0 };
 /// ```
 #[derive(Debug, Clone)]
 pub struct VerifiedCsr {
     common_name: Option<String>,
     spki_der: Vec<u8>,
     dns: Vec<String>,
+    uris: Vec<String>,
     other_names: usize,
 }
 
@@ -65,6 +66,12 @@ impl VerifiedCsr {
     #[must_use]
     pub fn dns(&self) -> &[String] {
         &self.dns
+    }
+
+    /// The URIs asked for.
+    #[must_use]
+    pub fn uris(&self) -> &[String] {
+        &self.uris
     }
 
     /// How many names of other kinds were asked for.
@@ -98,8 +105,9 @@ pub fn verify(request_der: &[u8]) -> Result<VerifiedCsr, CsrError> {
     let signed = first_element(request_der).ok_or(CsrError::Malformed)?;
     let proof = request.signature.as_bytes().ok_or(CsrError::Malformed)?;
     signature::verify(algorithm, &spki_der, signed, proof).map_err(|_| CsrError::Possession)?;
-    let (dns, other_names) = names(&request)?;
-    Ok(VerifiedCsr { common_name: common_name(&request)?, spki_der, dns, other_names })
+    let Names { dns, uris, others } = names(&request)?;
+    let common_name = common_name(&request)?;
+    Ok(VerifiedCsr { common_name, spki_der, dns, uris, other_names: others })
 }
 
 /// The CSR attributes that EST announces (RFC 7030 section 4.5.2): an EC key on the algorithm's curve, and the hash. DER.
@@ -128,9 +136,15 @@ fn common_name(request: &CertReq) -> Result<Option<String>, CsrError> {
     Ok(Some(text.to_owned()))
 }
 
-fn names(request: &CertReq) -> Result<(Vec<String>, usize), CsrError> {
-    let mut dns = Vec::new();
-    let mut others = 0;
+#[derive(Default)]
+struct Names {
+    dns: Vec<String>,
+    uris: Vec<String>,
+    others: usize,
+}
+
+fn names(request: &CertReq) -> Result<Names, CsrError> {
+    let mut found = Names::default();
     let asked = request
         .info
         .attributes
@@ -146,16 +160,17 @@ fn names(request: &CertReq) -> Result<(Vec<String>, usize), CsrError> {
                 .map_err(|_| CsrError::Malformed)?;
             for name in names.0 {
                 match name {
-                    GeneralName::DnsName(name) => dns.push(name.to_string()),
-                    _ => others += 1,
+                    GeneralName::DnsName(name) => found.dns.push(name.to_string()),
+                    GeneralName::UniformResourceIdentifier(uri) => found.uris.push(uri.to_string()),
+                    _ => found.others += 1,
                 }
             }
         }
     }
-    if dns.len() + others > MAX_NAMES {
+    if found.dns.len() + found.uris.len() + found.others > MAX_NAMES {
         return Err(CsrError::Malformed);
     }
-    Ok((dns, others))
+    Ok(found)
 }
 
 /// The bytes of the first element inside the outer sequence, exactly as sent: what was signed.

@@ -1,0 +1,285 @@
+//! The authority as one value: its folder, keys, database and ledger, and what can be asked of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use countersign_crypto::cose;
+use countersign_crypto::file;
+use countersign_crypto::issue::Serial;
+use countersign_crypto::keystore::Keystore;
+use countersign_crypto::policy::{self, Policy};
+use countersign_crypto::random::Random;
+use countersign_crypto::seal::SealKey;
+use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
+use countersign_crypto::tls::Clock;
+use countersign_model::time::Timestamp;
+use serde_json::{Value, json};
+
+use crate::authorities::Authorities;
+use crate::config::AuthorityConfig;
+use crate::error::AuthorityError;
+use crate::ledger::{Entry, Kind, Ledger, LedgerSummary, TornTail};
+use crate::registry::RegistryView;
+use crate::store::{Store, SubjectRecord};
+
+/// Where time and randomness come from.
+pub struct Sources {
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The generator of serial numbers and setup codes.
+    pub random: Box<dyn Random>,
+}
+
+impl Sources {
+    /// The machine's own.
+    #[must_use]
+    pub fn system() -> Self {
+        Self {
+            clock: Arc::new(countersign_crypto::tls::SystemClock),
+            random: Box::new(countersign_crypto::random::SystemRandom),
+        }
+    }
+}
+
+/// Files and folders of a data folder, as the rest of the platform expects them.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    folder: PathBuf,
+}
+
+impl Layout {
+    /// Of that data folder.
+    #[must_use]
+    pub fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+    /// The manufacturer's root, PEM.
+    #[must_use]
+    pub fn roots(&self) -> PathBuf {
+        self.folder.join("roots.pem")
+    }
+    /// The key that seals all keys.
+    #[must_use]
+    pub fn seal_key(&self) -> PathBuf {
+        self.folder.join("seal.key")
+    }
+    /// The authority's own folder.
+    #[must_use]
+    pub fn authority(&self) -> PathBuf {
+        self.folder.join("authority")
+    }
+    /// The ledger.
+    #[must_use]
+    pub fn ledger(&self) -> PathBuf {
+        self.authority().join("ledger.log")
+    }
+    /// The database.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.authority().join("authority.db")
+    }
+    /// The sealed keys.
+    #[must_use]
+    pub fn keys(&self) -> PathBuf {
+        self.authority().join("keys")
+    }
+    /// The operators' own credentials.
+    #[must_use]
+    pub fn operators(&self) -> PathBuf {
+        self.folder.join("operators")
+    }
+    /// The signed policy in force.
+    #[must_use]
+    pub fn policy(&self) -> PathBuf {
+        self.folder.join("policy").join("current.cose")
+    }
+}
+
+/// What every part of the authority works with.
+pub(crate) struct Core {
+    pub(crate) layout: Layout,
+    pub(crate) config: AuthorityConfig,
+    pub(crate) clock: Arc<dyn Clock>,
+    random: Mutex<Box<dyn Random>>,
+    pub(crate) keys: Keystore,
+    pub(crate) store: Store,
+    pub(crate) ledger: Arc<Ledger>,
+    authorities: RwLock<Option<Arc<Authorities>>>,
+    pub(crate) registry: RegistryView,
+}
+
+impl Core {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn serial(&self) -> Serial {
+        self.with_random(|random| Serial::random(random))
+    }
+
+    pub(crate) fn with_random<T>(&self, use_: impl FnOnce(&mut dyn Random) -> T) -> T {
+        use_(self.random.lock().unwrap_or_else(PoisonError::into_inner).as_mut())
+    }
+
+    /// Root and issuing CAs; an error that names the mend before the ceremony.
+    pub(crate) fn authorities(&self) -> Result<Arc<Authorities>, AuthorityError> {
+        let known = self.authorities.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        if !crate::ceremony::is_finished(&self.layout) {
+            return Err(AuthorityError::NoCeremony(self.layout.authority()));
+        }
+        self.load_authorities()
+    }
+
+    /// The same while the ceremony is still going on.
+    pub(crate) fn load_authorities(&self) -> Result<Arc<Authorities>, AuthorityError> {
+        let loaded = Arc::new(Authorities::load(&self.layout.authority(), &self.keys)?);
+        *self.authorities.write().unwrap_or_else(PoisonError::into_inner) = Some(loaded.clone());
+        Ok(loaded)
+    }
+
+    /// Appends to the ledger, off the async threads: it waits for the disk.
+    pub(crate) async fn record(&self, kind: Kind, body: Value) -> Result<Entry, AuthorityError> {
+        let (ledger, now) = (self.ledger.clone(), self.now());
+        let appended = tokio::task::spawn_blocking(move || ledger.append(kind, body, now)).await;
+        Ok(appended.map_err(|_| AuthorityError::Worker)??)
+    }
+
+    /// Tells this process at once that the database changed.
+    pub(crate) fn notify(&self) {
+        self.registry.wake();
+    }
+}
+
+/// The manufacturer's key management. Cheap to clone; one per data folder and process.
+#[derive(Clone)]
+pub struct Authority {
+    pub(crate) core: Arc<Core>,
+}
+
+impl Authority {
+    /// Opens, or begins, the authority of a data folder. Before its ceremony it issues nothing.
+    ///
+    /// A torn tail of the ledger, as a kill leaves it, is set aside and told of in the log.
+    ///
+    /// # Errors
+    /// [`AuthorityError`] names the file and the mend.
+    pub async fn open(
+        data: &Path,
+        config: AuthorityConfig,
+        mut sources: Sources,
+    ) -> Result<Self, AuthorityError> {
+        let layout = Layout::new(data);
+        file::private_folder(&layout.authority())
+            .map_err(AuthorityError::io(layout.authority()))?;
+        let seal = SealKey::load_or_create(&layout.seal_key(), sources.random.as_mut())?;
+        let keys = Keystore::open(&layout.keys(), seal)?;
+        let store = Store::open(&layout.database()).await?;
+        let (ledger, torn) = Ledger::open(&layout.ledger(), sources.clock.now())?;
+        if let Some(TornTail { file, bytes }) = torn {
+            tracing::warn!(set_aside = %file.display(), bytes, "a torn ledger tail was set aside");
+        }
+        let registry = RegistryView::open(store.clone()).await?;
+        let core = Core {
+            layout,
+            config,
+            clock: sources.clock,
+            random: Mutex::new(sources.random),
+            keys,
+            store,
+            ledger: Arc::new(ledger),
+            authorities: RwLock::new(None),
+            registry,
+        };
+        Ok(Self { core: Arc::new(core) })
+    }
+
+    /// Where its files are.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.core.layout
+    }
+
+    /// Root and issuing CAs.
+    ///
+    /// # Errors
+    /// [`AuthorityError::NoCeremony`] before the ceremony.
+    pub fn authorities(&self) -> Result<Arc<Authorities>, AuthorityError> {
+        self.core.authorities()
+    }
+
+    /// Who is registered and what is revoked, in memory and kept current: for gateways.
+    #[must_use]
+    pub fn registry(&self) -> RegistryView {
+        self.core.registry.clone()
+    }
+
+    /// Every subject, in the order of their last change.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Store`].
+    pub async fn subjects(&self) -> Result<Vec<SubjectRecord>, AuthorityError> {
+        Ok(self.core.store.subjects_since(0).await?)
+    }
+
+    /// Verifies the whole ledger.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Ledger`] names the first bad line.
+    pub async fn verify_ledger(&self) -> Result<LedgerSummary, AuthorityError> {
+        let ledger = self.core.ledger.clone();
+        let verified = tokio::task::spawn_blocking(move || ledger.verify()).await;
+        Ok(verified.map_err(|_| AuthorityError::Worker)??)
+    }
+
+    /// Every entry of the ledger, verified.
+    ///
+    /// # Errors
+    /// As [`Authority::verify_ledger`].
+    pub async fn ledger_entries(&self) -> Result<Vec<Entry>, AuthorityError> {
+        let ledger = self.core.ledger.clone();
+        let entries = tokio::task::spawn_blocking(move || ledger.entries()).await;
+        Ok(entries.map_err(|_| AuthorityError::Worker)??)
+    }
+
+    /// The key under which devices and gateways verify policies, SubjectPublicKeyInfo DER.
+    ///
+    /// # Errors
+    /// [`AuthorityError::NoCeremony`] before the ceremony.
+    pub fn policy_verification_key(&self) -> Result<Vec<u8>, AuthorityError> {
+        Ok(self.core.authorities()?.policy().spki_der().to_vec())
+    }
+
+    /// Signs a crypto policy and records that in the ledger first.
+    ///
+    /// # Errors
+    /// [`AuthorityError`]; nothing is signed that is not in the ledger.
+    pub async fn sign_policy(&self, policy: &Policy) -> Result<Vec<u8>, AuthorityError> {
+        let authorities = self.core.authorities()?;
+        let refused =
+            |detail: String| AuthorityError::Configuration { file: "policy".to_owned(), detail };
+        let document = policy::sign(policy, authorities.policy())
+            .map_err(|error| refused(error.to_string()))?;
+        // The payload's own key verifies it before anybody else sees it.
+        cose::verify1(&document, policy::POLICY_CONTENT_TYPE, authorities.policy().spki_der())
+            .map_err(|_| AuthorityError::Mismatch)?;
+        let digest = hex::encode(countersign_crypto::digest::sha256(&document));
+        let body = json!({"version": policy.version, "document_sha256": digest});
+        self.core.record(Kind::PolicySigned, body).await?;
+        Ok(document)
+    }
+
+    /// A key in the keystore, made if it is not there.
+    pub(crate) fn key(
+        &self,
+        label: &str,
+        algorithm: SignatureAlgorithm,
+    ) -> Result<KeyHandle, AuthorityError> {
+        match self.core.keys.load(label)? {
+            Some(key) => Ok(key),
+            None => Ok(self.core.keys.generate(label, algorithm)?),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The reviewed plan, TOML.
+
+use std::time::Duration;
+
+use countersign_crypto::signature::SignatureAlgorithm;
+use countersign_model::id::OperatorName;
+use serde::{Deserialize, Serialize};
+
+use crate::error::AuthorityError;
+
+/// The commented default, as the command writes it for review.
+pub const DEFAULT_PLAN: &str = r#"# Plan of a key ceremony. Two people review it before it is carried out; it stands in the ledger afterwards.
+
+# The manufacturer, as it appears in every CA certificate (1 to 64 characters).
+organisation = "Example Manufacturer"
+
+# Its country, two letters (ISO 3166-1).
+country = "DE"
+
+# Signature algorithm of all keys: ecdsa_secp256r1_sha256 or ecdsa_secp384r1_sha384.
+algorithm = "ecdsa_secp256r1_sha256"
+
+# Life of the root, in years (1 to 60). Devices carry it in their label and firmware.
+root_years = 40
+
+# Life of the CA of factory identities: as long as the last device may be set up anew. Not longer than the root's.
+factory_years = 40
+
+# Life of the CAs of operational identities and services. Not longer than the root's.
+issuing_years = 10
+
+# The first operator; gets credentials in operators/.
+administrator = "admin"
+"#;
+
+/// The longest organisation name, in characters (RFC 5280 appendix A.1, `ub-organization-name`).
+const MAX_ORGANISATION: usize = 64;
+/// The longest life of a root, in years: what lives longer outlives its algorithm.
+const MAX_YEARS: u32 = 60;
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60 + 6 * 60 * 60);
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPlan {
+    organisation: String,
+    country: String,
+    algorithm: String,
+    root_years: u32,
+    factory_years: u32,
+    issuing_years: u32,
+    administrator: OperatorName,
+}
+
+/// A plan that can be carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CeremonyPlan {
+    raw: RawPlan,
+    algorithm: SignatureAlgorithm,
+}
+
+impl CeremonyPlan {
+    /// Reads and checks a plan; `file` names it in errors.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Configuration`] with field and mend.
+    pub fn from_toml(file: &str, text: &str) -> Result<Self, AuthorityError> {
+        let refused =
+            |detail: String| AuthorityError::Configuration { file: file.to_owned(), detail };
+        let raw: RawPlan = toml::from_str(text).map_err(|error| refused(error.to_string()))?;
+        Self::check(raw).map_err(refused)
+    }
+
+    /// The default plan, for demonstrations.
+    #[must_use]
+    pub fn example() -> Self {
+        Self::from_toml("default plan", DEFAULT_PLAN)
+            .expect("the default is valid: a test holds it")
+    }
+
+    fn check(raw: RawPlan) -> Result<Self, String> {
+        let length = raw.organisation.chars().count();
+        if !(1..=MAX_ORGANISATION).contains(&length)
+            || raw.organisation.chars().any(char::is_control)
+        {
+            return Err(format!("organisation: use 1 to {MAX_ORGANISATION} printable characters"));
+        }
+        if raw.country.len() != 2 || !raw.country.bytes().all(|b| b.is_ascii_uppercase()) {
+            return Err(format!(
+                "country = {:?}: use two upper-case letters (ISO 3166-1)",
+                raw.country
+            ));
+        }
+        let algorithm = SignatureAlgorithm::from_name(&raw.algorithm).ok_or_else(|| {
+            let names = SignatureAlgorithm::ALL.map(SignatureAlgorithm::name).join(" or ");
+            format!("algorithm = {:?}: use {names}", raw.algorithm)
+        })?;
+        if !(1..=MAX_YEARS).contains(&raw.root_years) {
+            return Err(format!("root_years = {}: use 1 to {MAX_YEARS}", raw.root_years));
+        }
+        for (field, years) in
+            [("factory_years", raw.factory_years), ("issuing_years", raw.issuing_years)]
+        {
+            if !(1..=raw.root_years).contains(&years) {
+                let root = raw.root_years;
+                return Err(format!("{field} = {years}: use 1 to the root's {root} years"));
+            }
+        }
+        Ok(Self { raw, algorithm })
+    }
+
+    /// The plan as it is kept beside the keys, and hashed in the ledger.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string(&self.raw).expect("strings and numbers serialise")
+    }
+
+    /// The manufacturer.
+    #[must_use]
+    pub fn organisation(&self) -> &str {
+        &self.raw.organisation
+    }
+    /// Its country.
+    #[must_use]
+    pub fn country(&self) -> &str {
+        &self.raw.country
+    }
+    /// Algorithm of all keys.
+    #[must_use]
+    pub fn algorithm(&self) -> SignatureAlgorithm {
+        self.algorithm
+    }
+    /// Life of the root.
+    #[must_use]
+    pub fn root_life(&self) -> Duration {
+        YEAR * self.raw.root_years
+    }
+    /// Life of the CA of factory identities.
+    #[must_use]
+    pub fn factory_life(&self) -> Duration {
+        YEAR * self.raw.factory_years
+    }
+    /// Life of the other issuing CAs.
+    #[must_use]
+    pub fn issuing_life(&self) -> Duration {
+        YEAR * self.raw.issuing_years
+    }
+    /// The first operator.
+    #[must_use]
+    pub fn administrator(&self) -> &OperatorName {
+        &self.raw.administrator
+    }
+}

@@ -1,0 +1,137 @@
+//! Configuration: TOML, unknown keys refused, validated once into [`AuthorityConfig`].
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::error::AuthorityError;
+
+const DAY: u64 = 24 * 60 * 60;
+
+/// The longest life of a certificate that is renewed on line, in days: a stolen key dies with it even where
+/// revocation does not reach.
+pub const MAX_LIFE_DAYS: u32 = 398;
+
+/// The commented default, as `config new` writes it.
+pub const DEFAULT_TOML: &str = r#"# Life of certificates, in days (1 to 398). Devices and services renew at two thirds of it.
+
+# Operational certificates of devices (LDevIDs).
+device_days = 30
+
+# Certificates of services that connect to the gateway.
+service_days = 90
+
+# Certificates of operators of this authority.
+operator_days = 90
+
+# TLS certificates of gateway, EST and admin servers.
+server_days = 90
+"#;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawConfig {
+    device_days: u32,
+    service_days: u32,
+    operator_days: u32,
+    server_days: u32,
+}
+
+impl Default for RawConfig {
+    fn default() -> Self {
+        Self { device_days: 30, service_days: 90, operator_days: 90, server_days: 90 }
+    }
+}
+
+/// How the authority issues.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "RawConfig")]
+pub struct AuthorityConfig {
+    device: Duration,
+    service: Duration,
+    operator: Duration,
+    server: Duration,
+}
+
+impl Default for AuthorityConfig {
+    fn default() -> Self {
+        Self::try_from(RawConfig::default()).expect("the default is valid: a test holds it")
+    }
+}
+
+impl TryFrom<RawConfig> for AuthorityConfig {
+    type Error = String;
+    fn try_from(raw: RawConfig) -> Result<Self, String> {
+        let life = |field: &str, days: u32| {
+            if (1..=MAX_LIFE_DAYS).contains(&days) {
+                Ok(Duration::from_secs(u64::from(days) * DAY))
+            } else {
+                Err(format!("{field} = {days} is out of range: choose 1 to {MAX_LIFE_DAYS} days"))
+            }
+        };
+        Ok(Self {
+            device: life("device_days", raw.device_days)?,
+            service: life("service_days", raw.service_days)?,
+            operator: life("operator_days", raw.operator_days)?,
+            server: life("server_days", raw.server_days)?,
+        })
+    }
+}
+
+impl AuthorityConfig {
+    /// Reads TOML; `file` names it in errors.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Configuration`] with field and mend.
+    pub fn from_toml(file: &str, text: &str) -> Result<Self, AuthorityError> {
+        toml::from_str(text).map_err(|error| AuthorityError::Configuration {
+            file: file.to_owned(),
+            detail: error.to_string(),
+        })
+    }
+
+    /// Life of a device's operational certificate.
+    #[must_use]
+    pub fn device(&self) -> Duration {
+        self.device
+    }
+    /// Life of a service's certificate.
+    #[must_use]
+    pub fn service(&self) -> Duration {
+        self.service
+    }
+    /// Life of an operator's certificate.
+    #[must_use]
+    pub fn operator(&self) -> Duration {
+        self.operator
+    }
+    /// Life of a server's certificate.
+    #[must_use]
+    pub fn server(&self) -> Duration {
+        self.server
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_written_default_is_the_default() {
+        let written = AuthorityConfig::from_toml("config.toml", DEFAULT_TOML).unwrap();
+        assert_eq!(written, AuthorityConfig::default());
+    }
+
+    #[test]
+    fn unknown_keys_and_long_lives_are_refused_with_the_mend() {
+        for (text, expected) in [
+            ("device_day = 1", "device_day"),
+            ("device_days = 0", "1 to 398"),
+            ("server_days = 399", "server_days"),
+        ] {
+            let refused = AuthorityConfig::from_toml("config.toml", text).unwrap_err().to_string();
+            assert!(refused.contains("config.toml") && refused.contains(expected), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Keys and certificates as files, for whoever connects with ordinary tools.
+//!
+//! A run that was killed is carried on by the next: a key file without its certificate is used, not replaced, and the
+//! authority answers the same key with the same certificate.
+
+use std::path::{Path, PathBuf};
+
+use countersign_crypto::certificate::CertificateChain;
+use countersign_crypto::file;
+use countersign_crypto::keystore::{exportable_key, key_from_pem};
+use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
+use countersign_model::grant::Grant;
+use countersign_model::id::{ServiceName, ThingId};
+
+use crate::authority::Authority;
+use crate::error::AuthorityError;
+use crate::issuance::{Ask, issue};
+use crate::profile::ServerNames;
+use crate::registration::Claim;
+use crate::subject::{Purpose, Subject};
+
+/// The most credentials of one call: more are made in batches, so that a mistake stays small.
+pub const MAX_COUNT: u32 = 100_000;
+
+/// Who gets credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnrolProfile {
+    /// Devices with an operational identity, LDevID.
+    Device,
+    /// Services at the gateway, with what they may do there.
+    Service(Vec<Grant>),
+}
+
+/// Which names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnrolNames {
+    /// This one.
+    One(String),
+    /// `PREFIX` and a number of six digits, from 1.
+    Many {
+        /// What stands before the number.
+        prefix: String,
+        /// How many, 1 to [`MAX_COUNT`].
+        count: u32,
+    },
+}
+
+impl EnrolNames {
+    fn list(&self) -> Result<Vec<String>, AuthorityError> {
+        match self {
+            Self::One(name) => Ok(vec![name.clone()]),
+            Self::Many { prefix, count } if (1..=MAX_COUNT).contains(count) => {
+                Ok((1..=*count).map(|number| format!("{prefix}{number:06}")).collect())
+            }
+            Self::Many { count, .. } => Err(AuthorityError::Configuration {
+                file: "count".to_owned(),
+                detail: format!("{count} is out of range: use 1 to {MAX_COUNT}"),
+            }),
+        }
+    }
+}
+
+/// What to enrol, and where the files go.
+#[derive(Debug, Clone)]
+pub struct EnrolRequest {
+    /// Who.
+    pub profile: EnrolProfile,
+    /// Which names.
+    pub names: EnrolNames,
+    /// The folder for `NAME.key`, `NAME.crt` and `roots.pem`; made if it is not there.
+    pub out: PathBuf,
+    /// Replace keys that are there.
+    pub force: bool,
+}
+
+/// One subject's files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrolled {
+    /// Who.
+    pub subject: Subject,
+    /// The private key, PKCS#8 PEM, mode 0600.
+    pub key: PathBuf,
+    /// Leaf and issuing CA, PEM.
+    pub certificate: PathBuf,
+    /// The leaf's serial, hexadecimal.
+    pub serial: String,
+}
+
+/// One subject's credentials to be made in a folder.
+pub(crate) struct Credentials<'a> {
+    pub(crate) subject: Subject,
+    pub(crate) purpose: Purpose,
+    pub(crate) grants: Option<Vec<Grant>>,
+    pub(crate) algorithm: SignatureAlgorithm,
+    pub(crate) folder: &'a Path,
+    pub(crate) force: bool,
+}
+
+impl Credentials<'_> {
+    fn file(&self, ending: &str) -> PathBuf {
+        self.folder.join(format!("{}.{ending}", self.subject.name()))
+    }
+}
+
+impl Authority {
+    /// Makes keys and certificates as files; also while another process serves from the same data folder.
+    ///
+    /// `progress` hears how many of how many are done.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Exists`] for a key that is there without `force`; [`AuthorityError::Refused`] for a subject that
+    /// may not enrol. What was written before stays and is whole.
+    pub async fn enrol(
+        &self,
+        request: &EnrolRequest,
+        mut progress: impl FnMut(u32, u32) + Send,
+    ) -> Result<Vec<Enrolled>, AuthorityError> {
+        let algorithm = self.core.authorities()?.root().key_algorithm();
+        let algorithm = algorithm.unwrap_or(SignatureAlgorithm::EcdsaP256Sha256);
+        let names = request.names.list()?;
+        let subjects: Vec<Subject> =
+            names.iter().map(|name| subject(&request.profile, name)).collect::<Result<_, _>>()?;
+        std::fs::create_dir_all(&request.out).map_err(AuthorityError::io(&request.out))?;
+        let roots = request.out.join("roots.pem");
+        let root = self.core.authorities()?.root().to_pem();
+        file::write_atomic(&roots, root.as_bytes(), file::PUBLIC)
+            .map_err(AuthorityError::io(&roots))?;
+        let total = u32::try_from(subjects.len()).unwrap_or(u32::MAX);
+        let mut done = Vec::with_capacity(subjects.len());
+        for (number, subject) in (1..).zip(subjects) {
+            let (purpose, grants) = match &request.profile {
+                EnrolProfile::Device => (Purpose::Operation, None),
+                EnrolProfile::Service(grants) => (Purpose::Service, Some(grants.clone())),
+            };
+            let (folder, force) = (request.out.as_path(), request.force);
+            let wanted =
+                Credentials { subject: subject.clone(), purpose, grants, algorithm, folder, force };
+            let chain = self.credentials(&wanted).await?;
+            done.push(Enrolled {
+                subject,
+                key: wanted.file("key"),
+                certificate: wanted.file("crt"),
+                serial: chain.leaf().serial_hex(),
+            });
+            progress(number, total);
+        }
+        Ok(done)
+    }
+
+    /// Key, certificate, files: in an order in which a kill loses nothing.
+    pub(crate) async fn credentials(
+        &self,
+        wanted: &Credentials<'_>,
+    ) -> Result<CertificateChain, AuthorityError> {
+        let (key_file, certificate_file) = (wanted.file("key"), wanted.file("crt"));
+        if wanted.force {
+            // 1. The certificate first: while it is not there, the old pair stays.
+            let (key, pem) = exportable_key(wanted.algorithm)?;
+            let chain = self.certify(wanted, &key).await?;
+            pem.expose(|pem| file::write_atomic(&key_file, pem, file::PRIVATE))
+                .map_err(AuthorityError::io(&key_file))?;
+            return write_chain(&certificate_file, chain);
+        }
+        // 1. The key's file: a new one, or the one that an interrupted run left without its certificate.
+        let mut made_now = false;
+        let key = match std::fs::read(&key_file) {
+            Ok(pem) if !certificate_file.exists() => {
+                key_from_pem(&pem).map_err(|_| AuthorityError::Exists(key_file.clone()))?
+            }
+            Ok(_) if self.is_ceremony_left(wanted, &certificate_file) => {
+                return Ok(CertificateChain::from_pem(
+                    &std::fs::read(&certificate_file)
+                        .map_err(AuthorityError::io(&certificate_file))?,
+                )?);
+            }
+            Ok(_) => return Err(AuthorityError::Exists(key_file)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let (key, pem) = exportable_key(wanted.algorithm)?;
+                pem.expose(|pem| file::create_new(&key_file, pem, file::PRIVATE))
+                    .map_err(AuthorityError::io(&key_file))?;
+                made_now = true;
+                key
+            }
+            Err(source) => return Err(AuthorityError::Io { path: key_file, source }),
+        };
+        // 2. The certificate. 3. Its file.
+        match self.certify(wanted, &key).await {
+            Ok(chain) => write_chain(&certificate_file, chain),
+            Err(error) => {
+                // A new key that was refused is of no use to anybody.
+                if made_now {
+                    let _ = std::fs::remove_file(&key_file);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// In an unfinished ceremony, the operator's files may be there already, and then they are the ceremony's own.
+    fn is_ceremony_left(&self, wanted: &Credentials<'_>, certificate: &Path) -> bool {
+        wanted.purpose == Purpose::Operator
+            && !crate::ceremony::is_finished(&self.core.layout)
+            && certificate.exists()
+    }
+
+    async fn certify(
+        &self,
+        wanted: &Credentials<'_>,
+        key: &KeyHandle,
+    ) -> Result<CertificateChain, AuthorityError> {
+        let ask = Ask {
+            subject: wanted.subject.clone(),
+            purpose: wanted.purpose,
+            claim: Claim::Local,
+            spki_der: key.spki_der().to_vec(),
+            request_sha256: String::new(),
+            grants: wanted.grants.clone(),
+            server: ServerNames::default(),
+            key_label: String::new(),
+        };
+        Ok(issue(&self.core, ask).await?.chain)
+    }
+}
+
+fn write_chain(path: &Path, chain: CertificateChain) -> Result<CertificateChain, AuthorityError> {
+    file::write_atomic(path, chain.to_pem().as_bytes(), file::PUBLIC)
+        .map_err(AuthorityError::io(path))?;
+    Ok(chain)
+}
+
+fn subject(profile: &EnrolProfile, name: &str) -> Result<Subject, AuthorityError> {
+    let refused = |error: countersign_model::id::InvalidId| AuthorityError::Configuration {
+        file: format!("name {name:?}"),
+        detail: error.to_string(),
+    };
+    match profile {
+        EnrolProfile::Device => name.parse::<ThingId>().map(Subject::Thing).map_err(refused),
+        EnrolProfile::Service(_) => {
+            name.parse::<ServiceName>().map(Subject::Service).map_err(refused)
+        }
+    }
+}

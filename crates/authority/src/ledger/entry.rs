@@ -1,0 +1,203 @@
+//! One entry: its canonical bytes, its leaf hash, its place in the chain.
+
+use countersign_crypto::digest::sha256;
+use countersign_model::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The longest line, in bytes. The largest entry is a ceremony's transcript with a few KiB.
+pub const MAX_LINE: usize = 64 * 1024;
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A ceremony began under a plan.
+    CeremonyBegun,
+    /// A ceremony made a key, a certificate or a file.
+    CeremonyStep,
+    /// A ceremony ended; the body is its transcript.
+    CeremonyFinished,
+    /// A subject became known, or its grants changed.
+    Registered,
+    /// A certificate is about to be signed.
+    IssuanceIntent,
+    /// A certificate was signed and recorded.
+    Issued,
+    /// A factory identity was written for a device.
+    FactoryIdentity,
+    /// A certificate or subject was revoked.
+    Revoked,
+    /// A subject may enrol again.
+    Reinstated,
+    /// A crypto policy was signed.
+    PolicySigned,
+    /// A key was destroyed.
+    KeyDestroyed,
+    /// A torn tail was set aside.
+    LedgerRepaired,
+}
+
+/// One line of the ledger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// 0, 1, 2, …
+    pub index: u64,
+    /// When, by the authority's clock.
+    pub at: Timestamp,
+    /// What.
+    pub kind: Kind,
+    /// The particulars.
+    pub body: Value,
+    /// Hexadecimal leaf hash.
+    pub leaf: String,
+    /// Hexadecimal running hash.
+    pub chain: String,
+}
+
+impl Entry {
+    /// The entry that follows `chain`.
+    pub(crate) fn following(
+        chain: &[u8; 32],
+        index: u64,
+        at: Timestamp,
+        kind: Kind,
+        body: Value,
+    ) -> Self {
+        let leaf = leaf_hash(index, at, kind, &body);
+        let chain = chain_hash(chain, &leaf);
+        Self { index, at, kind, body, leaf: hex::encode(leaf), chain: hex::encode(chain) }
+    }
+
+    /// The line without its end.
+    pub(crate) fn line(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.extend_from_slice(b"{\"index\":");
+        out.extend_from_slice(self.index.to_string().as_bytes());
+        out.extend_from_slice(format!(",\"at\":{},\"kind\":", self.at.0).as_bytes());
+        canonical(&kind_value(self.kind), &mut out);
+        out.extend_from_slice(b",\"body\":");
+        canonical(&self.body, &mut out);
+        out.extend_from_slice(
+            format!(",\"leaf\":\"{}\",\"chain\":\"{}\"}}", self.leaf, self.chain).as_bytes(),
+        );
+        out
+    }
+
+    /// Reads the line that must follow `chain` with `index`; says what is wrong with it otherwise.
+    pub(crate) fn read(
+        line: &[u8],
+        chain: &[u8; 32],
+        index: u64,
+    ) -> Result<(Self, [u8; 32]), &'static str> {
+        if line.len() > MAX_LINE {
+            return Err("is longer than an entry can be");
+        }
+        let entry: Self = serde_json::from_slice(line).map_err(|_| "is not a ledger entry")?;
+        if entry.index != index {
+            return Err("has another index than its place: an entry is missing, added or moved");
+        }
+        let leaf = leaf_hash(entry.index, entry.at, entry.kind, &entry.body);
+        if hex::encode(leaf) != entry.leaf {
+            return Err("was changed: its contents do not have its leaf hash");
+        }
+        let next = chain_hash(chain, &leaf);
+        if hex::encode(next) != entry.chain {
+            return Err("does not follow the line before it: the running hash differs");
+        }
+        if entry.line() != line {
+            return Err("is not in the form that this program writes");
+        }
+        Ok((entry, next))
+    }
+}
+
+fn kind_value(kind: Kind) -> Value {
+    serde_json::to_value(kind).expect("a unit variant serialises to its name")
+}
+
+fn leaf_hash(index: u64, at: Timestamp, kind: Kind, body: &Value) -> [u8; 32] {
+    let mut bytes = vec![0x00];
+    bytes.extend_from_slice(format!("{{\"at\":{},\"body\":", at.0).as_bytes());
+    canonical(body, &mut bytes);
+    bytes.extend_from_slice(format!(",\"index\":{index},\"kind\":").as_bytes());
+    canonical(&kind_value(kind), &mut bytes);
+    bytes.push(b'}');
+    sha256(&bytes)
+}
+
+fn chain_hash(before: &[u8; 32], leaf: &[u8; 32]) -> [u8; 32] {
+    sha256(&[&[0x02], before.as_slice(), leaf.as_slice()].concat())
+}
+
+/// JSON without spaces, members sorted by name (the subset of RFC 8785 that integers and strings need).
+fn canonical(value: &Value, out: &mut Vec<u8>) {
+    match value {
+        Value::Object(members) => {
+            let mut sorted: Vec<_> = members.iter().collect();
+            sorted.sort_by_key(|(name, _)| name.as_str());
+            out.push(b'{');
+            for (position, (name, member)) in sorted.into_iter().enumerate() {
+                if position > 0 {
+                    out.push(b',');
+                }
+                canonical(&Value::String(name.clone()), out);
+                out.push(b':');
+                canonical(member, out);
+            }
+            out.push(b'}');
+        }
+        Value::Array(items) => {
+            out.push(b'[');
+            for (position, item) in items.iter().enumerate() {
+                if position > 0 {
+                    out.push(b',');
+                }
+                canonical(item, out);
+            }
+            out.push(b']');
+        }
+        scalar => out.extend_from_slice(scalar.to_string().as_bytes()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_form_is_fixed() {
+        let body = json!({"b": [1, "ü\n"], "a": {"y": null, "x": true}});
+        let entry = Entry::following(&[0; 32], 0, Timestamp(7), Kind::IssuanceIntent, body);
+        let line = String::from_utf8(entry.line()).unwrap();
+        assert!(line.starts_with(
+            r#"{"index":0,"at":7,"kind":"issuance-intent","body":{"a":{"x":true,"y":null},"b":[1,"ü\n"]},"leaf":""#
+        ));
+        let leaf = sha256(
+            &[
+                &b"\0"[..],
+                r#"{"at":7,"body":{"a":{"x":true,"y":null},"b":[1,"ü\n"]},"index":0,"kind":"issuance-intent"}"#.as_bytes(),
+            ]
+            .concat(),
+        );
+        assert_eq!(entry.leaf, hex::encode(leaf));
+        assert_eq!(Entry::read(line.as_bytes(), &[0; 32], 0).unwrap().0, entry);
+    }
+
+    #[test]
+    fn every_flipped_bit_is_seen() {
+        let entry =
+            Entry::following(&[9; 32], 3, Timestamp(7), Kind::Issued, json!({"serial": "ab"}));
+        let line = entry.line();
+        for index in 0..line.len() {
+            for bit in 0..8 {
+                let mut bad = line.clone();
+                bad[index] ^= 1 << bit;
+                assert!(Entry::read(&bad, &[9; 32], 3).is_err(), "octet {index}, bit {bit}");
+            }
+        }
+    }
+}

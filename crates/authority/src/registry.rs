@@ -1,0 +1,191 @@
+//! Who is registered and what is revoked, in memory, kept current: the gateway asks it at every connection.
+//!
+//! ```text
+//!  this process changes something ──wake──┐
+//!                                         ├──► reload what is newer than the last generation ──► watch
+//!  another process ──every 100 ms look────┘
+//! ```
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use countersign_crypto::certificate::Certificate;
+use countersign_model::grant::Grant;
+use countersign_model::time::Timestamp;
+use tokio::sync::{Notify, watch};
+
+use crate::error::AuthorityError;
+use crate::registration::{Reason, State};
+use crate::store::{Store, StoreError};
+use crate::subject::Subject;
+
+/// How often another process' changes are looked for. A tenth of the second in which a revocation takes effect.
+pub const POLL: Duration = Duration::from_millis(100);
+
+/// A live view. Cheap to clone; the work stops with the last clone.
+#[derive(Clone)]
+pub struct RegistryView {
+    shared: Arc<Shared>,
+    generation: watch::Receiver<u64>,
+    /// Ends the worker when the last view is gone.
+    _alive: Arc<Alive>,
+}
+
+struct Shared {
+    tables: RwLock<Tables>,
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct Tables {
+    seen: u64,
+    subjects: HashMap<Subject, Registered>,
+    names: HashSet<String>,
+    keys: HashMap<String, Subject>,
+    revoked: HashMap<String, Revoked>,
+}
+
+/// What a gateway needs to know of a subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    /// Whether it may do anything.
+    pub state: State,
+    /// What a service may do.
+    pub grants: Vec<Grant>,
+}
+
+/// One entry of the denylist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revoked {
+    /// Since when.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: Reason,
+}
+
+struct Alive(tokio::task::AbortHandle);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl RegistryView {
+    /// Loads everything, then follows it.
+    pub(crate) async fn open(store: Store) -> Result<Self, AuthorityError> {
+        let shared =
+            Arc::new(Shared { tables: RwLock::new(Tables::default()), wake: Notify::new() });
+        let first = shared.refresh(&store).await?;
+        let (sender, generation) = watch::channel(first.unwrap_or_default());
+        let worker = tokio::spawn(follow(shared.clone(), store, sender));
+        Ok(Self { shared, generation, _alive: Arc::new(Alive(worker.abort_handle())) })
+    }
+
+    /// A number that grows with every change of registration, grants or revocation.
+    #[must_use]
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.generation.clone()
+    }
+
+    /// What is known of a subject.
+    #[must_use]
+    pub fn subject(&self, subject: &Subject) -> Option<Registered> {
+        self.read(|tables| tables.subjects.get(subject).cloned())
+    }
+
+    /// Whether a subject of any kind has that name.
+    #[must_use]
+    pub fn is_name(&self, name: &str) -> bool {
+        self.read(|tables| tables.names.contains(&name.to_ascii_lowercase()))
+    }
+
+    /// Whose a public key is, by SHA-256 of its SubjectPublicKeyInfo.
+    #[must_use]
+    pub fn key_owner(&self, spki_sha256: &[u8; 32]) -> Option<Subject> {
+        self.read(|tables| tables.keys.get(&hex::encode(spki_sha256)).cloned())
+    }
+
+    /// The denylist's entry for a serial number (lower-case hexadecimal), if it has one.
+    #[must_use]
+    pub fn revoked(&self, serial_hex: &str) -> Option<Revoked> {
+        self.read(|tables| tables.revoked.get(serial_hex).copied())
+    }
+
+    /// Whether a certificate of this authority is on the denylist.
+    #[must_use]
+    pub fn is_revoked(&self, certificate: &Certificate) -> bool {
+        self.revoked(&certificate.serial_hex()).is_some()
+    }
+
+    /// The whole denylist, sorted by serial number.
+    #[must_use]
+    pub fn denylist(&self) -> Vec<(String, Revoked)> {
+        let mut all: Vec<_> =
+            self.read(|tables| tables.revoked.iter().map(|(k, v)| (k.clone(), *v)).collect());
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
+    /// How many subjects are registered.
+    #[must_use]
+    pub fn subject_count(&self) -> usize {
+        self.read(|tables| tables.subjects.len())
+    }
+
+    pub(crate) fn wake(&self) {
+        self.shared.wake.notify_one();
+    }
+
+    fn read<T>(&self, use_: impl FnOnce(&Tables) -> T) -> T {
+        use_(&self.shared.tables.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+async fn follow(shared: Arc<Shared>, store: Store, generation: watch::Sender<u64>) {
+    loop {
+        tokio::select! {
+            () = shared.wake.notified() => {}
+            () = tokio::time::sleep(POLL) => {}
+        }
+        match shared.refresh(&store).await {
+            Ok(Some(newer)) => {
+                generation.send_replace(newer);
+            }
+            Ok(None) => {}
+            // The last known list stays in force; the next look tries again.
+            Err(error) => tracing::error!(%error, "registration and revocation could not be read"),
+        }
+    }
+}
+
+impl Shared {
+    /// Loads what is newer than what was seen; the new generation, if there was anything.
+    async fn refresh(&self, store: &Store) -> Result<Option<u64>, StoreError> {
+        let seen = self.tables.read().unwrap_or_else(PoisonError::into_inner).seen;
+        let newest = store.generation().await?;
+        if newest == seen {
+            return Ok(None);
+        }
+        // What is committed after `newest` was read may be loaded too, and is then loaded again: harmless.
+        let revocations = store.revocations_since(seen).await?;
+        let keys = store.keys_since(seen).await?;
+        let subjects = store.subjects_since(seen).await?;
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        for one in revocations {
+            let entry = Revoked { at: one.at, reason: one.reason };
+            if !one.serial.is_empty() {
+                tables.revoked.insert(one.serial, entry);
+            }
+        }
+        tables.keys.extend(keys);
+        for one in subjects {
+            tables.names.insert(one.subject.name().to_ascii_lowercase());
+            let registered = Registered { state: one.state, grants: one.grants };
+            tables.subjects.insert(one.subject, registered);
+        }
+        tables.seen = newest;
+        Ok(Some(newest))
+    }
+}

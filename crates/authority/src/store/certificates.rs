@@ -1,0 +1,173 @@
+//! Certificates that were issued.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use countersign_crypto::certificate::Certificate;
+use countersign_model::time::Timestamp;
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Store, StoreError, Turn, signed, subjects, unsigned};
+use crate::subject::{Purpose, Subject};
+
+/// Whether a certificate counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificateStatus {
+    /// Until it expires.
+    Active,
+    /// Never again.
+    Revoked,
+}
+
+impl CertificateStatus {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// One issued certificate and what it was issued on.
+#[derive(Debug, Clone)]
+pub struct CertificateRecord {
+    /// For whom.
+    pub subject: Subject,
+    /// For what.
+    pub purpose: Purpose,
+    /// The certificate.
+    pub certificate: Certificate,
+    /// The issuing CA's label.
+    pub issuer: String,
+    /// SHA-256 of the request, hexadecimal; empty where there was none.
+    pub request_sha256: String,
+    /// The keystore's label of its key; empty where the key is elsewhere.
+    pub key_label: String,
+    /// Whether it counts.
+    pub status: CertificateStatus,
+    /// When it was signed.
+    pub issued_at: Timestamp,
+}
+
+impl CertificateRecord {
+    /// Active and inside its validity.
+    #[must_use]
+    pub fn is_good(&self, now: Timestamp) -> bool {
+        self.status == CertificateStatus::Active && self.certificate.validity().contains(now)
+    }
+}
+
+impl Store {
+    /// How many certificates are active and unexpired.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn count_good(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let row = sqlx::query(
+            "SELECT COUNT(*) AS count FROM certificates WHERE status = 'active' AND not_after >= $1",
+        )
+        .bind(signed(now.0))
+        .fetch_one(&self.pool)
+        .await
+        .map_err(|error| self.failed(error))?;
+        Ok(unsigned(row.get("count")))
+    }
+}
+
+impl Turn {
+    /// Records a certificate. The primary key refuses a serial that was used before.
+    pub(crate) async fn put_certificate(
+        &mut self,
+        record: &CertificateRecord,
+    ) -> Result<(), StoreError> {
+        let changed = self.next_generation().await?;
+        let validity = record.certificate.validity();
+        let done = sqlx::query(
+            "INSERT INTO certificates (serial, kind, name, purpose, issuer, not_before, not_after, der,
+                spki_sha256, request_sha256, key_label, status, issued_at, changed)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+        )
+        .bind(record.certificate.serial_hex())
+        .bind(record.subject.kind())
+        .bind(record.subject.name())
+        .bind(record.purpose.as_str())
+        .bind(record.issuer.as_str())
+        .bind(signed(validity.not_before.0))
+        .bind(signed(validity.not_after.0))
+        .bind(BASE64.encode(record.certificate.der()))
+        .bind(record.certificate.spki_sha256())
+        .bind(record.request_sha256.as_str())
+        .bind(record.key_label.as_str())
+        .bind(record.status.as_str())
+        .bind(signed(record.issued_at.0))
+        .bind(changed)
+        .execute(self.connection())
+        .await;
+        self.done(done).map(|_| ())
+    }
+
+    /// Every certificate of the subject for the purpose, newest first.
+    pub(crate) async fn certificates_of(
+        &mut self,
+        subject: &Subject,
+        purpose: Purpose,
+    ) -> Result<Vec<CertificateRecord>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT * FROM certificates WHERE kind = $1 AND name = $2 AND purpose = $3 ORDER BY changed DESC",
+        )
+        .bind(subject.kind())
+        .bind(subject.name())
+        .bind(purpose.as_str())
+        .fetch_all(self.connection())
+        .await;
+        let rows = self.done(rows)?;
+        rows.iter()
+            .map(|row| read(row).ok_or_else(|| self.damaged("a certificate's row")))
+            .collect()
+    }
+
+    /// The certificate with that serial.
+    pub(crate) async fn certificate(
+        &mut self,
+        serial: &str,
+    ) -> Result<Option<CertificateRecord>, StoreError> {
+        let row = sqlx::query("SELECT * FROM certificates WHERE serial = $1")
+            .bind(serial)
+            .fetch_optional(self.connection())
+            .await;
+        let Some(row) = self.done(row)? else { return Ok(None) };
+        read(&row).map(Some).ok_or_else(|| self.damaged("a certificate's row"))
+    }
+
+    /// Marks a certificate as revoked.
+    pub(crate) async fn mark_revoked(&mut self, serial: &str) -> Result<(), StoreError> {
+        let changed = self.next_generation().await?;
+        let done = sqlx::query(
+            "UPDATE certificates SET status = 'revoked', changed = $1 WHERE serial = $2",
+        )
+        .bind(changed)
+        .bind(serial)
+        .execute(self.connection())
+        .await;
+        self.done(done).map(|_| ())
+    }
+}
+
+fn read(row: &SqliteRow) -> Option<CertificateRecord> {
+    let purpose: String = row.get("purpose");
+    let der = BASE64.decode(row.get::<String, _>("der")).ok()?;
+    Some(CertificateRecord {
+        subject: subjects::subject(row)?,
+        purpose: Purpose::ALL.into_iter().find(|one| one.as_str() == purpose)?,
+        certificate: Certificate::from_der(&der).ok()?,
+        issuer: row.get("issuer"),
+        request_sha256: row.get("request_sha256"),
+        key_label: row.get("key_label"),
+        status: match row.get("status") {
+            "active" => CertificateStatus::Active,
+            "revoked" => CertificateStatus::Revoked,
+            _ => return None,
+        },
+        issued_at: Timestamp(unsigned(row.get("issued_at"))),
+    })
+}

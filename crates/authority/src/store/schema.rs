@@ -1,0 +1,60 @@
+//! The tables, and how an older file becomes the present one.
+
+use sqlx::Row as _;
+
+use super::{StoreError, Turn};
+
+/// One entry a version; never changed once released, only followed by another.
+const MIGRATIONS: [&[&str]; 1] = [&[
+    "CREATE TABLE counters (name TEXT PRIMARY KEY, value BIGINT NOT NULL)",
+    "INSERT INTO counters (name, value) VALUES ('generation', 0)",
+    "CREATE TABLE subjects (
+        kind TEXT NOT NULL, name TEXT NOT NULL, folded TEXT NOT NULL, state TEXT NOT NULL,
+        grants TEXT NOT NULL, created_at BIGINT NOT NULL, changed BIGINT NOT NULL,
+        PRIMARY KEY (kind, name), UNIQUE (kind, folded))",
+    "CREATE INDEX subjects_changed ON subjects (changed)",
+    "CREATE TABLE subject_keys (
+        spki_sha256 TEXT PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, purpose TEXT NOT NULL,
+        changed BIGINT NOT NULL)",
+    "CREATE INDEX subject_keys_changed ON subject_keys (changed)",
+    "CREATE TABLE certificates (
+        serial TEXT PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, purpose TEXT NOT NULL,
+        issuer TEXT NOT NULL, not_before BIGINT NOT NULL, not_after BIGINT NOT NULL, der TEXT NOT NULL,
+        spki_sha256 TEXT NOT NULL, request_sha256 TEXT NOT NULL, key_label TEXT NOT NULL,
+        status TEXT NOT NULL, issued_at BIGINT NOT NULL, changed BIGINT NOT NULL)",
+    "CREATE INDEX certificates_subject ON certificates (kind, name, purpose, changed)",
+    "CREATE TABLE revocations (
+        seq BIGINT PRIMARY KEY, at BIGINT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
+        serial TEXT NOT NULL, reason TEXT NOT NULL)",
+]];
+
+/// Brings the file to the present schema.
+pub(super) async fn migrate(turn: &mut Turn) -> Result<(), StoreError> {
+    let made = sqlx::query("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")
+        .execute(turn.connection())
+        .await;
+    turn.done(made)?;
+    let row = sqlx::query("SELECT COALESCE(MAX(version), 0) AS version FROM schema_version")
+        .fetch_one(turn.connection())
+        .await;
+    let found: i64 = turn.done(row)?.get("version");
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(StoreError::Newer { path: turn.path.clone(), found, known });
+    }
+    for (version, statements) in (1..).zip(MIGRATIONS) {
+        if version <= found {
+            continue;
+        }
+        for statement in statements {
+            let done = sqlx::query(*statement).execute(turn.connection()).await;
+            turn.done(done)?;
+        }
+        let done = sqlx::query("INSERT INTO schema_version (version) VALUES ($1)")
+            .bind(version)
+            .execute(turn.connection())
+            .await;
+        turn.done(done)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! Subjects and the keys that belong to them.
+
+use countersign_model::grant::Grant;
+use countersign_model::time::Timestamp;
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Store, StoreError, Turn, signed, unsigned};
+use crate::registration::State;
+use crate::subject::{Purpose, Subject};
+
+/// What is known about a subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubjectRecord {
+    /// Who.
+    pub subject: Subject,
+    /// Whether it may enrol.
+    pub state: State,
+    /// What a service may do at the gateway; empty for others.
+    pub grants: Vec<Grant>,
+    /// When it became known.
+    pub created_at: Timestamp,
+    /// The generation of its last change.
+    pub changed: u64,
+}
+
+/// Whose a public key is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeyOwner {
+    pub(crate) subject: Subject,
+    pub(crate) purpose: String,
+}
+
+const COLUMNS: &str = "SELECT kind, name, state, grants, created_at, changed FROM subjects";
+
+impl Store {
+    /// Every subject that changed after `generation`, oldest change first; all of them for 0.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn subjects_since(&self, generation: u64) -> Result<Vec<SubjectRecord>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT kind, name, state, grants, created_at, changed FROM subjects WHERE changed > $1 ORDER BY changed",
+        )
+        .bind(signed(generation))
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| self.failed(error))?;
+        rows.iter().map(|row| read(row).ok_or_else(|| self.damaged_row())).collect()
+    }
+
+    /// Public keys (SHA-256, hexadecimal) given to subjects after `generation`.
+    pub(crate) async fn keys_since(
+        &self,
+        generation: u64,
+    ) -> Result<Vec<(String, Subject)>, StoreError> {
+        let rows =
+            sqlx::query("SELECT spki_sha256, kind, name FROM subject_keys WHERE changed > $1")
+                .bind(signed(generation))
+                .fetch_all(&self.pool)
+                .await
+                .map_err(|error| self.failed(error))?;
+        rows.iter()
+            .map(|row| {
+                let subject = subject(row).ok_or_else(|| self.damaged_row())?;
+                Ok((row.get("spki_sha256"), subject))
+            })
+            .collect()
+    }
+
+    pub(super) fn damaged_row(&self) -> StoreError {
+        let detail = "a row holds what was never written".to_owned();
+        StoreError::Corrupt { path: self.path.clone(), detail }
+    }
+}
+
+impl Turn {
+    /// What is known about `subject`.
+    pub(crate) async fn subject(
+        &mut self,
+        subject: &Subject,
+    ) -> Result<Option<SubjectRecord>, StoreError> {
+        let row =
+            sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE kind = $1 AND name = $2")))
+                .bind(subject.kind())
+                .bind(subject.name())
+                .fetch_optional(self.connection())
+                .await;
+        let Some(row) = self.done(row)? else { return Ok(None) };
+        read(&row).map(Some).ok_or_else(|| self.damaged("a subject's row"))
+    }
+
+    /// Another subject of the kind whose name differs only in case.
+    pub(crate) async fn lookalike(
+        &mut self,
+        subject: &Subject,
+    ) -> Result<Option<String>, StoreError> {
+        let row =
+            sqlx::query("SELECT name FROM subjects WHERE kind = $1 AND folded = $2 AND name <> $3")
+                .bind(subject.kind())
+                .bind(subject.name().to_ascii_lowercase())
+                .bind(subject.name())
+                .fetch_optional(self.connection())
+                .await;
+        Ok(self.done(row)?.map(|row| row.get("name")))
+    }
+
+    /// Writes a subject's state and grants; makes it known if it was not.
+    pub(crate) async fn put_subject(
+        &mut self,
+        subject: &Subject,
+        state: State,
+        grants: &[Grant],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let changed = self.next_generation().await?;
+        let grants: Vec<String> = grants.iter().map(ToString::to_string).collect();
+        let grants = serde_json::to_string(&grants).expect("strings serialise");
+        let done = sqlx::query(
+            "INSERT INTO subjects (kind, name, folded, state, grants, created_at, changed)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)
+             ON CONFLICT (kind, name) DO UPDATE SET
+                state = excluded.state, grants = excluded.grants, changed = excluded.changed",
+        )
+        .bind(subject.kind())
+        .bind(subject.name())
+        .bind(subject.name().to_ascii_lowercase())
+        .bind(state.as_str())
+        .bind(grants)
+        .bind(signed(now.0))
+        .bind(changed)
+        .execute(self.connection())
+        .await;
+        self.done(done).map(|_| ())
+    }
+
+    /// Whose the key is.
+    pub(crate) async fn key_owner(
+        &mut self,
+        spki_sha256: &str,
+    ) -> Result<Option<KeyOwner>, StoreError> {
+        let row =
+            sqlx::query("SELECT kind, name, purpose FROM subject_keys WHERE spki_sha256 = $1")
+                .bind(spki_sha256)
+                .fetch_optional(self.connection())
+                .await;
+        let Some(row) = self.done(row)? else { return Ok(None) };
+        let subject = subject(&row).ok_or_else(|| self.damaged("a key's row"))?;
+        Ok(Some(KeyOwner { subject, purpose: row.get("purpose") }))
+    }
+
+    /// Gives the key to the subject. The primary key refuses a second owner.
+    pub(crate) async fn put_key(
+        &mut self,
+        spki_sha256: &str,
+        subject: &Subject,
+        purpose: Purpose,
+    ) -> Result<(), StoreError> {
+        let changed = self.next_generation().await?;
+        let done = sqlx::query(
+            "INSERT INTO subject_keys (spki_sha256, kind, name, purpose, changed) VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(spki_sha256)
+        .bind(subject.kind())
+        .bind(subject.name())
+        .bind(purpose.as_str())
+        .bind(changed)
+        .execute(self.connection())
+        .await;
+        self.done(done).map(|_| ())
+    }
+}
+
+pub(super) fn subject(row: &SqliteRow) -> Option<Subject> {
+    Subject::from_parts(row.get("kind"), row.get("name")).ok().flatten()
+}
+
+fn read(row: &SqliteRow) -> Option<SubjectRecord> {
+    let grants: Vec<String> = serde_json::from_str(row.get("grants")).ok()?;
+    Some(SubjectRecord {
+        subject: subject(row)?,
+        state: State::from_word(row.get("state"))?,
+        grants: grants.iter().map(|grant| grant.parse().ok()).collect::<Option<_>>()?,
+        created_at: Timestamp(unsigned(row.get("created_at"))),
+        changed: unsigned(row.get("changed")),
+    })
+}

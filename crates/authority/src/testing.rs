@@ -1,0 +1,78 @@
+//! What tests share: an authority in a folder, a clock that is set by hand, OpenSSL as a second opinion.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+pub(crate) mod client;
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use countersign_crypto::random::SystemRandom;
+use countersign_crypto::tls::{Clock, SystemClock};
+use countersign_model::time::Timestamp;
+
+use crate::{Authority, AuthorityConfig, CeremonyPlan, Sources};
+
+/// A clock that runs with the machine's, and may be set forward.
+#[derive(Debug, Default)]
+pub(crate) struct TestClock(AtomicU64);
+
+impl TestClock {
+    pub(crate) fn forward(&self, by: std::time::Duration) {
+        self.0.fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(SystemClock.now().0 + self.0.load(Ordering::SeqCst))
+    }
+}
+
+pub(crate) async fn open(folder: &Path) -> Authority {
+    open_at(folder, Arc::new(TestClock::default())).await
+}
+
+pub(crate) async fn open_at(folder: &Path, clock: Arc<TestClock>) -> Authority {
+    let sources = Sources { clock, random: Box::new(SystemRandom) };
+    Authority::open(folder, AuthorityConfig::default(), sources).await.unwrap()
+}
+
+/// An authority after its ceremony.
+pub(crate) async fn ready(folder: &Path) -> Authority {
+    let authority = open(folder).await;
+    authority.ceremony(&CeremonyPlan::example(), |_| ControlFlow::Continue(())).await.unwrap();
+    authority
+}
+
+/// OpenSSL's verdict on a PEM chain file under the folder's roots.
+pub(crate) fn openssl_verify(data: &Path, chain: &Path, purpose: &str) {
+    let roots = data.join("roots.pem");
+    let chain = chain.to_str().unwrap();
+    let said = openssl(&[
+        "verify",
+        "-x509_strict",
+        "-purpose",
+        purpose,
+        "-CAfile",
+        roots.to_str().unwrap(),
+        "-untrusted",
+        chain,
+        chain,
+    ]);
+    assert!(said.contains(": OK"), "{said}");
+}
+
+/// Runs OpenSSL; that it is missing is a failure, not a reason to pass.
+pub(crate) fn openssl(arguments: &[&str]) -> String {
+    let output = Command::new("openssl")
+        .args(arguments)
+        .output()
+        .expect("the openssl command judges these tests: install it (Debian package openssl)");
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(output.status.success(), "openssl {arguments:?}: {text}");
+    text
+}
