@@ -1,0 +1,105 @@
+//! What can go wrong, by whose fault.
+
+use countersign_crypto::certificate::CertificateError;
+use countersign_crypto::issue::IssueError;
+use countersign_crypto::keystore::KeystoreError;
+use countersign_crypto::seal::SealError;
+use countersign_crypto::signature::SignatureError;
+use countersign_crypto::tls::TlsError;
+use countersign_model::id::PersonName;
+use countersign_protocol::pairing::{InvalidInstallation, PairingFailure, RefusedReason};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Why the controller did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The caller's: not the code on the label.
+    #[error("this setup code is not the device's: compare it with the label (one of a few attempts was used)")]
+    WrongCode,
+    /// The device hears no attempt now.
+    #[error("the device is locked after too many wrong codes: {}", wait_text(.0))]
+    Locked(Option<Duration>),
+    /// None of the given roots is the one on the label.
+    #[error("the label names another manufacturer's root: get the roots.pem of this device's maker")]
+    NotThisMaker,
+    /// Whoever answers is not the device that the label or the list names.
+    #[error("whoever answers there is not {0}: check the address, and beware of somebody in between")]
+    NotThisDevice(String),
+    /// The device refused: not permitted, unknown, or not in this state. It does not say which.
+    #[error("the device refused: not permitted")]
+    Refused,
+    /// The device takes this person, but not this value.
+    #[error("the device does not take this: {0}")]
+    Invalid(String),
+    /// The device could not do it.
+    #[error("the device answered with status {0}: {1}")]
+    Device(u16, String),
+    /// The device does not belong to this home, or the person's certificate is not accepted.
+    #[error("the device does not accept the certificate of this home ({0})")]
+    NotOurs(String),
+    /// The device cannot be reached.
+    #[error("the device does not answer: {0}")]
+    Unreachable(std::io::Error),
+    /// The device was too slow.
+    #[error("the device did not answer in time")]
+    TimedOut,
+    /// The device does not speak the protocol.
+    #[error("the device does not speak the protocol: {0}")]
+    Protocol(String),
+    /// What is to be installed cannot be.
+    #[error(transparent)]
+    Installation(#[from] InvalidInstallation),
+    /// A home is there already.
+    #[error("{}: there is a home already", .0.display())]
+    Exists(PathBuf),
+    /// A file cannot be read or written.
+    #[error("{path}: {1}", path = .0.display())]
+    File(PathBuf, std::io::Error),
+    /// A file holds something else.
+    #[error("{path}: {1}; restore the folder from backup", path = .0.display())]
+    Damaged(PathBuf, String),
+    /// Nobody of that name.
+    #[error("{0} is not a person of this home: issue a certificate first")]
+    NoSuchPerson(PersonName),
+    /// Nothing of that name.
+    #[error("{0} is not paired with this home")]
+    NoSuchThing(String),
+    /// TLS cannot be set up with what we have.
+    #[error(transparent)]
+    Tls(TlsError),
+    /// The keystore.
+    #[error(transparent)]
+    Keystore(#[from] KeystoreError),
+    /// The sealing key.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// A certificate could not be made.
+    #[error(transparent)]
+    Issue(#[from] IssueError),
+    /// A certificate is none.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// A key could not be made.
+    #[error(transparent)]
+    Key(#[from] SignatureError),
+}
+
+fn wait_text(wait: &Option<Duration>) -> String {
+    match wait {
+        Some(wait) => format!("try again in {} s", wait.as_secs_f64().ceil()),
+        None => "switch it off and on to try again".to_owned(),
+    }
+}
+
+impl From<PairingFailure> for ControlError {
+    fn from(failure: PairingFailure) -> Self {
+        match failure {
+            PairingFailure::WrongCode | PairingFailure::Refused(RefusedReason::WrongCode) => {
+                Self::WrongCode
+            }
+            PairingFailure::Refused(RefusedReason::Locked { wait }) => Self::Locked(wait),
+            other => Self::Protocol(other.to_string()),
+        }
+    }
+}

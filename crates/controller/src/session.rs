@@ -1,0 +1,236 @@
+//! Control over the local API: one mutual TLS connection, one request after the other.
+
+use crate::error::ControlError;
+use crate::home::Home;
+use countersign_crypto::certificate::IdentityKind;
+use countersign_crypto::policy::Use;
+use countersign_crypto::tls::{Negotiated, TlsClient, TlsError};
+use countersign_model::id::{PersonName, ThingId};
+use countersign_model::role::Role;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+
+/// How long connecting and each request may take.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// Largest answer: a whole Thing Description and a margin.
+const MAX_ANSWER: usize = 256 * 1024;
+
+/// A connection to one device as one person.
+#[derive(Debug)]
+pub struct Session {
+    host: String,
+    sender: SendRequest<Full<Bytes>>,
+    driver: AbortHandle,
+    negotiated: Negotiated,
+}
+
+/// A raw answer, for those who look at refusals.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// The body, or null.
+    pub body: Value,
+}
+
+impl Home {
+    /// Connects to a paired thing as `person`; through `via` instead of its own address if that is given.
+    ///
+    /// # Errors
+    /// [`ControlError::NotThisDevice`] when another device answers; [`ControlError::Unreachable`].
+    /// Whether the device accepts the person shows with the first request.
+    pub async fn session(
+        &self,
+        person: &PersonName,
+        thing: &ThingId,
+        via: Option<SocketAddr>,
+    ) -> Result<Session, ControlError> {
+        let paired = self.thing(thing)?;
+        let identity = self.identity(person)?;
+        let kinds = [IdentityKind::Thing, IdentityKind::IdevId];
+        let roots = self.roots(thing)?;
+        let use_ = Use::LocalApi;
+        let client =
+            TlsClient::new(self.policy(), use_, Some(&identity), &roots, &kinds, "http/1.1")
+                .map_err(ControlError::Tls)?;
+        let name = format!("{thing}.local").to_lowercase();
+        let connect = async {
+            let stream = TcpStream::connect(via.unwrap_or(paired.address))
+                .await
+                .map_err(ControlError::Unreachable)?;
+            let refused = |_: TlsError| ControlError::NotThisDevice(thing.to_string());
+            let channel = client.connect(&name, stream).await.map_err(refused)?;
+            let ours = channel.peer().is_some_and(|peer| peer.name() == thing.as_str());
+            if !ours {
+                return Err(ControlError::NotThisDevice(thing.to_string()));
+            }
+            let negotiated = channel.negotiated().clone();
+            let (sender, connection) =
+                handshake(TokioIo::new(channel)).await.map_err(|error| broken(&error))?;
+            let driver = tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "local API: connection");
+                }
+            });
+            Ok(Session { host: name.clone(), sender, driver: driver.abort_handle(), negotiated })
+        };
+        tokio::time::timeout(TIMEOUT, connect).await.map_err(|_| ControlError::TimedOut)?
+    }
+}
+
+impl Session {
+    /// What TLS agreed on.
+    #[must_use]
+    pub const fn negotiated(&self) -> &Negotiated {
+        &self.negotiated
+    }
+
+    /// The Thing Description, as far as this person may see it.
+    ///
+    /// # Errors
+    /// [`ControlError::Refused`] and the others of a request.
+    pub async fn describe(&mut self) -> Result<Value, ControlError> {
+        self.value("GET", "/thing", None).await
+    }
+
+    /// Every property that this person may read.
+    ///
+    /// # Errors
+    /// As [`Session::describe`].
+    pub async fn properties(&mut self) -> Result<Value, ControlError> {
+        self.value("GET", "/properties", None).await
+    }
+
+    /// One property.
+    ///
+    /// # Errors
+    /// As [`Session::describe`].
+    pub async fn get(&mut self, property: &str) -> Result<Value, ControlError> {
+        self.value("GET", &format!("/properties/{property}"), None).await
+    }
+
+    /// Sets a property.
+    ///
+    /// # Errors
+    /// As [`Session::describe`]; [`ControlError::Invalid`] for a value that does not fit.
+    pub async fn set(&mut self, property: &str, value: &Value) -> Result<(), ControlError> {
+        self.value("PUT", &format!("/properties/{property}"), Some(value)).await.map(|_| ())
+    }
+
+    /// Invokes an action; gives its output, null where it has none.
+    ///
+    /// # Errors
+    /// As [`Session::set`].
+    pub async fn invoke(
+        &mut self,
+        action: &str,
+        input: Option<&Value>,
+    ) -> Result<Value, ControlError> {
+        self.value("POST", &format!("/actions/{action}"), input).await
+    }
+
+    /// Gives a person of the home a role at this device. Owners only.
+    ///
+    /// # Errors
+    /// As [`Session::describe`]; [`ControlError::Invalid`] when no owner would be left.
+    pub async fn share(&mut self, person: &PersonName, role: Role) -> Result<(), ControlError> {
+        let body = json!({ "role": role });
+        self.value("PUT", &format!("/access/{person}"), Some(&body)).await.map(|_| ())
+    }
+
+    /// Takes a person's role away. Owners only.
+    ///
+    /// # Errors
+    /// As [`Session::share`].
+    pub async fn unshare(&mut self, person: &PersonName) -> Result<(), ControlError> {
+        self.value("DELETE", &format!("/access/{person}"), None).await.map(|_| ())
+    }
+
+    /// The role of a person at this device: `{"person": …, "role": …}`. Owners only.
+    ///
+    /// # Errors
+    /// As [`Session::describe`].
+    pub async fn access(&mut self, person: &PersonName) -> Result<Value, ControlError> {
+        self.value("GET", &format!("/access/{person}"), None).await
+    }
+
+    /// Sends any request and gives the answer as it is.
+    ///
+    /// # Errors
+    /// [`ControlError::NotOurs`] when the device ends the connection over our certificate;
+    /// [`ControlError::TimedOut`], [`ControlError::Protocol`].
+    pub async fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Option<&[u8]>,
+    ) -> Result<Reply, ControlError> {
+        let request = hyper::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", &self.host)
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body.unwrap_or_default().to_vec())))
+            .map_err(|error| ControlError::Protocol(error.to_string()))?;
+        let exchange = async {
+            let response =
+                self.sender.send_request(request).await.map_err(|error| broken(&error))?;
+            let status = response.status().as_u16();
+            let body = Limited::new(response.into_body(), MAX_ANSWER)
+                .collect()
+                .await
+                .map_err(|error| ControlError::Protocol(error.to_string()))?
+                .to_bytes();
+            let body = match body.is_empty() {
+                true => Value::Null,
+                false => serde_json::from_slice(&body)
+                    .map_err(|error| ControlError::Protocol(error.to_string()))?,
+            };
+            Ok(Reply { status, body })
+        };
+        tokio::time::timeout(TIMEOUT, exchange).await.map_err(|_| ControlError::TimedOut)?
+    }
+
+    async fn value(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, ControlError> {
+        let bytes = body.map(|body| body.to_string().into_bytes());
+        let reply = self.request(method, path, bytes.as_deref()).await?;
+        let reason = || reply.body["error"].as_str().unwrap_or_default().to_owned();
+        match reply.status {
+            200 | 204 => Ok(reply.body),
+            403 => Err(ControlError::Refused),
+            400 | 409 => Err(ControlError::Invalid(reason())),
+            status => Err(ControlError::Device(status, reason())),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// In TLS 1.3 a refused client certificate shows as an alert on the first read.
+fn broken(error: &hyper::Error) -> ControlError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(present) = cause {
+        let text = present.to_string();
+        if text.contains("alert") {
+            return ControlError::NotOurs(text);
+        }
+        cause = present.source();
+    }
+    ControlError::Protocol(error.to_string())
+}
