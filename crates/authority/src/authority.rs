@@ -271,6 +271,21 @@ impl Authority {
         Ok(document)
     }
 
+    /// Signs a policy and puts it in force for the platform's own servers; the one before stays beside it as
+    /// `current.cose.prev`.
+    ///
+    /// # Errors
+    /// As [`Authority::sign_policy`], and [`AuthorityError::Io`].
+    pub async fn publish_policy(&self, policy: &Policy) -> Result<PathBuf, AuthorityError> {
+        let document = self.sign_policy(policy).await?;
+        let path = self.core.layout.policy();
+        let folder = path.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder).map_err(AuthorityError::io(folder))?;
+        file::write_keeping_previous(&path, &document, file::PUBLIC)
+            .map_err(AuthorityError::io(&path))?;
+        Ok(path)
+    }
+
     /// A key in the keystore, made if it is not there.
     pub(crate) fn key(
         &self,
@@ -283,3 +298,6 @@ impl Authority {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -240,3 +240,6 @@ fn subject(profile: &EnrolProfile, name: &str) -> Result<Subject, AuthorityError
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

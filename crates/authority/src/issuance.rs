@@ -219,3 +219,6 @@ fn word(claim: &Claim) -> &'static str {
         Claim::Current(_) => "current",
     }
 }
+
+#[cfg(test)]
+mod tests;

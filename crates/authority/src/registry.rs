@@ -189,3 +189,6 @@ impl Shared {
         Ok(Some(newest))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -149,3 +149,6 @@ async fn find(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -119,3 +119,6 @@ fn short(name: &ServiceName) -> String {
     let text = name.as_str();
     if text.len() <= 24 { text.to_owned() } else { hex::encode(&sha256(text.as_bytes())[..12]) }
 }
+
+#[cfg(test)]
+mod tests;

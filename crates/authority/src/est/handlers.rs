@@ -115,7 +115,10 @@ async fn try_enrol(
         server: ServerNames::default(),
         key_label: String::new(),
     };
-    let issued = issue(&authority.core, ask).await?;
+    // In a task of its own: a client that hangs up does not leave an issuance half-way.
+    let core = authority.core.clone();
+    let issued = tokio::spawn(async move { issue(&core, ask).await });
+    let issued = issued.await.map_err(|_| AuthorityError::Worker)??;
     // The certificate alone: the CAs come from cacerts (RFC 7030 section 4.2.3).
     Ok(pkcs7::certs_only(std::slice::from_ref(issued.chain.leaf()))?)
 }

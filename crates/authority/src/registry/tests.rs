@@ -1,0 +1,34 @@
+//! What a gateway reads from the view.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use countersign_crypto::certificate::CertificateChain;
+use countersign_crypto::digest::sha256;
+
+use super::*;
+use crate::enrol::{EnrolNames, EnrolProfile, EnrolRequest};
+use crate::testing::ready;
+
+#[tokio::test]
+async fn names_keys_and_grants_are_answered_from_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = ready(folder.path()).await;
+    let registry = authority.registry();
+    let mut changed = registry.changed();
+    let grants: Vec<Grant> = vec!["publish things/+/actions/+".parse().unwrap()];
+    let wanted = EnrolRequest {
+        profile: EnrolProfile::Service(grants.clone()),
+        names: EnrolNames::One("Backend".to_owned()),
+        out: folder.path().join("out"),
+        force: false,
+    };
+    let made = authority.enrol(&wanted, |_, _| {}).await.unwrap().pop().unwrap();
+    while registry.subject(&made.subject).is_none() {
+        changed.changed().await.unwrap();
+    }
+    assert_eq!(registry.subject(&made.subject).unwrap().grants, grants);
+    assert!(registry.is_name("backend") && !registry.is_name("plug-1"));
+    let chain = CertificateChain::from_pem(&std::fs::read(&made.certificate).unwrap()).unwrap();
+    let spki = sha256(&chain.leaf().spki_der());
+    assert_eq!(registry.key_owner(&spki), Some(made.subject));
+    assert_eq!(registry.key_owner(&[0; 32]), None);
+}
