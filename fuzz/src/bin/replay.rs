@@ -3,7 +3,7 @@
 //! `replay` runs all, `replay label 100000` one of them with that many mutations of each seed.
 
 use countersign_fuzz::mutate::{Dice, mutate};
-use countersign_fuzz::targets::{ALL, Target, find};
+use countersign_fuzz::targets::{ALL, SLOW, Target, find};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         }
     };
     for (name, target) in chosen {
+        let mutations = if SLOW.contains(&name) { mutations / 20 } else { mutations };
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
         let seeds = match seeds(&folder) {
             Ok(seeds) => seeds,

@@ -5,14 +5,18 @@ use countersign_crypto::certificate::{Certificate, IdentityKind, IdentityName};
 use countersign_crypto::issue::{
     CaTemplate, Eku, Serial, Template, ca_signed_by, prepare, self_signed_ca, sign,
 };
+use countersign_crypto::pake::derive;
 use countersign_crypto::policy::{self, Policy};
 use countersign_crypto::random::SystemRandom;
 use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
 use countersign_crypto::{csr, pkcs7, seal};
-use countersign_fuzz::targets::sealed_file;
+use countersign_fuzz::targets::{known, sealed_file};
 use countersign_model::ixit::{Declaration, SecComMech, SecParam};
 use countersign_model::label::{Label, RootFingerprint, SetupCode};
 use countersign_model::time::{Timestamp, Validity};
+use countersign_protocol::pairing::{
+    Attempts, ControllerOutput, DeviceOutput, Installed, PairingController, PairingDevice,
+};
 use std::error::Error;
 use std::path::Path;
 
@@ -24,6 +28,8 @@ fn main() -> Outcome {
     seeds.policy()?;
     seeds.sealed()?;
     seeds.documents()?;
+    seeds.pairing()?;
+    seeds.mqtt()?;
     seeds.server_hellos()
 }
 
@@ -120,6 +126,79 @@ impl Seeds<'_> {
         self.corpus("thing_description", "plug", &std::fs::read(plug)?)
     }
 
+    /// One honest pairing: what each side sent, in order.
+    fn pairing(&self) -> Outcome {
+        let record = derive(&known::code(), &known::thing(), &known::params())?.record();
+        record.to_secret().expose(|bytes| self.fixture("verifier.bin", bytes))?;
+        let params = known::params();
+        let attempts = Attempts::default();
+        let mut device = PairingDevice::new(record, params, known::binding(), attempts, known::NOW);
+        let (mut device_random, mut controller_random) = (known::Known(1), known::Known(2));
+        let (mut controller, first) =
+            PairingController::start(known::code(), known::binding(), &known::installation())?;
+        let (mut from_controller, mut from_device) = (vec![first.to_vec()], Vec::new());
+        let mut to_device = first.to_vec();
+        while !to_device.is_empty() {
+            let mut to_controller = Vec::new();
+            let mut outputs = device.receive(&to_device, known::NOW, &mut device_random);
+            while !outputs.is_empty() {
+                match outputs.remove(0) {
+                    DeviceOutput::Send(bytes) => {
+                        to_controller.extend_from_slice(&bytes);
+                        from_device.push(bytes.to_vec());
+                    }
+                    DeviceOutput::Install(_) => outputs.extend(device.installed(Installed {
+                        thing: known::thing(),
+                        local_port: 8443,
+                        td_sha256: [3; 32],
+                    })),
+                    DeviceOutput::Persist(_) | DeviceOutput::Close(_) => {}
+                }
+            }
+            to_device.clear();
+            for output in controller.receive(&to_controller, &mut controller_random) {
+                if let ControllerOutput::Send(bytes) = output {
+                    to_device.extend_from_slice(&bytes);
+                    from_controller.push(bytes.to_vec());
+                }
+            }
+        }
+        // The proof: all but what is installed, and its acknowledgement.
+        self.fixture("proof_of_controller.bin", &from_controller[..3].concat())?;
+        self.fixture("proof_of_device.bin", &from_device[..2].concat())?;
+        self.corpus("pairing_device", "honest", &from_controller.concat())?;
+        self.corpus("pairing_controller", "honest", &from_device.concat())
+    }
+
+    fn mqtt(&self) -> Outcome {
+        let v3 = b"\x10\x17\x00\x04MQTT\x04\x02\x00\x3c\x00\x0bplug-000001\
+                   \x32\x2a\x00\x24things/plug-000001/properties/powers\x00\x01\x34\x32\
+                   \xc0\x00\xe0\x00";
+        self.corpus("mqtt_broker", "v3", v3)?;
+        // CONNECT of 5 with a will, SUBSCRIBE to its own commands, PUBLISH with a user property, DISCONNECT.
+        let mut v5 = Vec::new();
+        let mut body = b"\x00\x04MQTT\x05\x06\x00\x3c\x05\x11\x00\x00\x00\x3c\x00\x00\x00".to_vec();
+        let will: &[u8] = b"things/plug-000001/events/gone";
+        for part in [will, b"1"] {
+            body.extend((part.len() as u16).to_be_bytes());
+            body.extend(part);
+        }
+        packet(&mut v5, 0x10, &body);
+        let filter: &[u8] = b"things/plug-000001/actions/+";
+        let mut body = vec![0, 1, 0];
+        body.extend((filter.len() as u16).to_be_bytes());
+        body.extend(filter);
+        body.push(1);
+        packet(&mut v5, 0x82, &body);
+        let topic: &[u8] = b"things/plug-000001/properties/power";
+        let mut body = (topic.len() as u16).to_be_bytes().to_vec();
+        body.extend(topic);
+        body.extend(b"\x00\x02\x0b\x26\x00\x03key\x00\x03val42");
+        packet(&mut v5, 0x32, &body);
+        packet(&mut v5, 0xe0, &[0]);
+        self.corpus("mqtt_broker", "v5", &v5)
+    }
+
     fn server_hellos(&self) -> Outcome {
         // A ServerHello of TLS 1.3: record, handshake, random, empty session, suite, two extensions.
         let mut body = vec![3, 3];
@@ -132,4 +211,11 @@ impl Seeds<'_> {
         self.corpus("server_hello", "tls13", &record)?;
         self.corpus("server_hello", "alert", &[21, 3, 3, 0, 2, 2, 70])
     }
+}
+
+/// One MQTT packet of fewer than 128 bytes.
+fn packet(out: &mut Vec<u8>, kind: u8, body: &[u8]) {
+    out.push(kind);
+    out.push(body.len() as u8);
+    out.extend(body);
 }

@@ -3,7 +3,11 @@
 pub mod certificate;
 pub mod csr;
 pub mod ixit;
+pub mod known;
 pub mod label;
+pub mod mqtt_broker;
+pub mod pairing_controller;
+pub mod pairing_device;
 pub mod pkcs7;
 pub mod policy;
 pub mod sealed_file;
@@ -19,12 +23,18 @@ pub const ALL: &[Target] = &[
     ("csr", csr::target),
     ("ixit", ixit::target),
     ("label", label::target),
+    ("mqtt_broker", mqtt_broker::target),
+    ("pairing_controller", pairing_controller::target),
+    ("pairing_device", pairing_device::target),
     ("pkcs7", pkcs7::target),
     ("policy", policy::target),
     ("sealed_file", sealed_file::target),
     ("server_hello", server_hello::target),
     ("thing_description", thing_description::target),
 ];
+
+/// Targets of which one run costs a key derivation: they get fewer mutations.
+pub const SLOW: &[&str] = &["pairing_controller"];
 
 /// The target of this name.
 pub fn find(name: &str) -> Option<Target> {
