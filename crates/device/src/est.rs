@@ -10,9 +10,8 @@ use countersign_crypto::policy::{CompiledPolicy, Use};
 use countersign_crypto::signature::KeyHandle;
 use countersign_crypto::tls::{TlsClient, TlsError, TlsIdentity};
 use countersign_model::id::ThingId;
-use countersign_model::time::Timestamp;
 use countersign_protocol::pairing::GatewayAddress;
-use countersign_protocol::rotation::{Jitter, renewal_at};
+use countersign_protocol::rotation::Jitter;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
@@ -175,11 +174,10 @@ fn certificates(body: &[u8]) -> Result<Vec<Certificate>, EstError> {
     parse_certs_only(&message).map_err(|_| EstError::Answer("is not a certs-only PKCS#7 message"))
 }
 
-/// When a certificate is to be renewed. The fingerprint, which nobody can choose, spreads a fleet over the days.
-#[must_use]
-pub fn renewal_due(chain: &CertificateChain) -> Timestamp {
+/// Spreads a fleet's renewals: the certificate's fingerprint, which nobody can choose and no restart changes.
+pub(crate) fn jitter_of(chain: &CertificateChain) -> Jitter {
     let [high, low, ..] = chain.leaf().fingerprint();
-    renewal_at(&chain.leaf().validity(), Jitter(u16::from_be_bytes([high, low])))
+    Jitter(u16::from_be_bytes([high, low]))
 }
 
 /// Why an enrolment did not come about.

@@ -1,38 +1,46 @@
-//! The operational identity: two slots, and the task that keeps them filled.
+//! The operational identity: two slots, and the task that carries out what `protocol::enrolment` decides.
 //!
 //! ```text
-//!  next: key ─► next: key + certificate ─► one handshake proves it ─► current ─► the old key is destroyed
+//!  Enrolment::next ─► MakeKey, Request, Prove, Swap, Connect ─► done? ─► slots and phase stored in one write
+//!                                                                      ─► only then a retired key is destroyed
 //! ```
-//! Each arrow is one durable change of the state, so a kill between two of them is carried on from there. A
-//! certificate is renewed after two thirds of its life under itself; a refused or expired one is replaced by proof
-//! of the IDevID.
+//! A kill between two steps leaves a stored phase, which is carried on from, and at worst a key that nobody names,
+//! which the next start sweeps away.
 
-use crate::backoff::Backoff;
 use crate::clock::DeviceClock;
-use crate::data::{Factory, Slot, Store, StoreError};
-use crate::est::{Enrol, EstClient, EstError, renewal_due};
+use crate::data::{Factory, Record, Slot, Store, StoreError};
+use crate::est::{Enrol, EstClient, EstError, jitter_of};
+use crate::refusal;
 use countersign_crypto::certificate::CertificateChain;
 use countersign_crypto::keystore::{Keystore, KeystoreError};
 use countersign_crypto::policy::CompiledPolicy;
-use countersign_crypto::random::SystemRandom;
+use countersign_crypto::random::{Random, SystemRandom};
 use countersign_crypto::signature::KeyHandle;
 use countersign_crypto::tls::{Clock, TlsError, TlsIdentity};
+use countersign_model::time::Timestamp;
+use countersign_protocol::enrolment::{Action, Enrolment, Event, Identity, Next, Retire};
+use countersign_protocol::rotation::Jitter;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
-/// Pauses between attempts to enrol.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest of them: an authority that is back is noticed within a minute.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// How often a certificate may fail its proof before it is thrown away and another one asked for.
-const MAX_PROOFS: u32 = 3;
 /// Longest sleep in one piece: clocks jump, so the date is looked at every hour.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+/// How long the gateway may take to accept a new identity before that counts as out of reach.
+const ACCEPTANCE: Duration = Duration::from_secs(60);
+
+/// What the gateway said to an identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The identity's certificate, by serial number.
+    pub serial: String,
+    /// Whether it carried a session, or was refused.
+    pub accepted: bool,
+}
 
 /// The slots of one device.
 pub struct Slots {
-    /// The factory identity, for the first proof.
+    /// The factory identity, which never expires.
     pub factory: Arc<Factory>,
     /// Where the slots are recorded.
     pub store: Arc<Store>,
@@ -42,6 +50,14 @@ pub struct Slots {
     pub clock: Arc<DeviceClock>,
     /// Which keys are made.
     pub policy: Arc<CompiledPolicy>,
+}
+
+/// What a step of enrolment brought, to be stored with its phase.
+enum Brought {
+    Nothing,
+    Key(Slot),
+    Certificate(CertificateChain),
+    Swap,
 }
 
 impl Slots {
@@ -73,136 +89,223 @@ impl Slots {
         Ok(())
     }
 
-    /// Keeps the slots filled for ever. `identity` gets every identity that is activated; `refused` tells that the
-    /// gateway refused the present one.
+    /// Keeps the slots filled for ever. `identity` gets every identity that comes into use; `verdicts` tells what the
+    /// gateway says to it.
     pub async fn keep(
         &self,
         est: &EstClient,
         identity: &watch::Sender<Option<TlsIdentity>>,
-        refused: &Notify,
+        mut verdicts: watch::Receiver<Option<Verdict>>,
     ) {
-        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-        let mut kind = None;
+        let record = self.store.get();
+        let mut enrolment =
+            Enrolment::new(record.enrolment, validity(&record), self.renewal_jitter());
         loop {
-            if kind.is_none() {
-                kind = self.wait(refused).await;
-            }
-            let Some(wanted) = kind else { continue };
-            match self.replace(est, wanted).await {
-                Ok(activated) => {
-                    backoff.reset();
-                    kind = None;
-                    identity.send_replace(Some(activated));
-                    if let Err(error) = self.sweep() {
-                        tracing::warn!(%error, "an old key is still there");
+            let (event, brought) = match enrolment.next(self.clock.now()) {
+                Next::Wait(until) => match self.wait(until, &mut verdicts).await {
+                    Some(event) => (event, Brought::Nothing),
+                    None => continue,
+                },
+                Next::Do(action) => match self.carry_out(action, est, &mut verdicts).await {
+                    Ok(done) => done,
+                    Err(error) => {
+                        tracing::warn!(%error, ?action, "enrolment");
+                        (event_of(action, &error), Brought::Nothing)
                     }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, ?wanted, "enrolment failed");
-                    // The present certificate may be what is refused: the next proof is the IDevID's.
-                    if matches!(error, SlotError::Est(EstError::Tls(_) | EstError::Status(401 | 403, _))) {
-                        kind = Some(Enrol::First);
-                    }
-                    let pause = backoff.next(&mut SystemRandom).max(error.retry_after());
-                    tokio::time::sleep(pause).await;
-                }
+                },
+            };
+            if let Err(error) = self.settle(&mut enrolment, event, brought, identity) {
+                // Nothing was stored, so nothing happened: the same step comes again, later.
+                tracing::error!(%error, "enrolment could not be stored");
+                let _ = enrolment.report(Event::Unreachable, self.clock.now(), jitter());
             }
         }
     }
 
-    /// Waits until something is to be done, and says what.
-    async fn wait(&self, refused: &Notify) -> Option<Enrol> {
-        let Ok(Some(current)) = self.current() else { return Some(Enrol::First) };
-        let chain = current.chain();
-        let due = renewal_due(chain).since(self.clock.now());
+    /// Waits for the gateway's word or the time of the next step.
+    async fn wait(
+        &self,
+        until: Timestamp,
+        verdicts: &mut watch::Receiver<Option<Verdict>>,
+    ) -> Option<Event> {
+        let pause = until.since(self.clock.now()).min(LONGEST_SLEEP);
         tokio::select! {
-            () = refused.notified() => Some(Enrol::First),
-            () = tokio::time::sleep(due.min(LONGEST_SLEEP)) => {
-                (self.clock.now() >= renewal_due(chain)).then_some(Enrol::Renewal)
+            event = self.verdict(verdicts) => Some(event),
+            () = tokio::time::sleep(pause) => None,
+        }
+    }
+
+    /// The gateway's next word on the identity that is in use now.
+    async fn verdict(&self, verdicts: &mut watch::Receiver<Option<Verdict>>) -> Event {
+        loop {
+            if verdicts.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+            let verdict = verdicts.borrow_and_update().clone();
+            let present = self.store.with(serial);
+            match verdict.filter(|verdict| Some(&verdict.serial) == present.as_ref()) {
+                Some(Verdict { accepted: true, .. }) => return Event::Acknowledged,
+                Some(Verdict { accepted: false, .. }) => return Event::CurrentRefused,
+                None => {}
             }
         }
     }
 
-    async fn replace(&self, est: &EstClient, kind: Enrol) -> Result<TlsIdentity, SlotError> {
-        // 1. A key in *next*: recorded first, so that no key is without an owner.
-        let (slot, key) = self.prepared()?;
-        // 2. Its certificate.
-        let chain = match slot.chain {
-            Some(chain) => chain,
-            None => {
-                let proof = match (kind, self.current()?) {
-                    (Enrol::Renewal, Some(current)) => current,
-                    _ => self.factory.identity().clone(),
-                };
-                let kind = if self.is_factory(&proof) { Enrol::First } else { Enrol::Renewal };
-                let chain = est.enrol(kind, &proof, &key).await?;
-                self.store.update(|record| {
-                    record.next = Some(Slot { key: slot.key, chain: Some(chain.clone()) });
-                })?;
-                chain
+    async fn carry_out(
+        &self,
+        action: Action,
+        est: &EstClient,
+        verdicts: &mut watch::Receiver<Option<Verdict>>,
+    ) -> Result<(Event, Brought), SlotError> {
+        match action {
+            Action::MakeKey => {
+                let label = format!("ldevid-{}", self.store.with(|record| record.next_label));
+                if self.keys.load(&label)?.is_none() {
+                    self.keys.generate(&label, self.policy.signing_algorithm())?;
+                }
+                Ok((Event::KeyMade, Brought::Key(Slot { key: label, chain: None })))
             }
-        };
-        // 3. One handshake proves it.
-        let identity = TlsIdentity::new(chain.clone(), key)?;
-        self.prove(est, &identity).await?;
-        // 4. It takes the place of the present one, in one step.
-        self.activate(&chain)?;
-        tracing::info!(until = %chain.leaf().validity().not_after.to_rfc3339(), "identity activated");
-        Ok(identity)
+            Action::Request { with } => {
+                let (_, key) = self.next()?;
+                let (kind, proof) = match (with, self.current()?) {
+                    (Identity::Current, Some(current)) => (Enrol::Renewal, current),
+                    _ => (Enrol::First, self.factory.identity().clone()),
+                };
+                let chain = est.enrol(kind, &proof, &key).await?;
+                Ok((Event::CertificateStored, Brought::Certificate(chain)))
+            }
+            Action::Prove => {
+                let (slot, key) = self.next()?;
+                let chain = slot.chain.ok_or(SlotError::Empty)?;
+                est.prove(&TlsIdentity::new(chain, key)?).await?;
+                Ok((Event::ProofSucceeded, Brought::Nothing))
+            }
+            Action::Swap => Ok((Event::SlotsSwapped, Brought::Swap)),
+            Action::Connect => {
+                let word = tokio::time::timeout(ACCEPTANCE, self.verdict(verdicts)).await;
+                Ok((word.unwrap_or(Event::Unreachable), Brought::Nothing))
+            }
+        }
     }
 
-    fn is_factory(&self, identity: &TlsIdentity) -> bool {
-        identity.chain() == self.factory.identity().chain()
-    }
-
-    fn prepared(&self) -> Result<(Slot, KeyHandle), SlotError> {
-        let slot = self.store.update(|record| {
-            record
-                .next
-                .get_or_insert_with(|| {
-                    let key = format!("ldevid-{}", record.next_label);
-                    record.next_label += 1;
-                    Slot { key, chain: None }
-                })
-                .clone()
-        })?;
-        let key = match self.keys.load(&slot.key)? {
-            Some(key) => key,
-            None => self.keys.generate(&slot.key, self.policy.signing_algorithm())?,
-        };
+    fn next(&self) -> Result<(Slot, KeyHandle), SlotError> {
+        let slot = self.store.with(|record| record.next.clone()).ok_or(SlotError::Empty)?;
+        let key = self.keys.require(&slot.key)?;
         Ok((slot, key))
     }
 
-    async fn prove(&self, est: &EstClient, identity: &TlsIdentity) -> Result<(), SlotError> {
-        let mut proofs = 0;
-        loop {
-            proofs += 1;
-            match est.prove(identity).await {
-                Ok(()) => return Ok(()),
-                Err(error) if proofs < MAX_PROOFS => tracing::info!(%error, "proof of the new identity"),
-                Err(error) => {
-                    let discarded = self.store.update(|record| record.next.take())?;
-                    if let Some(slot) = discarded {
-                        self.keys.destroy(&slot.key)?;
-                    }
-                    return Err(error.into());
-                }
+    /// Stores what a step brought together with its phase, then destroys what is retired.
+    fn settle(
+        &self,
+        enrolment: &mut Enrolment,
+        event: Event,
+        brought: Brought,
+        identity: &watch::Sender<Option<TlsIdentity>>,
+    ) -> Result<(), SlotError> {
+        let mut stepped = enrolment.clone();
+        let retire = match stepped.report(event, self.clock.now(), jitter()) {
+            Ok(retire) => retire,
+            Err(ignored) => {
+                tracing::debug!(%ignored, "enrolment");
+                return Ok(());
             }
-            tokio::time::sleep(FIRST_PAUSE).await;
+        };
+        let phase = stepped.phase();
+        let before = self.store.with(serial);
+        // 1. Slots and phase, in one write; none where nothing changed.
+        let retired = if phase == enrolment.phase() && retire == Retire::Nothing {
+            None
+        } else {
+            let floor = self.clock.floor();
+            self.store.update(|record| {
+                record.enrolment = phase;
+                record.time_floor = record.time_floor.max(floor);
+                change(record, brought, retire)
+            })?
+        };
+        // 2. What is in use now.
+        if self.store.with(serial) != before {
+            stepped.current_is(validity(&self.store.get()), self.renewal_jitter());
+            let current = self.current()?;
+            if let Some(current) = &current {
+                // The authority dated it: so late it is at least.
+                self.clock.raise(current.chain().leaf().validity().not_before);
+            }
+            tracing::info!(identity = ?self.store.with(serial), "operational identity in use");
+            identity.send_replace(current);
         }
+        *enrolment = stepped;
+        // 3. What nobody needs any more.
+        if let Some(slot) = retired {
+            self.keys.destroy(&slot.key)?;
+        }
+        Ok(())
     }
 
-    fn activate(&self, chain: &CertificateChain) -> Result<(), StoreError> {
-        // The authority dated it: so late it is at least.
-        self.clock.raise(chain.leaf().validity().not_before);
-        self.store.update(|record| {
-            record.current = record.next.take();
-            record.time_floor = record.time_floor.max(self.clock.floor());
+    fn renewal_jitter(&self) -> Jitter {
+        self.store.with(|record| {
+            let chain = record.current.as_ref().and_then(|slot| slot.chain.as_ref());
+            chain.map_or(Jitter(0), jitter_of)
         })
     }
 }
 
-/// Why the identity could not be replaced. The present one stays.
+/// Applies one step to the record; gives the slot whose key is to be destroyed.
+fn change(record: &mut Record, brought: Brought, retire: Retire) -> Option<Slot> {
+    match brought {
+        Brought::Nothing => {}
+        Brought::Key(slot) => {
+            record.next = Some(slot);
+            record.next_label += 1;
+        }
+        Brought::Certificate(chain) => {
+            if let Some(slot) = &mut record.next {
+                slot.chain = Some(chain);
+            }
+        }
+        Brought::Swap => std::mem::swap(&mut record.current, &mut record.next),
+    }
+    match retire {
+        Retire::Nothing => None,
+        Retire::Next => record.next.take(),
+        Retire::NewOne => {
+            std::mem::swap(&mut record.current, &mut record.next);
+            record.next.take()
+        }
+    }
+}
+
+/// What a failed step means to the table.
+fn event_of(action: Action, error: &SlotError) -> Event {
+    let refused = match error {
+        SlotError::Est(EstError::Status(status, _)) => {
+            (400..500).contains(status) && !matches!(status, 408 | 429)
+        }
+        SlotError::Est(error) => refusal::of_certificate(error).is_some(),
+        _ => false,
+    };
+    match action {
+        Action::Request { .. } if refused => Event::RequestRefused,
+        Action::Prove if refused => Event::ProofRefused,
+        _ => Event::Unreachable,
+    }
+}
+
+fn validity(record: &Record) -> Option<countersign_model::time::Validity> {
+    Some(record.current.as_ref()?.chain.as_ref()?.leaf().validity())
+}
+
+/// Serial number of the certificate in *current*.
+pub(crate) fn serial(record: &Record) -> Option<String> {
+    Some(record.current.as_ref()?.chain.as_ref()?.leaf().serial_hex())
+}
+
+fn jitter() -> Jitter {
+    let random: &mut dyn Random = &mut SystemRandom;
+    Jitter(u16::from_le_bytes(random.array()))
+}
+
+/// Why a step of enrolment failed. The present identity stays.
 #[derive(Debug, thiserror::Error)]
 pub enum SlotError {
     /// The authority, or the way to it.
@@ -217,14 +320,7 @@ pub enum SlotError {
     /// Key and certificate do not fit.
     #[error(transparent)]
     Tls(#[from] TlsError),
-}
-
-impl SlotError {
-    /// When the authority asked to be left alone until.
-    fn retry_after(&self) -> Duration {
-        match self {
-            Self::Est(EstError::Status(_, Some(after))) => (*after).min(LONGEST_PAUSE),
-            _ => Duration::ZERO,
-        }
-    }
+    /// The state says that a slot is filled, and it is not.
+    #[error("the slot for the next identity is empty")]
+    Empty,
 }

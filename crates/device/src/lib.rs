@@ -11,5 +11,6 @@ pub mod gate;
 pub mod identity;
 pub mod listeners;
 pub mod pairing;
+mod refusal;
 pub mod status;
 pub mod uplink;

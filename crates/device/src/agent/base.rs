@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::data::{DataFolder, Factory, Record, Store, StoreError};
 use crate::functions::Functions;
 use crate::gate::Gate;
-use crate::identity::Slots;
+use crate::identity::{self, Slots};
 use crate::listeners::{Declared, open_listeners};
 use crate::status::{Status, StatusFile};
 use crate::uplink::shell::UplinkStatus;
@@ -123,10 +123,7 @@ impl Base {
         api: Option<SocketAddr>,
         uplink: UplinkStatus,
     ) {
-        let identity = self.store.with(|record| {
-            let chain = record.current.as_ref()?.chain.as_ref()?;
-            Some(chain.leaf().serial_hex())
-        });
+        let identity = self.store.with(identity::serial);
         let thing = self.factory.thing().clone();
         let status = Status { thing, state, pairing, api, uplink, identity };
         if let Err(error) = self.file.show(&status) {

@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Interval, interval};
 
@@ -157,7 +157,7 @@ fn connect(
     identity: &watch::Receiver<Option<TlsIdentity>>,
     status: watch::Sender<UplinkStatus>,
 ) {
-    let refused = Arc::new(Notify::new());
+    let (verdict, verdicts) = watch::channel(None);
     let (outgoing_set, outgoing) = mpsc::channel(OUTGOING);
     let shell = UplinkShell {
         thing: base.factory.thing().clone(),
@@ -168,7 +168,7 @@ fn connect(
         keep_alive_secs: base.config.uplink.keep_alive_secs,
         commands: Arc::new(Commands::new(base.gate.clone(), base.store.clone())),
         status,
-        refused: refused.clone(),
+        verdict,
     };
     let identity = identity.clone();
     tasks.spawn(async move {
@@ -184,7 +184,7 @@ fn connect(
     };
     let slots = base.slots.clone();
     tasks.spawn(async move {
-        slots.keep(&est, &identity_set, &refused).await;
+        slots.keep(&est, &identity_set, verdicts).await;
         "enrolment"
     });
     let (gate, to_uplink) = (base.gate.clone(), outgoing_set.clone());

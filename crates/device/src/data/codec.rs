@@ -26,7 +26,7 @@ pub(super) fn encode(record: &Record) -> Secret {
 }
 
 fn write(out: &mut Out<'_>, record: &Record) -> Result<(), Error<Infallible>> {
-    out.map(11)?;
+    out.map(12)?;
     out.u8(0)?.u32(VERSION)?;
     out.u8(1)?.str(record.phase.as_str())?;
     let attempts = serde_json::to_vec(&record.attempts).expect("numbers are JSON");
@@ -39,6 +39,8 @@ fn write(out: &mut Out<'_>, record: &Record) -> Result<(), Error<Infallible>> {
             out.null()?;
         }
     }
+    let phase = serde_json::to_vec(&record.enrolment).expect("a word is JSON");
+    out.u8(5)?.bytes(&phase)?;
     out.u8(6)?;
     write_slot(out, record.current.as_ref())?;
     out.u8(7)?;
@@ -99,6 +101,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Record, Wrong> {
             }
             3 => record.api_port = input.u16()?,
             4 => record.home = nullable(&mut input, read_home)?,
+            5 => {
+                record.enrolment = serde_json::from_slice(input.bytes()?).map_err(Wrong::custom)?;
+            }
             6 => record.current = nullable(&mut input, read_slot)?,
             7 => record.next = nullable(&mut input, read_slot)?,
             8 => record.next_label = input.u64()?,

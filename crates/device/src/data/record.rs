@@ -3,6 +3,7 @@
 use countersign_crypto::certificate::{Certificate, CertificateChain};
 use countersign_model::state::DeviceState;
 use countersign_model::time::Timestamp;
+use countersign_protocol::enrolment;
 use countersign_protocol::pairing::{Attempts, GatewayAddress, NetworkCredentials};
 use countersign_protocol::permit::device::AccessList;
 use std::sync::Arc;
@@ -22,9 +23,11 @@ pub struct Record {
     pub home: Option<Home>,
     /// The port of the local API, taken again after a restart; 0 before the first time.
     pub api_port: u16,
+    /// How far the replacement of the operational identity has come.
+    pub enrolment: enrolment::Phase,
     /// The operational identity in use.
     pub current: Option<Slot>,
-    /// The operational identity being prepared.
+    /// The one being prepared, or the former one until the gateway has taken the new one.
     pub next: Option<Slot>,
     /// Number of the next key label.
     pub next_label: u64,
@@ -65,6 +68,7 @@ impl Default for Record {
             attempts: Attempts::default(),
             home: None,
             api_port: 0,
+            enrolment: enrolment::Phase::Settled,
             current: None,
             next: None,
             next_label: 1,

@@ -11,6 +11,8 @@ use super::core::{Output, SessionEvent, TimerKind, Uplink};
 use super::outbox::Outgoing;
 use crate::backoff::Backoff;
 use crate::clock::DeviceClock;
+use crate::identity::Verdict;
+use crate::refusal;
 use countersign_crypto::certificate::{Certificate, IdentityKind};
 use countersign_crypto::policy::{CompiledPolicy, Use};
 use countersign_crypto::random::SystemRandom;
@@ -22,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -34,6 +36,9 @@ const WRITING: Duration = Duration::from_secs(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest: a gateway that is back is noticed within half a minute.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// CONNACK reasons that mean us and not the moment: client identifier, credentials, authorisation, banned.
+const NOT_US: [u8; 4] = [0x85, 0x86, 0x87, 0x8a];
 
 /// How the uplink stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,8 +73,8 @@ pub struct UplinkShell {
     pub commands: Arc<Commands>,
     /// Told how the uplink stands.
     pub status: watch::Sender<UplinkStatus>,
-    /// Told when the gateway refused our certificate.
-    pub refused: Arc<Notify>,
+    /// Told whether the gateway accepts our certificate.
+    pub verdict: watch::Sender<Option<Verdict>>,
 }
 
 enum End {
@@ -116,7 +121,7 @@ impl UplinkShell {
                 End::Refused(why) => {
                     tracing::warn!(%why, "uplink: the gateway refused us");
                     self.status.send_replace(UplinkStatus::Refused(why));
-                    self.refused.notify_one();
+                    self.judged(&present, false);
                 }
                 End::Lost(why) => {
                     tracing::info!(%why, "uplink: no connection");
@@ -172,7 +177,7 @@ impl UplinkShell {
                     }
                     Output::StopTimer(kind) => session.timers[index(kind)] = None,
                     Output::Close => return End::Lost("the session was closed".to_owned()),
-                    Output::Event(event) => match self.event(session, event, channel.negotiated()) {
+                    Output::Event(event) => match self.event(session, event, present, channel.negotiated()) {
                         Some(end) => return end,
                         None => connected |= self.is_connected(backoff),
                     },
@@ -194,6 +199,11 @@ impl UplinkShell {
                 }
             }
         }
+    }
+
+    fn judged(&self, identity: &TlsIdentity, accepted: bool) {
+        let serial = identity.chain().leaf().serial_hex();
+        self.verdict.send_replace(Some(Verdict { serial, accepted }));
     }
 
     fn is_connected(&self, backoff: &mut Backoff) -> bool {
@@ -223,6 +233,7 @@ impl UplinkShell {
         &self,
         session: &mut Session,
         event: SessionEvent,
+        present: &TlsIdentity,
         negotiated: &Negotiated,
     ) -> Option<End> {
         match event {
@@ -231,9 +242,11 @@ impl UplinkShell {
             }
             SessionEvent::Subscribed => {
                 self.status.send_replace(UplinkStatus::Connected(negotiated.clone()));
+                self.judged(present, true);
             }
             SessionEvent::Refused(code) => {
-                return Some(End::Refused(format!("CONNACK reason 0x{code:02x}")));
+                let why = format!("CONNACK reason 0x{code:02x}");
+                return Some(if NOT_US.contains(&code) { End::Refused(why) } else { End::Lost(why) });
             }
             SessionEvent::SubscriptionRefused(filter) => {
                 return Some(End::Lost(format!("the gateway refuses the subscription to {filter}")));
@@ -286,11 +299,10 @@ impl Session {
     }
 }
 
-/// A TLS alert after our certificate was sent means that the certificate is refused: TLS 1.3 tells it with the
-/// first read.
+/// An alert about our certificate means that it is refused; anything else is a lost connection.
 fn ended(error: TlsError) -> End {
-    match error.alert() {
-        Some(alert) => End::Refused(alert),
+    match refusal::of_certificate(&error) {
+        Some(alert) => End::Refused(alert.to_owned()),
         None => End::Lost(error.to_string()),
     }
 }
