@@ -33,7 +33,8 @@ fn with_tls(change: impl FnOnce(&mut TlsServerFacts)) -> Vec<Facts> {
 fn with_access(row: usize, subject: &Subject, outcome: Outcome) -> Vec<Facts> {
     let mut facts = good();
     let Facts::Access(access) = &mut facts[1 + row] else { panic!() };
-    access.attempts.iter_mut().find(|attempt| attempt.subject == *subject).unwrap().outcome = outcome;
+    access.attempts.iter_mut().find(|attempt| attempt.subject == *subject).unwrap().outcome =
+        outcome;
     facts
 }
 
@@ -55,7 +56,12 @@ fn with_scan(change: impl FnOnce(&mut ScanFacts)) -> Vec<Facts> {
 fn an_orderly_device_passes_what_can_be_decided() {
     let report = Report::of(&bundle(declaration(), good()));
     for case in ["5.5-1-2", "5.5-3-1", "5.5-4-2", "5.5-5-2", "5.5-6-2", "5.5-7-2", "5.5-8-1"] {
-        assert_eq!(report.verdicts[case], Verdict::Pass, "{:#?}", report.cases.iter().find(|c| c.id == case));
+        assert_eq!(
+            report.verdicts[case],
+            Verdict::Pass,
+            "{:#?}",
+            report.cases.iter().find(|c| c.id == case)
+        );
     }
     for case in ["5.5-1-1", "5.5-2-1", "5.5-2-2", "5.5-4-1", "5.5-5-1", "5.5-6-1", "5.5-7-1"] {
         assert_eq!(report.verdicts[case], Verdict::Inconclusive, "{case}");
@@ -146,7 +152,10 @@ fn an_undeclared_setting_fails_as_a_difference() {
             tls.groups.insert(CodePoint(29), Answer::Accepted);
         },
         |tls| {
-            tls.suites.get_mut(&CodePoint(0x0304)).unwrap().insert(CodePoint(0x1303), Answer::Accepted);
+            tls.suites
+                .get_mut(&CodePoint(0x0304))
+                .unwrap()
+                .insert(CodePoint(0x1303), Answer::Accepted);
         },
         |tls| tls.handshake.as_mut().unwrap().client_certificate_requested = false,
     ] {
@@ -190,7 +199,8 @@ fn whoever_gets_through_without_right_fails() {
         assert_eq!(report.verdicts["5.5-5-2"], Verdict::Fail, "{subject}");
     }
     // An ordinary affordance is no matter of 5.5-5.
-    let report = Report::of(&bundle(declaration(), with_access(0, &Subject::Nobody, Outcome::Status(200))));
+    let report =
+        Report::of(&bundle(declaration(), with_access(0, &Subject::Nobody, Outcome::Status(200))));
     assert_eq!(report.verdicts["5.5-4-2"], Verdict::Fail);
     assert_eq!(report.verdicts["5.5-5-2"], Verdict::Pass);
 }
@@ -211,7 +221,8 @@ fn only_a_clear_refusal_is_one() {
         let facts = with_access(1, &Subject::Nobody, outcome.clone());
         assert_eq!(verdict(declaration(), facts, "5.5-4-2"), Verdict::Inconclusive, "{outcome}");
     }
-    for outcome in [Outcome::Status(401), Outcome::Status(404), Outcome::Closed, Outcome::Alert(42)] {
+    for outcome in [Outcome::Status(401), Outcome::Status(404), Outcome::Closed, Outcome::Alert(42)]
+    {
         let facts = with_access(1, &Subject::Nobody, outcome.clone());
         assert_eq!(verdict(declaration(), facts, "5.5-4-2"), Verdict::Pass, "{outcome}");
     }
@@ -221,7 +232,8 @@ fn only_a_clear_refusal_is_one() {
 fn not_found_is_a_refusal_only_where_somebody_finds_it() {
     let mut facts = with_access(1, &Subject::Nobody, Outcome::Status(404));
     let Facts::Access(access) = &mut facts[2] else { panic!() };
-    access.attempts.last_mut().unwrap().outcome = Outcome::NotTried("commands were not allowed".into());
+    access.attempts.last_mut().unwrap().outcome =
+        Outcome::NotTried("commands were not allowed".into());
     assert_eq!(verdict(declaration(), facts, "5.5-4-2"), Verdict::Inconclusive);
 }
 
@@ -235,7 +247,10 @@ fn a_role_below_the_needed_one_must_have_been_tried() {
 
 #[test]
 fn the_entitled_must_get_through() {
-    assert_eq!(verdict(declaration(), with_access(0, &owner(), Outcome::Status(403)), "5.5-4-2"), Verdict::Fail);
+    assert_eq!(
+        verdict(declaration(), with_access(0, &owner(), Outcome::Status(403)), "5.5-4-2"),
+        Verdict::Fail
+    );
     let unclear = with_access(0, &owner(), Outcome::Status(500));
     assert_eq!(verdict(declaration(), unclear, "5.5-4-2"), Verdict::Inconclusive);
 }
@@ -319,7 +334,10 @@ fn old_cryptography_fails_and_unlisted_cryptography_is_unknown() {
     let mut declared = declaration();
     declared.sec_com_mech[0].cryptographic_details.typed[0].versions.insert(CodePoint(0x0301));
     let report = Report::of(&bundle(declared, good()));
-    assert_eq!((unit(&report, "5.5-1-1", "c"), unit(&report, "5.5-1-1", "d")), (Verdict::Fail, Verdict::Fail));
+    assert_eq!(
+        (unit(&report, "5.5-1-1", "c"), unit(&report, "5.5-1-1", "d")),
+        (Verdict::Fail, Verdict::Fail)
+    );
     let mut declared = declaration();
     declared.sec_com_mech[0].cryptographic_details.typed[0].groups = codes(&[0x11ec]);
     let report = Report::of(&bundle(declared, good()));
@@ -341,7 +359,9 @@ fn support_must_not_outlive_an_algorithm_that_cannot_be_replaced() {
 #[test]
 fn a_primitive_outside_the_registry_is_not_best_practice_by_default() {
     let mut declared = declaration();
-    declared.sec_com_mech[0].cryptographic_details.typed[0].primitives.push("AES-CBC without MAC".into());
+    declared.sec_com_mech[0].cryptographic_details.typed[0]
+        .primitives
+        .push("AES-CBC without MAC".into());
     let mut bundle = bundle(declared, good());
     for profile in Profile::ALL {
         bundle.profile = profile;

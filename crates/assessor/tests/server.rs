@@ -12,7 +12,9 @@ use countersign_assessor::{
 use countersign_model::ixit::*;
 use countersign_model::role::Role;
 use countersign_model::time::Timestamp;
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -40,7 +42,11 @@ impl Ca {
         Self { der: cert.der().clone(), pem: cert.pem(), issuer: Issuer::new(params, key) }
     }
 
-    fn leaf(&self, name: &str, usage: ExtendedKeyUsagePurpose) -> (String, KeyPair, CertificateDer<'static>) {
+    fn leaf(
+        &self,
+        name: &str,
+        usage: ExtendedKeyUsagePurpose,
+    ) -> (String, KeyPair, CertificateDer<'static>) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["plug.local".into()]).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
@@ -70,12 +76,15 @@ async fn device(ip: &str) -> Device {
     let (maker, home) = (Ca::new("Maker"), Ca::new("Home"));
     let (_, key, leaf) = maker.leaf("plug-000001", ExtendedKeyUsagePurpose::ServerAuth);
     let mut provider = aws_lc_rs::default_provider();
-    provider.kx_groups = vec![aws_lc_rs::kx_group::SECP256R1MLKEM768, aws_lc_rs::kx_group::SECP256R1];
+    provider.kx_groups =
+        vec![aws_lc_rs::kx_group::SECP256R1MLKEM768, aws_lc_rs::kx_group::SECP256R1];
     provider.cipher_suites.retain(|suite| u16::from(suite.suite()) != 0x1303);
     let provider = Arc::new(provider);
     let mut roots = rustls::RootCertStore::empty();
     roots.add(home.der.clone()).unwrap();
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .build()
+        .unwrap();
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
@@ -102,7 +111,9 @@ async fn device(ip: &str) -> Device {
                     Some("/properties/permissions") if is_owner => "204 No Content",
                     _ => "403 Forbidden",
                 };
-                let _ = tls.write_all(format!("HTTP/1.1 {status}\r\nConnection: close\r\n\r\n").as_bytes()).await;
+                let _ = tls
+                    .write_all(format!("HTTP/1.1 {status}\r\nConnection: close\r\n\r\n").as_bytes())
+                    .await;
                 let _ = tls.shutdown().await;
             });
         }
@@ -120,7 +131,11 @@ fn listener(address: SocketAddr) -> Listener {
 }
 
 fn accepted(answers: &std::collections::BTreeMap<CodePoint, Answer>) -> Vec<u16> {
-    answers.iter().filter(|(_, answer)| **answer == Answer::Accepted).map(|(code, _)| code.0).collect()
+    answers
+        .iter()
+        .filter(|(_, answer)| **answer == Answer::Accepted)
+        .map(|(code, _)| code.0)
+        .collect()
 }
 
 fn declared(device: &Device) -> Declaration {
@@ -160,19 +175,24 @@ async fn versions_are_accepted_or_refused_by_alert() {
 #[tokio::test]
 async fn an_examination_finds_exactly_what_the_server_accepts() {
     let device = device("127.77.9.2").await;
-    let facts = examine(device.address, &listener(device.address), &[device.maker.der.clone()], clock()).await;
+    let facts =
+        examine(device.address, &listener(device.address), &[device.maker.der.clone()], clock())
+            .await;
     assert!(facts.control);
     assert_eq!(accepted(&facts.versions), [0x0304]);
     assert_eq!(accepted(&facts.suites[&CodePoint(0x0304)]), [0x1301, 0x1302]);
     assert_eq!(accepted(&facts.groups), [23, 0x11eb]);
     assert_eq!(accepted(&facts.signature_schemes), [0x0403]);
-    assert!(facts.groups.values().chain(facts.versions.values()).all(|answer| answer.is_decisive()));
+    assert!(
+        facts.groups.values().chain(facts.versions.values()).all(|answer| answer.is_decisive())
+    );
     let handshake = facts.handshake.unwrap();
     assert!(handshake.client_certificate_requested && handshake.signature_valid);
     assert_eq!(handshake.refused_without_certificate, Some(116));
     assert!(handshake.path.unwrap().valid);
     assert_eq!(facts.certificates[0].key_algorithm, "P-256");
-    let wrong = facts.alpn.iter().find(|fact| fact.offered == ["countersign-no-such-protocol"]).unwrap();
+    let wrong =
+        facts.alpn.iter().find(|fact| fact.offered == ["countersign-no-such-protocol"]).unwrap();
     assert_eq!(wrong.answer, Answer::Refused(120));
 }
 
@@ -188,14 +208,18 @@ async fn a_garbage_server_and_a_mute_one_are_told_apart() {
         }
     });
     let facts = examine(address, &listener(address), &[], clock()).await;
-    assert!(!facts.control && facts.versions.values().all(|answer| *answer == Answer::NotTls), "{facts:?}");
+    assert!(
+        !facts.control && facts.versions.values().all(|answer| *answer == Answer::NotTls),
+        "{facts:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_whole_run_judges_writes_and_replays() {
     let device = device("127.77.9.4").await;
     let mut assessment = Assessment::new(declared(&device), device.address.ip(), clock());
-    assessment.credentials = vec![device.home.person("owner", Role::Owner), device.home.person("viewer", Role::Viewer)];
+    assessment.credentials =
+        vec![device.home.person("owner", Role::Owner), device.home.person("viewer", Role::Viewer)];
     assessment.roots_pem = device.maker.pem.clone();
     assessment.allow_commands = true;
     assessment.scan_udp = false;
@@ -217,7 +241,12 @@ async fn a_whole_run_judges_writes_and_replays() {
     let bundle = tokio::spawn(collect(assessment, |_| {})).await.unwrap().unwrap();
     let report = Report::of(&bundle);
     for case in ["5.5-1-2", "5.5-4-2", "5.5-6-2", "5.5-7-2"] {
-        assert_eq!(report.verdicts[case], Verdict::Pass, "{:#?}", report.cases.iter().find(|c| c.id == case));
+        assert_eq!(
+            report.verdicts[case],
+            Verdict::Pass,
+            "{:#?}",
+            report.cases.iter().find(|c| c.id == case)
+        );
     }
     assert_eq!(report.verdicts["5.5-5-2"], Verdict::Inconclusive, "UDP was not scanned");
     let text = report.to_json() + &report.bundle().to_json() + &report.to_html();
@@ -230,7 +259,11 @@ async fn a_whole_run_judges_writes_and_replays() {
     assert_eq!(again.to_html().as_bytes(), std::fs::read(&written.html).unwrap());
 
     // One changed fact, and the bundle is refused.
-    let changed = std::fs::read_to_string(&written.evidence).unwrap().replacen("\"accepted\"", "\"silent\"", 1);
+    let changed = std::fs::read_to_string(&written.evidence).unwrap().replacen(
+        "\"accepted\"",
+        "\"silent\"",
+        1,
+    );
     std::fs::write(&written.evidence, changed).unwrap();
     assert!(replay(&written.evidence).unwrap_err().to_string().contains("was changed"));
 }
@@ -250,13 +283,19 @@ async fn a_device_that_differs_from_its_declaration_fails() {
     wrong.affordances[0].access = Access::Owner;
     let _undeclared = TcpListener::bind("127.77.9.5:0").await.unwrap();
     let mut assessment = Assessment::new(wrong, device.address.ip(), clock());
-    assessment.credentials = vec![device.home.person("owner", Role::Owner), device.home.person("viewer", Role::Viewer)];
+    assessment.credentials =
+        vec![device.home.person("owner", Role::Owner), device.home.person("viewer", Role::Viewer)];
     assessment.scan_udp = false;
     assessment.baseline = Some(Baseline { tcp: busy_ports(&device).await, ..Baseline::default() });
     let bundle = collect(assessment, |_| {}).await.unwrap();
     let report = Report::of(&bundle);
     for case in ["5.5-1-2", "5.5-4-2", "5.5-5-2"] {
-        assert_eq!(report.verdicts[case], Verdict::Fail, "{:#?}", report.cases.iter().find(|c| c.id == case));
+        assert_eq!(
+            report.verdicts[case],
+            Verdict::Fail,
+            "{:#?}",
+            report.cases.iter().find(|c| c.id == case)
+        );
     }
     assert!(bundle.evidence.iter().any(|item| matches!(item.facts, Facts::PortScan(_))));
 }

@@ -56,7 +56,10 @@ pub fn declaration() -> Declaration {
             software_version: "0.1.0".into(),
             state: State::Initialised,
         },
-        support: SupportPeriod { from: Day::new(2026, 11, 1).unwrap(), until: Day::new(2031, 10, 31).unwrap() },
+        support: SupportPeriod {
+            from: Day::new(2026, 11, 1).unwrap(),
+            until: Day::new(2031, 10, 31).unwrap(),
+        },
         conditions: Conditions {
             csps_exist: Condition::holds("keys"),
             network_configuration: Condition::holds("permissions can be changed"),
@@ -90,11 +93,17 @@ pub fn declaration() -> Declaration {
             ),
             cryptographic_details: Twin::new(
                 "ECDSA in TLS 1.3",
-                AuthMeans { kind: AuthKind::ClientCertificate, mechanism: Some("ComMech-Api".into()) },
+                AuthMeans {
+                    kind: AuthKind::ClientCertificate,
+                    mechanism: Some("ComMech-Api".into()),
+                },
             ),
             ..AuthMech::default()
         }],
-        conf: Conf { secure_management: Twin::new("confirmed by the maker", true), ..Conf::default() },
+        conf: Conf {
+            secure_management: Twin::new("confirmed by the maker", true),
+            ..Conf::default()
+        },
         soft_comp: vec![SoftComp {
             id: "SoftComp-1".into(),
             update_mechanism: vec!["UpdMech-1".into()],
@@ -120,7 +129,10 @@ pub fn declaration() -> Declaration {
         }],
         sec_com_mech: vec![SecComMech {
             id: "ComMech-Api".into(),
-            interface: Twin::new("", Interface { logical: vec!["LogIntf-Api".into()], remotely_accessible: true }),
+            interface: Twin::new(
+                "",
+                Interface { logical: vec!["LogIntf-Api".into()], remotely_accessible: true },
+            ),
             security_guarantees: Twin::new("all", all_guarantees()),
             cryptographic_details: Twin::new("TLS 1.3", vec![tls]),
             ..SecComMech::default()
@@ -145,7 +157,11 @@ pub fn declaration() -> Declaration {
             id: "SoftServ-Control".into(),
             description: Twin::new(
                 "",
-                ServiceFacts { network: true, states: vec![State::Initialised], network_service: None },
+                ServiceFacts {
+                    network: true,
+                    states: vec![State::Initialised],
+                    network_service: None,
+                },
             ),
             allows_configuration: Twin::new("permissions", Configuration::SecurityRelevant),
             authentication: vec!["AuthMech-Home".into()],
@@ -176,7 +192,8 @@ pub fn declaration() -> Declaration {
 pub fn answers(all: &[u16], accepted: &[u16]) -> BTreeMap<CodePoint, Answer> {
     all.iter()
         .map(|code| {
-            let answer = if accepted.contains(code) { Answer::Accepted } else { Answer::Refused(40) };
+            let answer =
+                if accepted.contains(code) { Answer::Accepted } else { Answer::Refused(40) };
             (CodePoint(*code), answer)
         })
         .collect()
@@ -189,7 +206,10 @@ pub fn tls_facts() -> TlsServerFacts {
         address: "127.77.0.1:8443".parse().unwrap(),
         control: true,
         versions: answers(&[0x0300, 0x0301, 0x0302, 0x0303, 0x0304], &[0x0304]),
-        suites: BTreeMap::from([(CodePoint(0x0304), answers(&[0x1301, 0x1302, 0x1303], &[0x1301, 0x1302]))]),
+        suites: BTreeMap::from([(
+            CodePoint(0x0304),
+            answers(&[0x1301, 0x1302, 0x1303], &[0x1301, 0x1302]),
+        )]),
         groups: answers(&[0x11eb, 0x11ec, 23, 29], &[0x11eb]),
         signature_schemes: answers(&[0x0403, 0x0503], &[0x0403]),
         alpn: vec![],
@@ -239,7 +259,11 @@ pub fn access_facts(row: &Affordance) -> AccessFacts {
 }
 
 pub fn scan_facts(open: &[u16]) -> ScanFacts {
-    let tcp = TransportScan { tried: 65_535, open: open.iter().copied().collect(), ..TransportScan::default() };
+    let tcp = TransportScan {
+        tried: 65_535,
+        open: open.iter().copied().collect(),
+        ..TransportScan::default()
+    };
     let udp = TransportScan { tried: 65_535, ..TransportScan::default() };
     ScanFacts {
         target: "127.77.0.1".parse().unwrap(),
@@ -276,8 +300,11 @@ pub fn good_facts(declaration: &Declaration) -> Vec<Facts> {
 }
 
 pub fn bundle(declaration: Declaration, facts: Vec<Facts>) -> Bundle {
-    let evidence =
-        facts.into_iter().enumerate().map(|(index, facts)| Evidence::new(index, "probe", "subject", facts)).collect();
+    let evidence = facts
+        .into_iter()
+        .enumerate()
+        .map(|(index, facts)| Evidence::new(index, "probe", "subject", facts))
+        .collect();
     Bundle {
         format: FORMAT.into(),
         made_by: "countersign-assessor test".into(),
