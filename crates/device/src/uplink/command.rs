@@ -9,8 +9,8 @@ use countersign_protocol::command::{CommandInbox, FreshCommand, Receipt};
 use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Commands carried out at once: a plug does one thing at a time, but a slow program must not stop all others.
-pub const MAX_AT_ONCE: usize = 8;
+/// Commands that wait for the one that is being carried out: more than anybody has patience for.
+pub const MAX_WAITING: usize = 8;
 
 /// The device's side of commands. One for all sessions with the gateway.
 pub struct Commands {
@@ -81,7 +81,7 @@ impl Commands {
         self.outgoing(receipt, noted.correlation)
     }
 
-    /// Not done: as many as may are being carried out already.
+    /// Not done: as many as may wait already.
     #[must_use]
     pub fn too_many(&self, noted: Noted) -> Option<Outgoing> {
         let receipt = match noted.outcome {

@@ -6,7 +6,7 @@
 //!                          commands ◄───────────┘  └── messages to publish
 //! ```
 
-use super::command::Commands;
+use super::command::{Commands, MAX_WAITING, Noted};
 use super::core::{Output, SessionEvent, TimerKind, Uplink};
 use super::outbox::Outgoing;
 use crate::backoff::Backoff;
@@ -20,6 +20,7 @@ use countersign_crypto::tls::{Negotiated, SecureChannel, TlsClient, TlsError, Tl
 use countersign_model::id::ThingId;
 use countersign_model::topic::ThingTopic;
 use countersign_protocol::pairing::GatewayAddress;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -85,7 +86,9 @@ enum End {
 
 struct Session {
     core: Uplink,
+    /// At most one: commands are carried out in the order in which they came.
     running: JoinSet<Option<Outgoing>>,
+    waiting: VecDeque<Noted>,
     timers: [Option<Instant>; 3],
 }
 
@@ -98,7 +101,7 @@ impl UplinkShell {
     ) {
         let filters = ThingTopic::command_filters(&self.thing).map(|f| f.as_str().to_owned());
         let core = Uplink::new(self.thing.as_str(), filters.to_vec(), self.keep_alive_secs);
-        let mut session = Session { core, running: JoinSet::new(), timers: [None; 3] };
+        let mut session = Session { core, running: JoinSet::new(), waiting: VecDeque::new(), timers: [None; 3] };
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
             let present = identity.borrow_and_update().clone();
@@ -135,7 +138,7 @@ impl UplinkShell {
                     () = &mut pause => break,
                     changed = identity.changed() => if changed.is_err() { return } else { break },
                     Some(message) = outgoing.recv() => session.queue(message),
-                    Some(done) = session.running.join_next() => session.receipt(done.ok().flatten()),
+                    Some(done) = session.running.join_next() => session.done(done.ok().flatten(), &self.commands),
                 }
             }
         }
@@ -191,7 +194,7 @@ impl UplinkShell {
                     Err(error) => return ended(TlsError::Handshake(error)),
                 },
                 Some(message) = outgoing.recv() => session.queue(message),
-                Some(done) = session.running.join_next() => session.receipt(done.ok().flatten()),
+                Some(done) = session.running.join_next() => session.done(done.ok().flatten(), &self.commands),
                 _ = identity.changed() => return End::IdentityChanged,
                 () = sleep_until(timer) => session.fire(),
                 () = tokio::time::sleep_until(deadline), if !connected => {
@@ -202,8 +205,13 @@ impl UplinkShell {
     }
 
     fn judged(&self, identity: &TlsIdentity, accepted: bool) {
-        let serial = identity.chain().leaf().serial_hex();
-        self.verdict.send_replace(Some(Verdict { serial, accepted }));
+        let word = Some(Verdict { serial: identity.chain().leaf().serial_hex(), accepted });
+        // A refusal is told once: our retries must not lengthen the back-off of the enrolment that mends it.
+        self.verdict.send_if_modified(|last| {
+            let news = *last != word;
+            *last = word;
+            news
+        });
     }
 
     fn is_connected(&self, backoff: &mut Backoff) -> bool {
@@ -263,9 +271,9 @@ impl UplinkShell {
                 if let Some(packet_id) = message.packet_id {
                     session.core.acknowledge(packet_id);
                 }
-                if session.running.len() < super::command::MAX_AT_ONCE {
-                    let commands = self.commands.clone();
-                    session.running.spawn(async move { commands.carry_out(noted).await });
+                if session.waiting.len() < MAX_WAITING {
+                    session.waiting.push_back(noted);
+                    session.next_command(&self.commands);
                 } else {
                     session.receipt(self.commands.too_many(noted));
                 }
@@ -285,6 +293,21 @@ impl Session {
     fn receipt(&mut self, receipt: Option<Outgoing>) {
         if let Some(receipt) = receipt {
             self.queue(receipt);
+        }
+    }
+
+    fn done(&mut self, receipt: Option<Outgoing>, commands: &Arc<Commands>) {
+        self.receipt(receipt);
+        self.next_command(commands);
+    }
+
+    fn next_command(&mut self, commands: &Arc<Commands>) {
+        if !self.running.is_empty() {
+            return;
+        }
+        if let Some(noted) = self.waiting.pop_front() {
+            let commands = commands.clone();
+            self.running.spawn(async move { commands.carry_out(noted).await });
         }
     }
 

@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod maker;
+pub mod platform;
 
 use countersign_crypto::pake::{PakeParams, derive};
 use countersign_crypto::signature::SignatureAlgorithm;
