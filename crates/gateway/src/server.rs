@@ -46,7 +46,9 @@ pub enum StartError {
     #[error(transparent)]
     Config(#[from] InvalidConfig),
     /// The address cannot be listened on.
-    #[error("gateway.listen = \"{address}\": {source}. Another program may hold the port; choose one that is free, or port 0 for any")]
+    #[error(
+        "gateway.listen = \"{address}\": {source}. Another program may hold the port; choose one that is free, or port 0 for any"
+    )]
     Listen {
         /// Which address.
         address: SocketAddr,

@@ -117,9 +117,7 @@ fn sorted(path: &Path, source: sqlx::Error) -> StoreError {
     let code = source.as_database_error().and_then(|error| error.code().map(|c| c.into_owned()));
     let primary = code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);
     match primary {
-        Some(11 | 26) => {
-            StoreError::Corrupt { path: path.to_owned(), why: source.to_string() }
-        }
+        Some(11 | 26) => StoreError::Corrupt { path: path.to_owned(), why: source.to_string() },
         _ => StoreError::Database { path: path.to_owned(), source },
     }
 }

@@ -4,7 +4,7 @@ use super::decode::{Decoder, TOPIC_ALIASES};
 use super::lifetime::Timer;
 use super::message::{Message, fresh_hex};
 use super::packet::{ConnackFacts, Connect, Outgoing, Version, WillPacket, code};
-use super::record::Record;
+use super::record::{Record, Ticket};
 use super::session::{Session, SessionId, SessionName};
 use super::status::ChannelFacts;
 use super::{Broker, CloseReason, Conn, ConnId, Context, Now, Will};
@@ -34,15 +34,17 @@ impl Broker {
             session: None,
             last_heard: now.monotonic,
             patience: self.connect_patience,
+            silence_at: now.monotonic + self.connect_patience,
             held: VecDeque::new(),
             unacknowledged_inbound: 0,
+            held_publish: Ticket(0),
             window: usize::from(self.limits.max_inflight),
             max_packet: usize::MAX,
             will: None,
         };
+        self.timers.insert((open.silence_at, Timer::Silence(conn)));
         self.conns.insert(conn, open);
         self.counters.connections_opened += 1;
-        self.timers.insert((now.monotonic + self.connect_patience, Timer::Silence(conn)));
         self.timers.insert((certificate_ends, Timer::Certificate(conn)));
     }
 
@@ -105,7 +107,9 @@ impl Broker {
         open.patience = u64::from(keep_alive) * 1500;
         open.window = usize::from(packet.receive_maximum.min(self.limits.max_inflight));
         open.max_packet = usize::try_from(packet.maximum_packet).unwrap_or(usize::MAX);
-        self.timers.insert((context.now.monotonic + open.patience, Timer::Silence(conn)));
+        self.timers.remove(&(open.silence_at, Timer::Silence(conn)));
+        open.silence_at = context.now.monotonic + open.patience;
+        self.timers.insert((open.silence_at, Timer::Silence(conn)));
         // 6. Answer, then go on with what was under way.
         let facts = ConnackFacts {
             assigned_client_id: assigned.then_some(client_id.as_str()),
@@ -246,6 +250,7 @@ impl Broker {
         context: &mut Context<'_>,
     ) {
         let Some(open) = self.conns.remove(&conn) else { return };
+        self.timers.remove(&(open.silence_at, Timer::Silence(conn)));
         self.counters.closed(reason);
         let Some(id) = open.session else { return };
         let Some(session) = self.sessions.get_mut(&id) else { return };

@@ -16,10 +16,15 @@ use std::sync::Arc;
 /// Topic aliases that a client of MQTT 5 may hold; each is a topic of at most 1 KiB.
 pub(crate) const TOPIC_ALIASES: u16 = 16;
 
+/// The first byte of a CONNECT: its type, and no flags.
+const CONNECT: u8 = 0x10;
+
 /// The reader of one connection. Its memory is bounded by one packet and the aliases.
 pub(crate) struct Decoder {
     builder: PacketBuilder,
     version: Option<Version>,
+    /// The first byte was seen, and it began a CONNECT.
+    begun: bool,
     aliases: HashMap<u16, String>,
 }
 
@@ -28,6 +33,7 @@ impl Decoder {
         Self {
             builder: PacketBuilder::with_maximum_packet_size(max_packet_bytes),
             version: None,
+            begun: false,
             aliases: HashMap::new(),
         }
     }
@@ -39,6 +45,13 @@ impl Decoder {
 
     /// Takes bytes off the front of `bytes` until a packet is complete. `None`: all are taken, more are needed.
     pub(crate) fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Incoming>, Fault> {
+        // Whoever speaks another protocol is not waited for.
+        if !self.begun && !bytes.is_empty() {
+            self.begun = bytes[0] == CONNECT;
+            if !self.begun {
+                return Err(Fault::Protocol);
+            }
+        }
         while !bytes.is_empty() {
             let mut cursor = Cursor::new(*bytes);
             let result = self.builder.feed(&mut cursor);

@@ -2,7 +2,7 @@
 
 use super::message::{Message, Qos};
 use super::packet::{Outgoing, OutgoingPublish, code};
-use super::record::Record;
+use super::record::{Record, Ticket};
 use super::session::{Delivery, Inflight, SessionId};
 use super::{Broker, ConnId, Now, Target};
 use countersign_protocol::permit::messaging::{DeliverPermit, PublishPermit, judge_deliver};
@@ -196,8 +196,16 @@ impl Broker {
             _ => return false,
         }
         self.counters.messages_sent += 1;
-        if delivery.qos == Qos::ExactlyOnce {
-            self.send_after_all(conn, &packet);
+        let ticket = match delivery.qos {
+            Qos::ExactlyOnce if self.records.is_empty() => self.issued,
+            Qos::ExactlyOnce => self.next_ticket(),
+            _ => self.conns.get(&conn).map_or(Ticket(0), |open| open.held_publish),
+        };
+        if ticket > self.stored {
+            self.hold(conn, ticket, &packet, false);
+            if let Some(open) = self.conns.get_mut(&conn) {
+                open.held_publish = ticket;
+            }
         } else {
             self.send(conn, &packet);
         }

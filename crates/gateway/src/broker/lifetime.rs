@@ -47,9 +47,10 @@ impl Broker {
     }
 
     fn check_silence(&mut self, conn: ConnId, context: &mut Context<'_>) {
-        let Some(open) = self.conns.get(&conn) else { return };
+        let Some(open) = self.conns.get_mut(&conn) else { return };
         let end = open.last_heard + open.patience;
         if end > context.now.monotonic {
+            open.silence_at = end;
             self.timers.insert((end, Timer::Silence(conn)));
         } else if open.session.is_some() {
             self.close(conn, CloseReason::KeepAlive, context);

@@ -26,7 +26,7 @@ mod subscribe;
 mod trie;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::config::Limits;
 use crate::directory::PeerFacts;
@@ -222,8 +222,12 @@ struct Conn {
     last_heard: u64,
     /// Milliseconds of silence that end the connection.
     patience: u64,
+    /// Where its silence timer stands, so that the timer goes with the connection.
+    silence_at: u64,
     held: VecDeque<Held>,
     unacknowledged_inbound: usize,
+    /// The ticket of the last PUBLISH that waited: none overtakes it.
+    held_publish: Ticket,
     /// How many unacknowledged messages the client takes at once.
     window: usize,
     /// The largest packet that the client takes.

@@ -25,10 +25,21 @@ const GOODBYE: Duration = Duration::from_millis(200);
 /// What a connection tells the engine.
 #[derive(Debug)]
 pub(super) enum Event {
-    Opened { conn: ConnId, peer: PeerFacts, channel: ChannelFacts, outbox: Outbox },
+    Opened {
+        conn: ConnId,
+        peer: PeerFacts,
+        channel: ChannelFacts,
+        outbox: Outbox,
+    },
     /// `credit` comes back when the bytes have been handled; only then are more read.
-    Received { conn: ConnId, bytes: Vec<u8>, credit: OwnedSemaphorePermit },
-    Closed { conn: ConnId },
+    Received {
+        conn: ConnId,
+        bytes: Vec<u8>,
+        credit: OwnedSemaphorePermit,
+    },
+    Closed {
+        conn: ConnId,
+    },
 }
 
 #[derive(Debug)]

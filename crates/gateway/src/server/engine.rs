@@ -205,7 +205,9 @@ impl Engine {
             }
             Event::Closed { conn } => {
                 self.outboxes.remove(&conn);
-                self.with(|broker, context, _| ((), broker.handle(Input::Closed { conn }, context)));
+                self.with(|broker, context, _| {
+                    ((), broker.handle(Input::Closed { conn }, context))
+                });
             }
         }
     }
@@ -259,9 +261,7 @@ impl Engine {
             Control::Status(answer) => drop(answer.send(self.broker.status())),
             Control::Negotiations(answer) => self.job(Job::Notes(answer)),
             Control::Close { reason, meant } => {
-                self.with(|broker, context, _| {
-                    ((), broker.close_where(context, &reason, &*meant))
-                });
+                self.with(|broker, context, _| ((), broker.close_where(context, &reason, &*meant)));
             }
             Control::Drain => self.close_all(),
         }

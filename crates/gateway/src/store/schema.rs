@@ -46,7 +46,9 @@ pub(super) async fn bring_up_to_date(
     if found > known {
         return Err(StoreError::Newer { path: path.to_owned(), found, known });
     }
-    for (version, statements) in (1_i64..).zip(VERSIONS).skip_while(|(version, _)| *version <= found) {
+    for (version, statements) in
+        (1_i64..).zip(VERSIONS).skip_while(|(version, _)| *version <= found)
+    {
         let mut transaction = connection.begin().await.map_err(failed)?;
         for statement in *statements {
             sqlx::query(*statement).execute(&mut *transaction).await.map_err(failed)?;
