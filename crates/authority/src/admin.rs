@@ -34,7 +34,6 @@ const MAX_LISTED: usize = 10_000;
 
 impl Authority {
     /// The admin paths, for operators only.
-    #[must_use]
     pub fn admin_router(&self) -> Router {
         Router::new()
             .route("/v1/status", get(status))

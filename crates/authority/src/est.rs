@@ -28,7 +28,6 @@ pub const ALPN: &str = "http/1.1";
 impl Authority {
     /// The four EST paths. The connection's peer must be there as a [`crate::ConnectedPeer`] extension, which
     /// [`crate::serve`] sees to.
-    #[must_use]
     pub fn est_router(&self) -> Router {
         Router::new()
             .route("/.well-known/est/cacerts", get(handlers::cacerts))

@@ -82,6 +82,8 @@ impl Authority {
             .await
             .map_err(|_| AuthorityError::Worker)?
             .map_err(|error| AuthorityError::Factory(error.to_string()))?;
+        //= specs/en-303-645.md#5.5-8
+        //# Provisioning MUST leave a record.
         // 4. That it was made is recorded; the code is not.
         let root = self.core.authorities()?.root().clone();
         let certificate = issued.chain.leaf().serial_hex();

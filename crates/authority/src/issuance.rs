@@ -89,11 +89,15 @@ pub(crate) async fn issue(core: &Core, ask: Ask) -> Result<Issued, AuthorityErro
     let key = authorities.key(ca);
     let prepared = issue::prepare(&template, issuer, key.algorithm())?;
 
+    //= specs/house.md#house-issuance
+    //# A certificate that was not linted MUST NOT be signed.
     // 5. Lint.
     let life = profile::life(ask.purpose, &core.config);
     let about = About { purpose: Some(ask.purpose), name: ask.subject.name(), life, now };
     let linted = lint(prepared, &about)?;
 
+    //= specs/house.md#house-issuance
+    //# The intent to issue MUST be on disk before the certificate is signed.
     // 6. Intent.
     core.record(
         Kind::IssuanceIntent,
@@ -167,6 +171,8 @@ fn sign(
     issuer: &Certificate,
     key: &KeyHandle,
 ) -> Result<Certificate, AuthorityError> {
+    //= specs/house.md#house-issuance
+    //# A signed certificate MUST be compared with what was linted.
     let expected = linted.tbs().to_vec();
     let certificate = issue::sign(linted.into_prepared(), key)?;
     let same = issue::tbs(certificate.der())? == expected;

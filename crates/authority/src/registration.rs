@@ -139,6 +139,8 @@ pub(crate) async fn permit(
             return Err(Refusal::Revoked.into());
         }
     }
+    //= specs/house.md#house-issuance
+    //# A public key that is known under another name MUST be refused.
     // 4. One key, one subject, one purpose.
     let known_key = match turn.key_owner(spki_sha256).await? {
         None => false,

@@ -101,10 +101,10 @@ impl RegistryView {
         self.read(|tables| tables.names.contains(&name.to_ascii_lowercase()))
     }
 
-    /// Whose a public key is, by SHA-256 of its SubjectPublicKeyInfo.
+    /// Whose a public key is, by SHA-256 of its SubjectPublicKeyInfo in lower-case hexadecimal.
     #[must_use]
-    pub fn key_owner(&self, spki_sha256: &[u8; 32]) -> Option<Subject> {
-        self.read(|tables| tables.keys.get(&hex::encode(spki_sha256)).cloned())
+    pub fn key_owner(&self, spki_sha256: &str) -> Option<Subject> {
+        self.read(|tables| tables.keys.get(spki_sha256).cloned())
     }
 
     /// The denylist's entry for a serial number (lower-case hexadecimal), if it has one.

@@ -59,6 +59,8 @@ impl Authority {
             key_label: label,
         };
         let chain = issue(core, ask).await?.chain;
+        //= specs/en-303-645.md#5.5-8
+        //# Decommissioning MUST destroy what is no longer needed.
         // 4. Keys that no process can still need.
         for old in earlier.iter().skip(1) {
             if core.keys.load(&old.key_label)?.is_some() {

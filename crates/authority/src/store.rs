@@ -200,6 +200,8 @@ impl StoreError {
             .and_then(|error| error.code())
             .and_then(|code| code.parse::<u32>().ok());
         match code.map(|code| code & 0xff) {
+            //= specs/house.md#house-state
+            //# A corrupt state file MUST be refused with its name and the mend.
             Some(11 | 26) => Self::Corrupt { path: path.to_owned(), detail: error.to_string() },
             _ => Self::Unavailable { path: path.to_owned(), source: error },
         }

@@ -11,6 +11,9 @@ async fn refusal(data: &Path) -> String {
     }
 }
 
+//= specs/house.md#house-state
+//= type=test
+//# A corrupt state file MUST be refused with its name and the mend.
 #[tokio::test]
 async fn damaged_files_are_named_with_the_mend() {
     for file in [

@@ -250,6 +250,8 @@ impl Authority {
     }
 
     /// Records a step in the ledger unless an earlier run did.
+    //= specs/en-303-645.md#5.5-8
+    //# Generation MUST leave a record.
     async fn record_once(&self, step: Step, what: &Value) -> Result<(), AuthorityError> {
         let kind = if step == Step::Begin { Kind::CeremonyBegun } else { Kind::CeremonyStep };
         let body = json!({"step": step.to_string(), "made": what});

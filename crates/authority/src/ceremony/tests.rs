@@ -51,6 +51,9 @@ async fn a_finished_ceremony_is_told_of_and_not_repeated() {
 }
 
 /// Killed before every step in turn, and each time carried on by a new process: one root, one entry a step.
+//= specs/en-303-645.md#5.5-8
+//= type=test
+//# Generation MUST leave a record.
 #[tokio::test]
 async fn a_ceremony_killed_at_every_step_is_carried_on() {
     let folder = tempfile::tempdir().unwrap();

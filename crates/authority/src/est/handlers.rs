@@ -25,6 +25,8 @@ const CSR_ATTRIBUTES: &str = "application/csrattrs";
 const TRANSFER_ENCODING: HeaderName = HeaderName::from_static("content-transfer-encoding");
 
 /// Distribution of CA certificates (RFC 7030 section 4.1): for anybody.
+//= specs/house.md#house-est
+//# The distribution of authority certificates MUST work without a client certificate.
 pub(super) async fn cacerts(State(authority): State<Authority>) -> Response {
     let bundle = authority.authorities().and_then(|all| Ok(pkcs7::certs_only(&all.all())?));
     bundle.map_or_else(|error| refusal(&error), |der| encoded(CERTS_ONLY, &der))
@@ -44,6 +46,8 @@ pub(super) async fn csrattrs(State(authority): State<Authority>) -> Response {
 }
 
 /// First enrolment (RFC 7030 section 4.2): by the factory identity of the same thing.
+//= specs/house.md#house-est
+//# Enrolment MUST NOT work without a verified identity.
 pub(super) async fn simpleenroll(
     State(authority): State<Authority>,
     Extension(ConnectedPeer(peer)): Extension<ConnectedPeer>,
@@ -134,6 +138,8 @@ fn subject(peer: &VerifiedPeer) -> Result<Subject, AuthorityError> {
 }
 
 /// A request may repeat the names that it gets, and ask for no others.
+//= specs/house.md#house-est
+//# An enrolment request MUST be refused when it names another subject than the identity that asks.
 fn check_names(
     request: &VerifiedCsr,
     subject: &Subject,
@@ -150,6 +156,8 @@ fn check_names(
     if plain { Ok(()) } else { Err(Refusal::OtherNames.into()) }
 }
 
+//= specs/house.md#house-est
+//# An EST reply MUST be base64 on one line with its length announced.
 fn encoded(content_type: &'static str, der: &[u8]) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),

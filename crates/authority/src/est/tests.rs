@@ -62,6 +62,12 @@ fn suspend(name: &str) -> (Target, Reason) {
     (name.parse().unwrap(), Reason::Suspended)
 }
 
+//= specs/house.md#house-est
+//= type=test
+//# The distribution of authority certificates MUST work without a client certificate.
+//= specs/house.md#house-est
+//= type=test
+//# An EST reply MUST be base64 on one line with its length announced.
 #[tokio::test]
 async fn cacerts_needs_no_certificate_and_real_clients_can_read_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -97,6 +103,9 @@ async fn csrattrs_names_the_curve() {
     assert!(shown.contains("prime256v1") && shown.contains("ecdsa-with-SHA256"), "{shown}");
 }
 
+//= specs/house.md#house-est
+//= type=test
+//# Enrolment MUST NOT work without a verified identity.
 #[tokio::test]
 async fn nobody_without_a_certificate_gets_one() {
     let folder = tempfile::tempdir().unwrap();
@@ -149,6 +158,9 @@ async fn a_repeated_request_gets_the_same_certificate() {
     assert_eq!(count().await, before);
 }
 
+//= specs/house.md#house-est
+//= type=test
+//# An enrolment request MUST be refused when it names another subject than the identity that asks.
 #[tokio::test]
 async fn requests_for_others_with_others_keys_or_forged_are_refused_with_the_mend() {
     let folder = tempfile::tempdir().unwrap();

@@ -15,6 +15,9 @@ fn device(name: &str) -> (KeyHandle, Vec<u8>) {
     (key, request)
 }
 
+//= specs/en-303-645.md#5.5-8
+//= type=test
+//# Provisioning MUST leave a record.
 #[tokio::test]
 async fn a_device_gets_an_identity_for_life_and_its_label_proves_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -37,6 +40,12 @@ async fn a_device_gets_an_identity_for_life_and_its_label_proves_it() {
     let subject = &authority.subjects().await.unwrap()[..];
     let thing = subject.iter().find(|one| one.subject.name() == "plug-000001").unwrap();
     assert_eq!(thing.state, State::Manufactured);
+    let entries = authority.ledger_entries().await.unwrap();
+    let last = entries.last().unwrap();
+    assert_eq!(
+        (last.kind, last.body["thing"].as_str()),
+        (Kind::FactoryIdentity, Some("plug-000001"))
+    );
 }
 
 /// The code is on the label and nowhere in the data folder, in none of its spellings.

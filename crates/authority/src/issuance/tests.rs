@@ -44,6 +44,9 @@ async fn the_intent_is_in_the_ledger_before_what_was_issued() {
     assert_eq!(done.body["certificate_sha256"], hex::encode(leaf.fingerprint()));
 }
 
+//= specs/house.md#house-issuance
+//= type=test
+//# A public key that is known under another name MUST be refused.
 #[tokio::test]
 async fn one_key_is_one_subjects_and_one_purposes() {
     let folder = tempfile::tempdir().unwrap();
@@ -126,6 +129,9 @@ async fn two_handles_issue_at_once() {
 }
 
 /// The ledger cannot be written: nothing is signed, nothing is stored.
+//= specs/house.md#house-issuance
+//= type=test
+//# The intent to issue MUST be on disk before the certificate is signed.
 #[tokio::test]
 async fn without_a_ledger_nothing_is_issued() {
     let folder = tempfile::tempdir().unwrap();

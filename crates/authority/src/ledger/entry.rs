@@ -86,6 +86,8 @@ impl Entry {
     }
 
     /// Reads the line that must follow `chain` with `index`; says what is wrong with it otherwise.
+    //= specs/house.md#house-ledger
+    //# A changed, removed or reordered entry MUST be found by verification.
     pub(crate) fn read(
         line: &[u8],
         chain: &[u8; 32],

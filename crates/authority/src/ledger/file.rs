@@ -67,6 +67,8 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError`]; then no entry was added, or its torn remains are set aside at the next append.
+    //= specs/house.md#house-ledger
+    //# The ledger MUST only be appended to.
     pub fn append(&self, kind: Kind, body: Value, at: Timestamp) -> Result<Entry, LedgerError> {
         self.locked(|tail| {
             tail.repair(&self.path, at)?;
@@ -172,6 +174,8 @@ impl Tail {
     }
 
     /// Reads what others appended since; repairs a torn end. The lock is held.
+    //= specs/house.md#house-ledger
+    //# An entry that was cut short by a crash MUST be told apart from one that was changed.
     fn catch_up(&mut self, path: &Path) -> Result<Option<TornTail>, LedgerError> {
         let failed = |source| LedgerError::Io { path: path.to_owned(), source };
         let length = self.file.metadata().map_err(failed)?.len();

@@ -211,6 +211,9 @@ fn an_early_or_late_beginning_is_seen() {
 }
 
 /// The gate itself: a prepared certificate that breaks a rule does not come out, and the rule is named.
+//= specs/house.md#house-issuance
+//= type=test
+//# A certificate that was not linted MUST NOT be signed.
 #[test]
 fn what_breaks_a_rule_is_not_linted() {
     let root_key = KeyHandle::ephemeral(ALGORITHM).unwrap();

@@ -11,6 +11,9 @@ fn names(dns: &str) -> ServerNames {
     ServerNames { dns: vec![dns.to_owned()], ips: vec!["127.0.0.1".parse().unwrap()] }
 }
 
+//= specs/en-303-645.md#5.5-8
+//= type=test
+//# Decommissioning MUST destroy what is no longer needed.
 #[tokio::test]
 async fn it_is_kept_then_renewed_with_a_new_key() {
     let folder = tempfile::tempdir().unwrap();
@@ -34,4 +37,6 @@ async fn it_is_kept_then_renewed_with_a_new_key() {
     let labels = authority.core.keys.list().unwrap();
     let servers = labels.iter().filter(|label| label.starts_with("server-")).count();
     assert_eq!(servers, 2, "the last and the one before it: {labels:?}");
+    let entries = authority.ledger_entries().await.unwrap();
+    assert_eq!(entries.iter().filter(|entry| entry.kind == Kind::KeyDestroyed).count(), 1);
 }

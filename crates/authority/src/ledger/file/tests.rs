@@ -25,6 +25,9 @@ fn set_aside_files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// `kill -9` at every byte of the last write: whole entries stay, the rest is set aside by name.
+//= specs/house.md#house-ledger
+//= type=test
+//# An entry that was cut short by a crash MUST be told apart from one that was changed.
 #[test]
 fn a_tail_torn_at_any_byte_is_set_aside_and_no_whole_entry_is_lost() {
     let folder = tempfile::tempdir().unwrap();
@@ -68,6 +71,9 @@ fn a_torn_write_by_another_process_is_repaired_on_append() {
     assert_eq!(set_aside_files(folder.path()).len(), 1);
 }
 
+//= specs/house.md#house-ledger
+//= type=test
+//# A changed, removed or reordered entry MUST be found by verification.
 #[test]
 fn the_first_bad_line_is_named() {
     let folder = tempfile::tempdir().unwrap();
@@ -116,6 +122,9 @@ fn a_cut_file_is_noticed_while_in_use() {
     assert!(matches!(refused, Err(LedgerError::Shrunk { .. })));
 }
 
+//= specs/house.md#house-ledger
+//= type=test
+//# The ledger MUST only be appended to.
 #[test]
 fn two_writers_take_turns() {
     let folder = tempfile::tempdir().unwrap();

@@ -16,7 +16,7 @@ fn check(context: &Context) -> Result<(), String> {
     require(!device || facts.dns.len() <= 1, || format!("{} dNSNames", facts.dns.len()))?;
     let server = context.purpose == Some(Purpose::Server);
     require(server || facts.ips.is_empty(), || "iPAddresses".to_owned())?;
-    require(!server || !(facts.dns.is_empty() && facts.ips.is_empty()), || {
+    require(!(server && facts.dns.is_empty() && facts.ips.is_empty()), || {
         "a server without dNSName and iPAddress".to_owned()
     })?;
     for dns in &facts.dns {
