@@ -35,13 +35,19 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
                 let message = format!("has {mark}; finish it or open an issue");
                 findings.push(Finding::new(RULE, file.place(at + 1), message));
             }
-            for path in MACHINES.iter().filter(|path| line.contains(*path)) {
+            for path in MACHINES.iter().filter(|path| begins_in(line, path)) {
                 let message = format!("names {path}…, a path of one machine");
                 findings.push(Finding::new(RULE, file.place(at + 1), message));
             }
         }
     }
     findings
+}
+
+/// Whether a path begins so somewhere in the line; the middle of a longer path is no beginning.
+fn begins_in(line: &str, path: &str) -> bool {
+    let part_of_path = |c: char| c.is_alphanumeric() || "/._-+".contains(c);
+    line.match_indices(path).any(|(at, _)| !line[..at].ends_with(part_of_path))
 }
 
 #[cfg(test)]
@@ -58,6 +64,12 @@ mod tests {
             let text = format!("See {word} there");
             assert_eq!(check(&Tree::of(&[("docs/x.md", &text)])).len(), 1, "{word}");
         }
+    }
+
+    #[test]
+    fn the_middle_of_a_path_is_no_machine() {
+        let text = concat!("the filter $share/g/ho", "me/+");
+        assert_eq!(check(&Tree::of(&[("docs/x.md", text)])), []);
     }
 
     #[test]
