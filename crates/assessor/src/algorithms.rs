@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
+//= specs/en-303-645.md#5.5-1
+//# What counts as best practice MUST be data with a source and a date, so that it can age without a change of the code.
 const DATA: &str = include_str!("../data/algorithms.toml");
 
 /// Which catalogues count.
@@ -298,6 +300,9 @@ mod tests {
         standing(profile, kind, CodePoint(code), day(today), day(end))
     }
 
+    //= specs/en-303-645.md#5.5-1
+    //= type=test
+    //# What counts as best practice MUST be data with a source and a date, so that it can age without a change of the code.
     #[test]
     fn the_data_are_whole() {
         let registry = registry();

@@ -42,6 +42,9 @@ pub struct Assessment {
     pub captures: Vec<Capture>,
     /// Secrets to search for in it.
     pub canaries: Vec<Canary>,
+    /// Facts that were gathered before, in another state of the same device: for example [`tls::examine`] of
+    /// the pairing interface while it was open. They count like those of this run.
+    pub earlier: Vec<Facts>,
     /// Human judgements.
     pub statements: Vec<SignedStatement>,
     /// Whose judgements count.
@@ -68,6 +71,7 @@ impl Assessment {
             baseline: None,
             captures: Vec::new(),
             canaries: Vec::new(),
+            earlier: Vec::new(),
             statements: Vec::new(),
             assessors: BTreeMap::new(),
             profile: Profile::Acm,
@@ -139,6 +143,14 @@ pub async fn collect(
         evidence: vec![],
         not_run: vec![],
     };
+    for facts in &assessment.earlier {
+        run.evidence.push(Evidence::new(
+            run.evidence.len(),
+            "earlier",
+            &subject_of(facts),
+            facts.clone(),
+        ));
+    }
     for probe in plan() {
         match probe {
             Probe::TlsServer => run.tls_servers().await,
@@ -167,6 +179,15 @@ pub async fn collect(
         sha256: String::new(),
     }
     .seal())
+}
+
+fn subject_of(facts: &Facts) -> String {
+    match facts {
+        Facts::TlsServer(tls) => tls.listener.to_string(),
+        Facts::Access(access) => format!("{} {}", access.method.as_str(), access.path),
+        Facts::PortScan(scan) => scan.target.to_string(),
+        Facts::CanarySearch(search) => search.capture.clone(),
+    }
 }
 
 /// The probes that the registry's cases need, each once. The scan comes last: it is the rudest.
@@ -206,6 +227,8 @@ impl Run<'_> {
         SocketAddr::new(listener.address.unwrap_or(self.assessment.target), listener.port)
     }
 
+    //= specs/house.md#house-assessor
+    //# A check that did not run MUST be reported as not run, with its reason.
     /// Why a listener cannot be probed now.
     fn obstacle(&self, listener: &Listener) -> Option<String> {
         let state = self.assessment.declaration.dut.state;

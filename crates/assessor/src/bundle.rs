@@ -134,6 +134,8 @@ impl Bundle {
     }
 }
 
+//= specs/house.md#house-assessor
+//# A report MUST be reproducible from its evidence.
 /// Makes the report of a written bundle (`evidence.json`) again, byte for byte.
 ///
 /// # Errors

@@ -31,6 +31,8 @@ impl Verdict {
         }
     }
 
+    //= specs/house.md#house-assessor
+    //# A verdict MUST be the worst of its units.
     /// The worst of several: FAIL, then INCONCLUSIVE, then PASS. What does not apply adds nothing; when
     /// nothing applies, neither does the whole. Of nothing at all, nothing is known.
     pub fn worst_of(parts: impl IntoIterator<Item = Self>) -> Self {
@@ -137,6 +139,8 @@ pub struct Unit {
 }
 
 impl Unit {
+    //= specs/house.md#house-assessor
+    //# A verdict MUST NOT come from absence.
     /// Adds findings up. No finding at all is INCONCLUSIVE, and says so.
     #[must_use]
     pub fn new(id: &str, asks: &str, mut findings: Vec<Finding>) -> Self {
@@ -194,6 +198,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    //= specs/house.md#house-assessor
+    //= type=test
+    //# A verdict MUST be the worst of its units.
     #[test]
     fn the_worst_counts_and_nothing_is_not_a_pass() {
         use Verdict::{Fail, Inconclusive, NotApplicable, Pass};

@@ -1,6 +1,6 @@
 //! Checks on given facts: an orderly device passes what can be decided, and each known misjudgement is
 //! not made. No network.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod common;
 
@@ -70,6 +70,9 @@ fn an_orderly_device_passes_what_can_be_decided() {
     assert_eq!(unit(&report, "5.5-1-1", "d"), Verdict::Pass);
 }
 
+//= specs/house.md#house-assessor
+//= type=test
+//# A verdict MUST NOT come from absence.
 #[test]
 fn nothing_seen_is_nothing_passed() {
     let report = Report::of(&bundle(declaration(), vec![]));
@@ -92,6 +95,9 @@ fn one_unreviewed_implementation_fails_however_openly_it_is_declared() {
     assert_eq!(verdict(declared, good(), "5.5-2-1"), Verdict::Fail);
 }
 
+//= specs/house.md#house-assessor
+//= type=test
+//# A critical security parameter that leaves the device without a mechanism MUST NOT pass.
 /// Known misjudgement: a secret with mechanism "N/A" is never looked at, and the group passes.
 #[test]
 fn a_travelling_secret_without_a_mechanism_fails() {
@@ -141,6 +147,9 @@ fn a_canary_in_the_traffic_fails_whatever_is_declared() {
     assert_eq!(verdict(local, found, "5.5-7-2"), Verdict::Fail);
 }
 
+//= specs/en-303-645.md#5.5-1
+//= type=test
+//# The cryptography in use MUST be the cryptography that the declaration names.
 /// Known misjudgement: a deviation reported as "no encryption" instead of "differs from the declaration".
 #[test]
 fn an_undeclared_setting_fails_as_a_difference() {
@@ -255,6 +264,9 @@ fn the_entitled_must_get_through() {
     assert_eq!(verdict(declaration(), unclear, "5.5-4-2"), Verdict::Inconclusive);
 }
 
+//= specs/en-303-645.md#5.5-5
+//= type=test
+//# Every logical interface that a network scan can find MUST be declared.
 #[test]
 fn an_undeclared_port_fails() {
     let open = with_scan(|scan| {

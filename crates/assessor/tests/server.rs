@@ -1,5 +1,5 @@
 //! The probes against a real TLS server in this process, and the whole run against a small device.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod common;
 
@@ -175,9 +175,13 @@ async fn versions_are_accepted_or_refused_by_alert() {
 #[tokio::test]
 async fn an_examination_finds_exactly_what_the_server_accepts() {
     let device = device("127.77.9.2").await;
-    let facts =
-        examine(device.address, &listener(device.address), &[device.maker.der.clone()], clock())
-            .await;
+    let facts = examine(
+        device.address,
+        &listener(device.address),
+        std::slice::from_ref(&device.maker.der),
+        clock(),
+    )
+    .await;
     assert!(facts.control);
     assert_eq!(accepted(&facts.versions), [0x0304]);
     assert_eq!(accepted(&facts.suites[&CodePoint(0x0304)]), [0x1301, 0x1302]);
@@ -194,6 +198,50 @@ async fn an_examination_finds_exactly_what_the_server_accepts() {
     let wrong =
         facts.alpn.iter().find(|fact| fact.offered == ["countersign-no-such-protocol"]).unwrap();
     assert_eq!(wrong.answer, Answer::Refused(120));
+}
+
+/// Somebody else's server, with what ours would never offer.
+#[tokio::test]
+async fn an_openssl_server_of_tls12_is_enumerated() {
+    let ca = Ca::new("Maker");
+    let (pem, key, _) = ca.leaf("old-plug", ExtendedKeyUsagePurpose::ServerAuth);
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    std::fs::write(file("leaf.pem"), pem).unwrap();
+    std::fs::write(file("key.pem"), key.serialize_pem()).unwrap();
+    let address = TcpListener::bind("127.77.9.8:0").await.unwrap().local_addr().unwrap();
+    let mut server = tokio::process::Command::new("openssl")
+        .args(["s_server", "-quiet", "-tls1_2", "-accept", &address.to_string()])
+        .args([
+            "-cipher",
+            "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-SHA",
+            "-curves",
+            "P-256:X25519",
+        ])
+        .arg("-cert")
+        .arg(file("leaf.pem"))
+        .arg("-key")
+        .arg(file("key.pem"))
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("this test needs the openssl command");
+    for _ in 0..100 {
+        if tokio::net::TcpStream::connect(address).await.is_ok() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let facts = examine(address, &listener(address), &[], clock()).await;
+    server.kill().await.unwrap();
+    assert!(facts.control, "{facts:?}");
+    assert_eq!(accepted(&facts.versions), [0x0303]);
+    assert_eq!(accepted(&facts.suites[&CodePoint(0x0303)]), [0xc009, 0xc02b]);
+    assert_eq!(accepted(&facts.groups), [23, 29]);
+    assert_eq!(facts.certificates[0].key_algorithm, "P-256");
+    assert!(facts.handshake.is_none());
 }
 
 #[tokio::test]
@@ -214,6 +262,9 @@ async fn a_garbage_server_and_a_mute_one_are_told_apart() {
     );
 }
 
+//= specs/house.md#house-assessor
+//= type=test
+//# A report MUST be reproducible from its evidence.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_whole_run_judges_writes_and_replays() {
     let device = device("127.77.9.4").await;
@@ -298,6 +349,28 @@ async fn a_device_that_differs_from_its_declaration_fails() {
         );
     }
     assert!(bundle.evidence.iter().any(|item| matches!(item.facts, Facts::PortScan(_))));
+}
+
+//= specs/house.md#house-assessor
+//= type=test
+//# A check that did not run MUST be reported as not run, with its reason.
+#[tokio::test]
+async fn what_is_not_open_is_reported_and_may_have_been_seen_earlier() {
+    let device = device("127.77.9.7").await;
+    let mut declared = declared(&device);
+    declared.listeners[0].states = vec![State::Pairing];
+    let mut assessment = Assessment::new(declared, device.address.ip(), clock());
+    assessment.scan_udp = false;
+    let report = Report::of(&collect(assessment.clone(), |_| {}).await.unwrap());
+    assert!(
+        report.not_run.iter().any(|line| line.contains("Listener-Api: not open when initialised"))
+    );
+    assert!(report.not_run.iter().any(|line| line.starts_with("canaries")));
+    assert_eq!(report.verdicts["5.5-1-2"], Verdict::Inconclusive);
+    let facts = examine(device.address, &listener(device.address), &[], clock()).await;
+    assessment.earlier.push(Facts::TlsServer(facts));
+    let report = Report::of(&collect(assessment, |_| {}).await.unwrap());
+    assert_eq!(report.verdicts["5.5-1-2"], Verdict::Pass);
 }
 
 #[tokio::test]

@@ -254,15 +254,15 @@ fn server_layer(view: &View<'_>, row: &SecComMech, layer: &CryptoDetails) -> Vec
         .filter(|listener| listener.mechanism.as_ref() == Some(&row.id));
     for listener in listeners {
         let subject = format!("{} on {} (port {})", row.id, listener.id, listener.port);
-        if !listener.states.contains(&state) {
+        if let Some((evidence, facts)) = view.tls(&listener.id) {
+            findings.push(compare(&subject, listener, layer, facts).with_evidence(evidence));
+        } else if !listener.states.contains(&state) {
             let reason = format!(
                 "this listener is not open in the state {state}, in which the device was assessed"
             );
             findings.push(Finding::inconclusive(subject, reason));
         } else if listener.transport != Transport::Tcp || !listener.protocol.is_tls() {
             findings.push(Finding::inconclusive(subject, "only TLS over TCP can be probed"));
-        } else if let Some((evidence, facts)) = view.tls(&listener.id) {
-            findings.push(compare(&subject, listener, layer, facts).with_evidence(evidence));
         } else {
             findings
                 .push(Finding::inconclusive(subject, "the probe of this TLS server was not run"));
@@ -275,6 +275,8 @@ fn server_layer(view: &View<'_>, row: &SecComMech, layer: &CryptoDetails) -> Vec
     findings
 }
 
+//= specs/en-303-645.md#5.5-1
+//# The cryptography in use MUST be the cryptography that the declaration names.
 /// Compares what a server accepts with what is declared.
 fn compare(
     subject: &str,

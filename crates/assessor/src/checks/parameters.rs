@@ -75,6 +75,8 @@ pub(super) fn conceptual(view: &View<'_>, case: &str, ways: Ways) -> Vec<Unit> {
     units
 }
 
+//= specs/house.md#house-assessor
+//# A critical security parameter that leaves the device without a mechanism MUST NOT pass.
 fn travelling(view: &View<'_>, ways: Ways) -> Vec<Finding> {
     view.declaration().critical_parameters().filter(|row| ways.reaches(row)).map(|row| {
         if row.mechanisms.is_empty() {

@@ -19,6 +19,8 @@ pub(super) fn units(view: &View<'_>) -> Vec<Unit> {
     units
 }
 
+//= specs/en-303-645.md#5.5-5
+//# Every logical interface that a network scan can find MUST be declared.
 fn interfaces(view: &View<'_>) -> Vec<Finding> {
     let Some((evidence, scan)) = view.scan() else {
         return vec![Finding::inconclusive("network", "the ports of the device were not scanned")];

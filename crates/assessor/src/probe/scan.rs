@@ -109,7 +109,11 @@ async fn connect_once(address: SocketAddr) -> PortState {
         match timeout(TCP_LIMIT, TcpStream::connect(address)).await {
             Err(_) => return PortState::Unclear,
             Ok(Ok(stream)) => {
-                return if is_self_connected(&stream) { PortState::Closed } else { PortState::Open };
+                return if is_self_connected(&stream) {
+                    PortState::Closed
+                } else {
+                    PortState::Open
+                };
             }
             Ok(Err(error)) => match error.kind() {
                 ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => {

@@ -62,8 +62,10 @@ pub async fn examine(
 
     // 1. Versions, each alone. The newest accepted one is the control.
     for version in names::VERSIONS {
-        let answer =
-            offer(address, &hello_for(version, name), |found| found.version == version).await;
+        let answer = offer(address, &hello_for(version, name), Depth::Hello, |found| {
+            found.version == version
+        })
+        .await;
         facts.versions.insert(CodePoint(version), answer);
     }
     let accepted: Vec<u16> = facts
@@ -84,13 +86,14 @@ pub async fn examine(
         facts.suites.insert(CodePoint(version), suites);
     }
 
-    // 3. Groups, each alone.
-    for group in names::GROUPS {
-        let hello = Hello { groups: &[group], ..hello_for(newest, name) };
-        let answer =
-            offer(address, &hello, |found| found.version == newest && uses_group(found, group))
-                .await;
-        facts.groups.insert(CodePoint(group), answer);
+    // 3. Groups, each alone, under TLS 1.3 and under the newest older version: they may differ.
+    let older = accepted.iter().copied().filter(|version| *version < TLS13).max();
+    for version in older.into_iter().chain((newest >= TLS13).then_some(newest)) {
+        for group in names::GROUPS {
+            let answer = one_group(address, version, group, name, &facts.suites).await;
+            let known = facts.groups.entry(CodePoint(group)).or_insert(answer);
+            *known = broader(*known, answer);
+        }
     }
 
     // 4. Whole handshakes: certificate, signature, client certificate, ALPN.
@@ -103,16 +106,55 @@ pub async fn examine(
     }
 
     // 5. The control again: refusals in between meant the offer, not the asker.
-    let again = offer(address, &hello_for(newest, name), |found| found.version == newest).await;
+    let again =
+        offer(address, &hello_for(newest, name), Depth::Hello, |found| found.version == newest)
+            .await;
     facts.control = again == Answer::Accepted;
     facts
 }
 
-/// In TLS 1.3 the answer names the group; below it only ECDHE and DHE suites use one.
-fn uses_group(found: &ServerHello, group: u16) -> bool {
-    match found.group {
-        Some(named) => named == group,
-        None => found.version < TLS13 && (matches!(found.suite >> 8, 0xc0 | 0xcc | 0xd0)),
+/// Whether a server agrees keys over one group. In TLS 1.3 the first answer names it; below, the key exchange does.
+async fn one_group(
+    address: SocketAddr,
+    version: u16,
+    group: u16,
+    name: Option<&str>,
+    suites: &BTreeMap<CodePoint, BTreeMap<CodePoint, Answer>>,
+) -> Answer {
+    let names_it = |found: &ServerHello| found.version == version && found.group == Some(group);
+    if version >= TLS13 {
+        let hello = Hello { groups: &[group], ..hello_for(version, name) };
+        return offer(address, &hello, Depth::Hello, names_it).await;
+    }
+    // Below TLS 1.3 a server with finite-field suites may use parameters that no group names (RFC 7919).
+    let finite = (0x0100..=0x0104).contains(&group);
+    let takes = |suite: &u16| {
+        suites.values().any(|list| list.get(&CodePoint(*suite)) == Some(&Answer::Accepted))
+    };
+    if finite && names::DHE_12.iter().any(takes) {
+        return Answer::NotOffered;
+    }
+    // A server with an ECDSA certificate also wants the certificate's curve in the list (RFC 8422 section 4),
+    // so the group is offered alone and, if that is refused, in front of the curves of certificates.
+    let alone = [group];
+    let in_front = [group, 23, 24, 25];
+    let mut answer = Answer::Silent;
+    for groups in [&alone[..], &in_front] {
+        let hello = Hello { groups, suites: &names::ECDHE_12, ..hello_for(version, name) };
+        answer = offer(address, &hello, Depth::Flight, names_it).await;
+        if !matches!(answer, Answer::Refused(_)) {
+            break;
+        }
+    }
+    answer
+}
+
+/// What is accepted under one version is accepted; what is unclear under one is not settled by the other.
+const fn broader(one: Answer, other: Answer) -> Answer {
+    match (one, other) {
+        (Answer::Accepted, _) | (_, Answer::Accepted) => Answer::Accepted,
+        (settled, unsettled) if settled.is_decisive() => unsettled,
+        (unsettled, _) => unsettled,
     }
 }
 
@@ -124,7 +166,10 @@ async fn alone(
     let mut found = BTreeMap::new();
     for suite in names::SUITES_13 {
         let hello = Hello { suites: &[suite], ..hello_for(version, name) };
-        found.insert(CodePoint(suite), offer(address, &hello, |hello| hello.suite == suite).await);
+        found.insert(
+            CodePoint(suite),
+            offer(address, &hello, Depth::Hello, |hello| hello.suite == suite).await,
+        );
     }
     found
 }
@@ -139,7 +184,7 @@ async fn eliminate(
     let mut found = BTreeMap::new();
     loop {
         let hello = Hello { suites: &left, ..hello_for(version, name) };
-        let (answer, chosen) = answer_to(address, &hello).await;
+        let (answer, chosen) = answer_to(address, &hello, Depth::Hello).await;
         match chosen {
             Some(chosen) if chosen.version == version && left.contains(&chosen.suite) => {
                 found.insert(CodePoint(chosen.suite), Answer::Accepted);
@@ -206,21 +251,26 @@ fn answer_of(error: &DialError) -> Answer {
 async fn offer(
     address: SocketAddr,
     hello: &Hello<'_>,
+    depth: Depth,
     agrees: impl Fn(&ServerHello) -> bool,
 ) -> Answer {
-    match answer_to(address, hello).await {
+    match answer_to(address, hello, depth).await {
         (Answer::Accepted, Some(found)) if !agrees(&found) => Answer::Refused(70),
         (answer, _) => answer,
     }
 }
 
-async fn answer_to(address: SocketAddr, hello: &Hello<'_>) -> (Answer, Option<ServerHello>) {
+async fn answer_to(
+    address: SocketAddr,
+    hello: &Hello<'_>,
+    depth: Depth,
+) -> (Answer, Option<ServerHello>) {
     let mut last = (Answer::Silent, None);
     for attempt in 0..TRIES {
         if attempt > 0 {
             tokio::time::sleep(PAUSE * attempt).await;
         }
-        last = match ask(address, hello, Depth::Hello).await {
+        last = match ask(address, hello, depth).await {
             Ok(Offered::Accepted(found)) => return (Answer::Accepted, Some(found)),
             Ok(Offered::Refused(alert)) => return (Answer::Refused(alert), None),
             Ok(Offered::Closed) => (Answer::Closed, None),
