@@ -210,14 +210,12 @@ impl Decoder {
             Some(alias) if topic.is_empty() => {
                 topic = self.aliases.get(&alias).ok_or(Fault::TopicAlias)?.clone();
             }
-            Some(alias) => {
-                // A name that is no topic is refused when it is published; it need not be kept.
-                if topic.len() <= countersign_model::topic::MAX_BYTES {
-                    self.aliases.insert(alias, topic.clone());
-                }
+            // A name that is no topic is refused when it is published; it need not be kept.
+            Some(alias) if topic.len() <= countersign_model::topic::MAX_BYTES => {
+                self.aliases.insert(alias, topic.clone());
             }
             None if topic.is_empty() => return Err(Fault::Protocol),
-            None => {}
+            _ => {}
         }
         // Only a server sends subscription identifiers (MQTT 5.0 section 3.3.4).
         if packet.props().iter().any(|p| matches!(p, Property::SubscriptionIdentifier(_))) {

@@ -73,6 +73,7 @@ pub struct Context<'a> {
 
 /// What happened.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "an input is handed over once and never kept")]
 pub enum Input<'a> {
     /// A peer was verified and admitted.
     Opened {

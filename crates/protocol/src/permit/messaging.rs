@@ -49,6 +49,13 @@ impl fmt::Display for MessagingSubject {
 pub struct Refused;
 
 /// One message of one subject may be published to one topic.
+///
+/// ```compile_fail
+/// use countersign_protocol::permit::messaging::PublishPermit;
+/// fn forge(topic: countersign_model::topic::Topic) -> PublishPermit {
+///     PublishPermit { subject: "service:boss".to_owned(), topic, command: true }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct PublishPermit {
     subject: String,
@@ -77,6 +84,13 @@ impl PublishPermit {
 }
 
 /// One filter may be subscribed to.
+///
+/// ```compile_fail
+/// use countersign_protocol::permit::messaging::SubscribePermit;
+/// fn forge(filter: countersign_model::topic::Filter) -> SubscribePermit {
+///     SubscribePermit { filter }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct SubscribePermit {
     filter: Filter,
@@ -97,6 +111,10 @@ impl SubscribePermit {
 }
 
 /// A message of one topic may be handed to one subject.
+///
+/// ```compile_fail
+/// let forged = countersign_protocol::permit::messaging::DeliverPermit(());
+/// ```
 #[derive(Debug)]
 pub struct DeliverPermit(());
 

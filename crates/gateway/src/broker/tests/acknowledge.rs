@@ -71,7 +71,7 @@ fn pubrec_waits_for_the_disk_and_a_duplicate_too() {
     world.bytes(plug, &bytes);
     bytes[0] |= 0b1000;
     world.bytes(plug, &bytes);
-    assert_eq!(world.raw, []);
+    assert!(world.raw.is_empty());
     stored(&mut world);
     assert_eq!(world.raw, [0x50, 3, 0, 1, 0, 0x50, 3, 0, 1, 0]);
     let queued = world.log.iter().filter(|r| matches!(r, Record::Queued { .. })).count();
