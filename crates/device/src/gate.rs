@@ -168,7 +168,13 @@ impl Gate {
     #[must_use]
     pub fn describe(&self, _permit: &ReadPermit, subject: &Subject, base: &str) -> Value {
         let (state, now) = (self.state(), self.clock.now());
-        self.description.served(&self.thing, base, |rule| visible(state, subject, rule, now))
+        // The local API answers questions and takes changes; it does not push yet.
+        let pushed = |operation| {
+            matches!(operation, Operation::ObserveProperty | Operation::SubscribeEvent)
+        };
+        self.description.served(&self.thing, base, |rule| {
+            !pushed(rule.operation) && visible(state, subject, rule, now)
+        })
     }
 
     /// Does something that is not security-relevant.

@@ -9,6 +9,7 @@ pub mod est;
 pub mod functions;
 pub mod gate;
 pub mod identity;
+pub mod ixit;
 pub mod listeners;
 pub mod pairing;
 mod refusal;

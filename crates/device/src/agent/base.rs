@@ -102,6 +102,22 @@ impl Base {
         Ok((listener, local))
     }
 
+    /// As [`Base::bind`]; where any port is allowed, the one of the last time if it is free.
+    pub(super) async fn bind_again(
+        &self,
+        configured: SocketAddr,
+        last: u16,
+        name: &'static str,
+    ) -> Result<(TcpListener, SocketAddr), AgentError> {
+        if configured.port() == 0 {
+            let last = SocketAddr::new(configured.ip(), last);
+            if let Ok(bound) = self.bind(last, name).await {
+                return Ok(bound);
+            }
+        }
+        self.bind(configured, name).await
+    }
+
     /// Looks at our own sockets: only `open` and what the product declared may be there.
     //= specs/en-303-645.md#5.5-5
     pub(super) fn look(&self, open: &[SocketAddr]) -> Result<(), AgentError> {

@@ -42,15 +42,8 @@ pub(super) struct Initialised {
 impl Initialised {
     /// After a restart: on the port of the last time, if it is free.
     pub(super) async fn resume(base: Base) -> Result<Self, AgentError> {
-        let configured = base.config.api.listen;
-        let last = SocketAddr::new(configured.ip(), base.store.with(|record| record.api_port));
-        let listener = match configured.port() {
-            0 => match base.bind(last, "api").await {
-                Ok((listener, _)) => listener,
-                Err(_) => base.bind(configured, "api").await?.0,
-            },
-            _ => base.bind(configured, "api").await?.0,
-        };
+        let (configured, last) = (base.config.api.listen, base.store.with(|r| r.api_port));
+        let (listener, _) = base.bind_again(configured, last, "api").await?;
         Self::enter(base, listener)
     }
 

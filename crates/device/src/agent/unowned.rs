@@ -26,8 +26,12 @@ pub(super) struct Unowned {
 impl Unowned {
     pub(super) async fn enter(mut base: Base) -> Result<Self, AgentError> {
         base.presence()?;
-        let (listener, address) = base.bind(base.config.pairing.listen, "pairing").await?;
+        let (configured, last) = (base.config.pairing.listen, base.store.with(|r| r.pairing_port));
+        let (listener, address) = base.bind_again(configured, last, "pairing").await?;
         base.look(&[address])?;
+        if last != address.port() {
+            base.store.update(|record| record.pairing_port = address.port())?;
+        }
         let machine = Pairing {
             factory: base.factory.clone(),
             store: base.store.clone(),

@@ -23,6 +23,8 @@ pub struct Record {
     pub home: Option<Home>,
     /// The port of the local API, taken again after a restart; 0 before the first time.
     pub api_port: u16,
+    /// The same for the pairing interface.
+    pub pairing_port: u16,
     /// How far the replacement of the operational identity has come.
     pub enrolment: enrolment::Phase,
     /// The operational identity in use.
@@ -68,6 +70,7 @@ impl Default for Record {
             attempts: Attempts::default(),
             home: None,
             api_port: 0,
+            pairing_port: 0,
             enrolment: enrolment::Phase::Settled,
             current: None,
             next: None,
@@ -86,6 +89,8 @@ impl Record {
     pub fn forgotten(&self) -> Self {
         Self {
             next_label: self.next_label,
+            pairing_port: self.pairing_port,
+            api_port: self.api_port,
             time_floor: self.time_floor,
             policy_version: self.policy_version,
             ..Self::default()
