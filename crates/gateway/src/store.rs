@@ -20,6 +20,8 @@ pub struct Store {
     path: PathBuf,
 }
 
+//= specs/house.md#house-state
+//# A corrupt state file MUST be refused with its name and the mend.
 /// Why the store cannot be used. All are the environment's: the disk, the file.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {

@@ -72,12 +72,18 @@ impl Broker {
         if foreign || client_id.len() > self.limits.max_client_id_bytes {
             return self.refuse_connect(conn, code::CLIENT_ID_NOT_VALID, context);
         }
+        //= specs/house.md#house-mqtt
+        //# A will MUST be authorised like a publication.
         // 3. The will is a publication like any other.
         let will = match packet.will.map(|will| checked_will(will, &subject, context.now)) {
             None => None,
             Some(Ok(will)) => Some(will),
             Some(Err(code)) => return self.refuse_connect(conn, code, context),
         };
+        //= specs/house.md#house-mqtt
+        //# A session MUST be keyed by the certificate's subject together with the client identifier.
+        //= specs/house.md#house-mqtt
+        //# A client MUST NOT take over another subject's session.
         // 4. The session of this subject and client identifier: taken over, begun anew, or resumed.
         let name = SessionName {
             subject: subject.to_string().into(),

@@ -105,6 +105,8 @@ impl Broker {
         }
     }
 
+    //= specs/house.md#house-mqtt
+    //# Queues, packets and subscriptions MUST be bounded per connection.
     /// Lets a delivery wait in the session's queue, if its bounds admit it. What waits already is never displaced.
     fn enqueue(&mut self, _permit: &DeliverPermit, id: SessionId, mut delivery: Delivery) {
         let Some(session) = self.sessions.get_mut(&id) else { return };

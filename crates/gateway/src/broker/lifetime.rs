@@ -83,6 +83,8 @@ impl Broker {
         }
     }
 
+    //= specs/house.md#house-permits
+    //# Open sessions MUST be judged again when policy, grants or revocation change.
     /// Asks `judge` anew about every open connection. Whoever is refused is closed at once; whoever is admitted with
     /// other rights keeps the connection unless a subscription has lost its ground, which is taken away with it.
     #[must_use]

@@ -130,6 +130,10 @@ impl Message {
         })
     }
 
+    //= specs/house.md#house-commands
+    //# The gateway MUST stamp a forwarded command with its subject, a fresh identifier and the time.
+    //= specs/house.md#house-commands
+    //# The gateway MUST remove such stamps from what clients send.
     /// Makes a client's message ours: whatever a client claims under our prefix goes, and a command gets its stamp, an
     /// end of life and no place among the retained messages, since a kept command would be obeyed again and again.
     pub(crate) fn stamp(

@@ -320,6 +320,8 @@ impl Broker {
         std::mem::take(&mut self.out)
     }
 
+    //= specs/house.md#house-mqtt
+    //# A malformed packet MUST cost the connection that sent it and no other.
     fn received(&mut self, conn: ConnId, mut bytes: &[u8], context: &mut Context<'_>) {
         // Each packet may end the connection, so it is looked up again for the next.
         while let Some(open) = self.conns.get_mut(&conn) {
@@ -392,6 +394,8 @@ impl Broker {
         (!bytes.is_empty()).then_some(bytes)
     }
 
+    //= specs/house.md#house-mqtt
+    //# An acknowledged message for a persistent session MUST survive the death of the gateway.
     /// Writes an acknowledgement once everything that it vouches for is stored, in the order of the calls.
     fn send_when_stored(&mut self, conn: ConnId, packet: &Outgoing<'_>, frees_inbound: bool) {
         let last_held = self.conns.get(&conn).and_then(|open| open.held.back()).map(|h| h.ticket);

@@ -140,6 +140,8 @@ impl Broker {
         self.send_when_stored(conn, &Outgoing::Pubcomp { id: packet_id, code }, false);
     }
 
+    //= specs/house.md#house-permits
+    //# A handler MUST NOT be callable without a permit.
     /// A permitted message: stamped, retained where asked, and routed.
     pub(super) fn publish(
         &mut self,

@@ -150,3 +150,52 @@ impl Broker {
         }
     }
 }
+
+impl BrokerStatus {
+    /// The numbers in Prometheus' text format (version 0.0.4). No subject appears in it: names are for `status`.
+    #[must_use]
+    pub fn to_prometheus(&self) -> String {
+        let counters = &self.counters;
+        let gauges = [
+            ("connections", self.sessions.len() as u64, "Open connections."),
+            ("sessions_kept", self.kept_sessions as u64, "Sessions, connected or not."),
+            ("retained_messages", self.retained as u64, "Retained messages."),
+            ("message_bytes", self.bytes as u64, "Cost of queued and retained messages."),
+            ("store_backlog", self.store_backlog, "Batches that wait for the disk."),
+        ];
+        let totals = [
+            ("connections_opened", counters.connections_opened, "Admitted connections."),
+            ("packets_received", counters.packets_received, "Whole packets from clients."),
+            ("packets_sent", counters.packets_sent, "Packets to clients."),
+            ("messages_received", counters.messages_received, "PUBLISH from clients."),
+            ("messages_sent", counters.messages_sent, "PUBLISH to clients."),
+            ("messages_dropped", counters.messages_dropped, "Messages beyond a bound."),
+            ("refused_not_authorised", counters.refused_not_authorised, "Not authorised."),
+            ("refused_quota", counters.refused_quota, "Beyond a quota."),
+            ("retained_refused", counters.retained_refused, "Retained messages beyond a bound."),
+        ];
+        let mut text = String::new();
+        let mut family = |name: &str, kind: &str, help: &str, samples: &[(String, u64)]| {
+            text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+            for (labels, value) in samples {
+                text.push_str(&format!("{name}{labels} {value}\n"));
+            }
+        };
+        for (name, value, help) in gauges {
+            let name = format!("countersign_gateway_{name}");
+            family(&name, "gauge", help, &[(String::new(), value)]);
+        }
+        for (name, value, help) in totals {
+            let name = format!("countersign_gateway_{name}_total");
+            family(&name, "counter", help, &[(String::new(), value)]);
+        }
+        let closed: Vec<_> = counters
+            .connections_closed
+            .iter()
+            .map(|(reason, count)| (format!("{{reason=\"{reason}\"}}"), *count))
+            .collect();
+        let name = "countersign_gateway_connections_closed_total";
+        family(name, "counter", "Ended connections.", &closed);
+        text
+    }
+}

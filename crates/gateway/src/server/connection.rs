@@ -86,6 +86,8 @@ pub(super) async fn serve<A: Acceptor>(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%remote, %error, "cannot set TCP_NODELAY");
     }
+    //= specs/house.md#house-channel
+    //# A handshake that does not finish in its time MUST be closed.
     let accepted = tokio::time::timeout(config.handshake_timeout(), acceptor.accept(stream)).await;
     let Accepted { channel, peer, mut facts } = match accepted {
         Ok(Ok(accepted)) => accepted,

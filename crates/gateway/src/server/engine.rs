@@ -212,6 +212,8 @@ impl Engine {
         }
     }
 
+    //= specs/en-303-645.md#5.5-4
+    //# Authentication SHOULD tell subjects apart and refuse invalid ones.
     /// The peer is judged here, in the same task that re-judges, so that no revocation falls between the two.
     fn opened(&mut self, conn: ConnId, peer: PeerFacts, channel: ChannelFacts, outbox: Outbox) {
         let subject = match self.directory.admit(&peer) {

@@ -157,6 +157,12 @@ async fn messages_survive_a_restart() {
     assert_eq!(subscriber.client.goodbye(), Some(0x8b));
 }
 
+//= specs/house.md#house-permits
+//= type=test
+//# Open sessions MUST be judged again when policy, grants or revocation change.
+//= specs/en-303-645.md#5.5-4
+//= type=test
+//# Authentication SHOULD tell subjects apart and refuse invalid ones.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn revocation_closes_the_socket_at_once() {
     let folder = tempfile::tempdir().unwrap();
@@ -184,6 +190,9 @@ async fn revocation_closes_the_socket_at_once() {
     assert_eq!(other.client.goodbye(), Some(0x98));
 }
 
+//= specs/house.md#house-channel
+//= type=test
+//# A handshake that does not finish in its time MUST be closed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_silent_and_the_many_are_shown_the_door() {
     let folder = tempfile::tempdir().unwrap();

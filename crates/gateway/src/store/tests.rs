@@ -33,6 +33,9 @@ fn filled() -> World {
     world
 }
 
+//= specs/house.md#house-mqtt
+//= type=test
+//# An acknowledged message for a persistent session MUST survive the death of the gateway.
 #[tokio::test]
 async fn a_killed_gateway_forgets_nothing_that_it_stored() {
     let folder = tempfile::tempdir().unwrap();
@@ -125,6 +128,9 @@ async fn a_batch_is_applied_wholly_or_not_at_all() {
     store.apply(&records).await.unwrap();
 }
 
+//= specs/house.md#house-state
+//= type=test
+//# A corrupt state file MUST be refused with its name and the mend.
 #[tokio::test]
 async fn a_damaged_file_is_named_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();

@@ -43,11 +43,15 @@ impl fmt::Display for MessagingSubject {
     }
 }
 
+//= specs/house.md#house-permits
+//# A refusal MUST NOT tell an unknown name from a forbidden one.
 /// The answer "no". It does not tell an unknown topic from a forbidden one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not authorised")]
 pub struct Refused;
 
+//= specs/house.md#house-permits
+//# A permit MUST have private fields and come only from the function that authorises.
 /// One message of one subject may be published to one topic.
 ///
 /// ```compile_fail
@@ -118,6 +122,10 @@ impl SubscribePermit {
 #[derive(Debug)]
 pub struct DeliverPermit(());
 
+//= specs/house.md#house-mqtt
+//# A device MUST publish and subscribe only beneath its own topics.
+//= specs/house.md#house-gate
+//# What no rule allows MUST be refused.
 /// Judges a publication.
 ///
 /// A device publishes its own properties, events and receipts. A service publishes where a grant says so, except that a
@@ -146,6 +154,10 @@ pub fn judge_publish(subject: &MessagingSubject, topic: &Topic) -> Result<Publis
     Ok(PublishPermit { subject: subject.to_string(), topic: topic.clone(), command })
 }
 
+//= specs/house.md#house-mqtt
+//# A device MUST publish and subscribe only beneath its own topics.
+//= specs/house.md#house-mqtt
+//# A service MUST be held to its grants, filter by filter.
 /// Judges a subscription: a device hears its own commands, unshared; a service what a single grant covers.
 ///
 /// # Errors
@@ -207,6 +219,9 @@ mod tests {
         judge_subscribe(subject, &filter.parse().unwrap()).is_ok()
     }
 
+    //= specs/house.md#house-mqtt
+    //= type=test
+    //# A device MUST publish and subscribe only beneath its own topics.
     #[test]
     fn a_device_has_its_own_topics_and_no_others() {
         let plug = device("plug-1");
@@ -249,6 +264,12 @@ mod tests {
         }
     }
 
+    //= specs/house.md#house-mqtt
+    //= type=test
+    //# A service MUST be held to its grants, filter by filter.
+    //= specs/house.md#house-gate
+    //= type=test
+    //# What no rule allows MUST be refused.
     #[test]
     fn a_service_has_what_it_was_granted() {
         let backend = service(&["subscribe things/+/properties/#", "publish things/+/actions/+"]);

@@ -28,6 +28,9 @@ fn scene_with(limits: Limits) -> (World, ConnId) {
     (world, plug)
 }
 
+//= specs/house.md#house-mqtt
+//= type=test
+//# An acknowledged message for a persistent session MUST survive the death of the gateway.
 #[test]
 fn puback_waits_for_the_disk() {
     let (mut world, plug) = scene();

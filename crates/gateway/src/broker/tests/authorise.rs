@@ -39,6 +39,12 @@ fn a_foreign_filter_is_refused_by_itself() {
     assert!(world.closed.is_empty());
 }
 
+//= specs/house.md#house-commands
+//= type=test
+//# The gateway MUST stamp a forwarded command with its subject, a fresh identifier and the time.
+//= specs/house.md#house-commands
+//= type=test
+//# The gateway MUST remove such stamps from what clients send.
 #[test]
 fn commands_are_stamped_and_claims_removed() {
     let mut world = World::new();
@@ -85,6 +91,12 @@ fn a_stale_command_is_dropped_not_delivered() {
     assert_eq!(payloads, [b"new"]);
 }
 
+//= specs/house.md#house-mqtt
+//= type=test
+//# A session MUST be keyed by the certificate's subject together with the client identifier.
+//= specs/house.md#house-mqtt
+//= type=test
+//# A client MUST NOT take over another subject's session.
 #[test]
 fn nobody_carries_anothers_name_or_session() {
     let mut world = World::new();
@@ -128,6 +140,9 @@ fn an_identifier_is_assigned_to_those_without() {
     assert_eq!(world.client(old).connack(), Some((2, false)));
 }
 
+//= specs/house.md#house-mqtt
+//= type=test
+//# A will MUST be authorised like a publication.
 #[test]
 fn a_foreign_will_is_refused_at_connect() {
     let mut world = World::new();
@@ -138,6 +153,9 @@ fn a_foreign_will_is_refused_at_connect() {
     assert_eq!(world.client(old).connack(), Some((5, false)));
 }
 
+//= specs/house.md#house-permits
+//= type=test
+//# Open sessions MUST be judged again when policy, grants or revocation change.
 #[test]
 fn revocation_closes_at_once_and_silences_the_will() {
     let mut world = World::new();
@@ -158,6 +176,9 @@ fn revocation_closes_at_once_and_silences_the_will() {
     assert_eq!(world.messages(listener), []);
 }
 
+//= specs/house.md#house-permits
+//= type=test
+//# Open sessions MUST be judged again when policy, grants or revocation change.
 #[test]
 fn a_grant_that_is_gone_takes_its_subscription_along() {
     let mut world = World::new();

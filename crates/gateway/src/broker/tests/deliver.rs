@@ -125,6 +125,9 @@ fn what_was_not_acknowledged_comes_again_with_the_same_identifier() {
     assert_eq!(world.broker.status().bytes, 0, "this time they were acknowledged");
 }
 
+//= specs/house.md#house-mqtt
+//= type=test
+//# Queues, packets and subscriptions MUST be bounded per connection.
 #[test]
 fn a_full_queue_keeps_what_it_has() {
     let limits = Limits { max_queue_messages: 3, ..Limits::default() };

@@ -93,6 +93,9 @@ proptest! {
         prop_assert!(world.broker.status().sessions.is_empty(), "silence ends everything");
     }
 
+    //= specs/house.md#house-mqtt
+    //= type=test
+    //# A malformed packet MUST cost the connection that sent it and no other.
     #[test]
     fn a_conversation_with_errors_never_panics(
         old in any::<bool>(),

@@ -117,3 +117,45 @@ fn a_calendar_that_jumps_ends_no_living_session() {
     world.pass(5_000);
     assert!(!world.closed.contains_key(&plug));
 }
+
+#[test]
+fn the_metrics_count_what_happened_and_name_nobody() {
+    let mut world = World::new();
+    let plug = world.dial(&device("plug-1"), v5("a"));
+    world.publish(plug, "things/plug-2/events/e", "secret", 1);
+    world.cut(plug);
+    let text = world.broker.status().to_prometheus();
+    for line in [
+        "countersign_gateway_connections 0",
+        "countersign_gateway_connections_opened_total 1",
+        "countersign_gateway_refused_not_authorised_total 1",
+        "countersign_gateway_connections_closed_total{reason=\"client_left\"} 1",
+        "# TYPE countersign_gateway_messages_received_total counter",
+    ] {
+        assert!(text.lines().any(|have| have == line), "{line} in:\n{text}");
+    }
+    assert!(!text.contains("plug") && !text.contains("secret"));
+}
+
+#[test]
+fn ten_thousand_sessions_are_judged_again_in_a_blink() {
+    let mut world =
+        World::with(Limits { max_sessions: 20_000, ..Limits::default() }, Snapshot::default());
+    let connect = super::kit::connect_packet(&v5("c"));
+    let connect =
+        mqtt_protocol_core::mqtt::packet::GenericPacketTrait::to_continuous_buffer(&connect);
+    for number in 0..10_000 {
+        let subject = device(&format!("plug-{number}"));
+        let conn = world.open(&subject, facts(&subject));
+        world.bytes(conn, &connect);
+    }
+    let start = std::time::Instant::now();
+    world.rejudge(|peer| match peer.name.as_str() {
+        "plug-77" => Err("revoked".to_owned()),
+        name => Ok(device(name)),
+    });
+    let took = start.elapsed();
+    assert_eq!(world.closed.len(), 1);
+    assert!(took < std::time::Duration::from_millis(500), "{took:?}");
+    println!("10,000 sessions judged again in {took:?}");
+}
