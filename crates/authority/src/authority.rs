@@ -234,6 +234,16 @@ impl Authority {
         Ok(verified.map_err(|_| AuthorityError::Worker)??)
     }
 
+    /// How many entries the ledger has and its running hash, without reading all of it again.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Ledger`].
+    pub async fn ledger_summary(&self) -> Result<LedgerSummary, AuthorityError> {
+        let (ledger, now) = (self.core.ledger.clone(), self.core.now());
+        let summary = tokio::task::spawn_blocking(move || ledger.summary(now)).await;
+        Ok(summary.map_err(|_| AuthorityError::Worker)??)
+    }
+
     /// Every entry of the ledger, verified.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use countersign_model::time::Timestamp;
 
 pub use self::table::{Event, Reason, Refusal, State, after};
 use crate::error::AuthorityError;
-use crate::store::Turn;
+use crate::store::{CertificateStatus, Turn};
 use crate::subject::{Purpose, Subject};
 
 /// How somebody proves that the subject may have a certificate. The peer certificates were verified by TLS against the
@@ -147,6 +147,16 @@ pub(crate) async fn permit(
         Some(owner) if owner.subject == *subject && owner.purpose == purpose.as_str() => true,
         Some(_) => return Err(Refusal::DuplicateKey.into()),
     };
+    // A key whose certificate was revoked may be known to others: it never comes back.
+    let earlier =
+        if known_key { turn.certificates_of(subject, purpose).await? } else { Vec::new() };
+    let barred = earlier.iter().any(|record| {
+        record.status == CertificateStatus::Revoked
+            && record.certificate.spki_sha256() == spki_sha256
+    });
+    if barred {
+        return Err(Refusal::RevokedKey.into());
+    }
     // 5. The subject's state admits it.
     let state = turn.subject(subject).await?.map(|record| record.state);
     let event = claim.event();

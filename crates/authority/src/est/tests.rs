@@ -214,6 +214,8 @@ async fn a_revoked_device_comes_back_only_after_reinstatement() {
     // The revoked certificate stays revoked; the factory identity opens the way.
     let answer = ask(&authority, Some(&current), REENROLL, &asks(&new_key(), "plug-000001")).await;
     assert_eq!(answer.status, 403);
+    let answer = ask(&authority, Some(&idevid), ENROLL, &first).await;
+    assert_eq!(answer.status, 403, "the key that was revoked never comes back: {answer:?}");
     let key = new_key();
     let answer = ask(&authority, Some(&idevid), ENROLL, &asks(&key, "plug-000001")).await;
     let anew = received(&authority, &answer, &key);

@@ -1,7 +1,7 @@
 //! The file: appending under a lock, finding the end after a crash, verifying from the start.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufRead as _, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use countersign_crypto::digest::sha256;
 use countersign_model::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::entry::{Entry, Kind};
+use super::entry::{Entry, Kind, MAX_LINE};
 
 /// The ledger's file, open for appending. Other processes may have it open too.
 pub struct Ledger {
@@ -86,6 +86,18 @@ impl Ledger {
         Ok(LedgerSummary { entries: count, head: hex::encode(head) })
     }
 
+    /// How many entries there are and the running hash after the last, from what this process has verified and what
+    /// was appended since.
+    ///
+    /// # Errors
+    /// As [`Ledger::append`].
+    pub fn summary(&self, now: Timestamp) -> Result<LedgerSummary, LedgerError> {
+        self.locked(|tail| {
+            tail.repair(&self.path, now)?;
+            Ok(LedgerSummary { entries: tail.next, head: hex::encode(tail.chain) })
+        })
+    }
+
     /// Every entry, verified on the way.
     ///
     /// # Errors
@@ -102,24 +114,21 @@ impl Ledger {
         &self.path
     }
 
+    /// Reads the whole file, line by line, while nobody appends.
     fn walk(&self, mut each: impl FnMut(Entry)) -> Result<[u8; 32], LedgerError> {
-        let bytes = self.locked(|tail| {
-            let mut bytes = Vec::new();
-            let read =
-                tail.file.seek(SeekFrom::Start(0)).and_then(|_| tail.file.read_to_end(&mut bytes));
-            read.map_err(|source| LedgerError::Io { path: self.path.clone(), source })?;
-            Ok(bytes)
-        })?;
-        let mut chain = [0; 32];
-        let mut next = 0;
-        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let whole = line.strip_suffix(b"\n");
-            let read = whole.ok_or("is torn").and_then(|line| Entry::read(line, &chain, next));
-            let (entry, after) = read.map_err(|what| self.bad_line(next, what))?;
-            (chain, next) = (after, next + 1);
-            each(entry);
-        }
-        Ok(chain)
+        let failed = |source| LedgerError::Io { path: self.path.clone(), source };
+        self.locked(|tail| {
+            let mut lines = Lines::from(&mut tail.file, 0).map_err(failed)?;
+            let (mut chain, mut next) = ([0; 32], 0);
+            while let Some(line) = lines.next().map_err(failed)? {
+                let whole = line.strip_suffix(b"\n").ok_or("is torn");
+                let read = whole.and_then(|line| Entry::read(line, &chain, next));
+                let (entry, after) = read.map_err(|what| self.bad_line(next, what))?;
+                (chain, next) = (after, next + 1);
+                each(entry);
+            }
+            Ok(chain)
+        })
     }
 
     fn bad_line(&self, index: u64, what: &'static str) -> LedgerError {
@@ -162,7 +171,7 @@ impl Tail {
     ) -> Result<Entry, LedgerError> {
         let entry = Entry::following(&self.chain, self.next, at, kind, body);
         let mut line = entry.line();
-        if line.len() > super::MAX_LINE {
+        if line.len() >= MAX_LINE {
             return Err(LedgerError::TooLong(line.len()));
         }
         line.push(b'\n');
@@ -182,10 +191,9 @@ impl Tail {
         if length < self.offset {
             return Err(LedgerError::Shrunk { path: path.to_owned() });
         }
-        let mut bytes = Vec::new();
-        self.file.seek(SeekFrom::Start(self.offset)).map_err(failed)?;
-        self.file.read_to_end(&mut bytes).map_err(failed)?;
-        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let reader = &mut self.file.try_clone().map_err(failed)?;
+        let mut lines = Lines::from(reader, self.offset).map_err(failed)?;
+        while let Some(line) = lines.next().map_err(failed)? {
             let whole = line.strip_suffix(b"\n");
             match (Entry::read(whole.unwrap_or(line), &self.chain, self.next), whole) {
                 (Ok((entry, _)), Some(_)) => self.take(&entry, line.len()),
@@ -195,8 +203,10 @@ impl Tail {
                     self.file.sync_data().map_err(failed)?;
                     self.take(&entry, line.len() + 1);
                 }
-                (Err(_), None) => return self.set_aside(path, line).map(Some).map_err(failed),
-                (Err(what), Some(_)) => {
+                (Err(_), None) if line.len() <= MAX_LINE => {
+                    return self.set_aside(path, line).map(Some).map_err(failed);
+                }
+                (Err(what), _) => {
                     let line = self.next + 1;
                     return Err(LedgerError::Line { path: path.to_owned(), line, what });
                 }
@@ -225,6 +235,27 @@ impl Tail {
         self.file.set_len(self.offset)?;
         self.file.sync_all()?;
         Ok(TornTail { file: aside, bytes: torn.len() as u64 })
+    }
+}
+
+/// The file's lines with their ends, one at a time, never more than a line in memory.
+struct Lines<'a> {
+    reader: io::BufReader<&'a mut File>,
+    line: Vec<u8>,
+}
+
+impl<'a> Lines<'a> {
+    fn from(file: &'a mut File, offset: u64) -> io::Result<Self> {
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(Self { reader: io::BufReader::new(file), line: Vec::new() })
+    }
+
+    /// The next line; a longer one than an entry can be is cut, and then no entry.
+    fn next(&mut self) -> io::Result<Option<&[u8]>> {
+        self.line.clear();
+        let bound = MAX_LINE as u64 + 1;
+        let read = self.reader.by_ref().take(bound).read_until(b'\n', &mut self.line)?;
+        Ok((read > 0).then_some(self.line.as_slice()))
     }
 }
 

@@ -229,6 +229,9 @@ pub enum Refusal {
     /// The key is somebody else's, or has another purpose.
     #[error("this public key is in use already: make a new key and ask again")]
     DuplicateKey,
+    /// The key's certificate was revoked.
+    #[error("a certificate of this public key was revoked: make a new key and ask again")]
+    RevokedKey,
     /// The request names somebody else.
     #[error("the request's subject is {0:?}, which is not the one whose certificate was shown")]
     OtherSubject(String),

@@ -144,3 +144,27 @@ fn two_writers_take_turns() {
     let (ledger, torn) = Ledger::open(&path, NOW).unwrap();
     assert_eq!((ledger.verify().unwrap().entries, torn), (100, None));
 }
+
+/// A line that no entry can be is no torn tail either: it is named, and the file is left as it is.
+#[test]
+fn an_endless_line_is_named_and_not_swallowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = filled(folder.path(), 2);
+    let path = ledger.path().to_owned();
+    let mut other = OpenOptions::new().append(true).open(&path).unwrap();
+    other.write_all(&vec![b'{'; 3 * MAX_LINE]).unwrap();
+    let length = std::fs::metadata(&path).unwrap().len();
+    assert!(matches!(ledger.verify(), Err(LedgerError::Line { line: 3, .. })));
+    assert!(matches!(Ledger::open(&path, NOW), Err(LedgerError::Line { line: 3, .. })));
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), length);
+}
+
+#[test]
+fn a_summary_counts_what_others_appended() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = filled(folder.path(), 2);
+    let (two, _) = Ledger::open(one.path(), NOW).unwrap();
+    two.append(Kind::Issued, json!({}), NOW).unwrap();
+    assert_eq!(one.summary(NOW).unwrap(), two.verify().unwrap());
+    assert_eq!(one.summary(NOW).unwrap().entries, 3);
+}
