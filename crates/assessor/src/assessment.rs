@@ -3,7 +3,7 @@
 use crate::algorithms::Profile;
 use crate::bundle::{Bundle, FORMAT};
 use crate::evidence::{Evidence, Facts, ScanFacts, TransportScan};
-use crate::probe::access::{Credential, Setting, SubjectError, Subjects, attempt};
+use crate::probe::access::{Credential, Setting, SubjectError, Subjects, attempt, command};
 use crate::probe::canary::{Canary, Capture, search};
 use crate::probe::{scan, tls};
 use crate::registry::{Probe, TEST_CASES};
@@ -224,7 +224,8 @@ impl Run<'_> {
     }
 
     fn address(&self, listener: &Listener) -> SocketAddr {
-        SocketAddr::new(listener.address.unwrap_or(self.assessment.target), listener.port)
+        let only = listener.address.filter(|address| !address.is_unspecified());
+        SocketAddr::new(only.unwrap_or(self.assessment.target), listener.port)
     }
 
     //= specs/house.md#house-assessor
@@ -264,6 +265,8 @@ impl Run<'_> {
     async fn access(&mut self) {
         let assessment = self.assessment;
         let rows = &assessment.declaration.affordances;
+        let roots = self.roots.clone();
+        let mut tried = Vec::new();
         for (index, affordance) in rows.iter().enumerate() {
             self.tell(Probe::Access, &affordance.name, index, rows.len());
             let Some(listener) = assessment.declaration.listener(&affordance.listener) else {
@@ -283,16 +286,20 @@ impl Run<'_> {
             let setting = Setting {
                 address: self.address(listener),
                 listener,
-                roots: &self.roots,
+                roots: &roots,
                 at: assessment.clock,
                 allow_commands: assessment.allow_commands,
             };
             let facts = attempt(&setting, affordance, &self.subjects).await;
-            self.record(
-                Probe::Access,
-                &format!("{} {}", affordance.method.as_str(), affordance.path),
-                Facts::Access(facts),
-            );
+            tried.push((affordance, setting, facts));
+        }
+        // Commands come last: one of them may change who is refused.
+        for (affordance, setting, facts) in &mut tried {
+            command(setting, affordance, &self.subjects, facts).await;
+        }
+        let seen: Vec<_> = tried.into_iter().map(|(_, _, facts)| Facts::Access(facts)).collect();
+        for facts in seen {
+            self.record(Probe::Access, &subject_of(&facts), facts);
         }
         self.tell(Probe::Access, "", rows.len(), rows.len());
     }

@@ -318,6 +318,15 @@ fn a_port_open_in_the_wrong_state_or_without_an_interface_fails() {
 }
 
 #[test]
+fn a_listener_on_every_address_is_on_this_one() {
+    let mut declared = declaration();
+    declared.listeners[0].address = Some("0.0.0.0".parse().unwrap());
+    assert_eq!(verdict(declared.clone(), good(), "5.5-5-2"), Verdict::Pass);
+    declared.listeners[0].address = Some("127.77.0.2".parse().unwrap());
+    assert_eq!(verdict(declared, good(), "5.5-5-2"), Verdict::Fail);
+}
+
+#[test]
 fn states_that_were_not_driven_are_not_known() {
     let mut declared = declaration();
     declared.soft_serv[0].description.typed.states.push(State::Pairing);

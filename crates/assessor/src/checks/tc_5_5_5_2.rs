@@ -5,6 +5,7 @@ use super::authentication::{Scope, functional, is_excepted};
 use crate::evidence::{ScanFacts, TransportScan};
 use crate::verdict::{Finding, Unit};
 use countersign_model::ixit::{Edition, Listener, Status, Transport};
+use std::net::IpAddr;
 
 pub(super) fn units(view: &View<'_>) -> Vec<Unit> {
     let mut units = functional(view, Scope::Configuration);
@@ -51,7 +52,8 @@ fn transport_findings(
 ) -> Vec<Finding> {
     let rows = || {
         view.declaration().listeners.iter().filter(move |row| {
-            row.transport == transport && row.address.is_none_or(|address| address == scan.target)
+            let here = |address: IpAddr| address.is_unspecified() || address == scan.target;
+            row.transport == transport && row.address.is_none_or(here)
         })
     };
     let mut findings: Vec<Finding> = ports

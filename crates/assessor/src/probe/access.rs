@@ -8,7 +8,7 @@ use super::http;
 use super::tls::{Dial, DialError, Identity, dial};
 use super::{CONNECT_LIMIT, ProbeError, connect};
 use crate::evidence::{AccessFacts, Attempt, Outcome, Subject};
-use countersign_model::ixit::{Affordance, Listener, Operation, Protocol};
+use countersign_model::ixit::{Affordance, Listener, Method, Operation, Protocol};
 use countersign_model::role::Role;
 use countersign_model::time::Timestamp;
 use rustls::pki_types::CertificateDer;
@@ -147,7 +147,8 @@ pub struct Setting<'a> {
     pub allow_commands: bool,
 }
 
-/// Lets everybody try one affordance. Never fails: what went wrong is a fact.
+/// Lets everybody try one affordance, except those who may change it: that is for [`command`], once all
+/// others are done. Never fails: what went wrong is a fact.
 pub async fn attempt(
     setting: &Setting<'_>,
     affordance: &Affordance,
@@ -155,9 +156,14 @@ pub async fn attempt(
 ) -> AccessFacts {
     let mut attempts = Vec::with_capacity(subjects.0.len());
     for (subject, identity) in &subjects.0 {
-        let outcome = match reason_not_to_try(setting, affordance, subject) {
-            Some(why) => Outcome::NotTried(why.to_owned()),
-            None => patiently(setting, affordance, identity.as_ref()).await,
+        let outcome = if is_command(affordance, subject) {
+            Outcome::NotTried(
+                reason_not_to_command(setting, affordance).unwrap_or("not yet").to_owned(),
+            )
+        } else if !matches!(setting.listener.protocol, Protocol::Https | Protocol::Http) {
+            Outcome::NotTried("only HTTP affordances can be tried".to_owned())
+        } else {
+            patiently(setting, affordance, identity.as_ref()).await
         };
         attempts.push(Attempt { subject: subject.clone(), outcome });
     }
@@ -174,17 +180,40 @@ pub async fn attempt(
     }
 }
 
-fn reason_not_to_try(
+/// Lets those who may write or invoke do so, where that is allowed and safe. Comes after every attempt of
+/// the others, so that no command changes who is refused.
+pub async fn command(
     setting: &Setting<'_>,
     affordance: &Affordance,
-    subject: &Subject,
-) -> Option<&'static str> {
+    subjects: &Subjects,
+    facts: &mut AccessFacts,
+) {
+    if reason_not_to_command(setting, affordance).is_some() {
+        return;
+    }
+    for ((subject, identity), attempt) in subjects.0.iter().zip(&mut facts.attempts) {
+        if is_command(affordance, subject) {
+            attempt.outcome = patiently(setting, affordance, identity.as_ref()).await;
+        }
+    }
+}
+
+fn is_command(affordance: &Affordance, subject: &Subject) -> bool {
+    affordance.operation.changes() && subject.may(affordance.access)
+}
+
+/// A right command is carried out: only one that the declaration gives a sample for is sent, and no deletion.
+fn reason_not_to_command(setting: &Setting<'_>, affordance: &Affordance) -> Option<&'static str> {
     if !matches!(setting.listener.protocol, Protocol::Https | Protocol::Http) {
         return Some("only HTTP affordances can be tried");
     }
-    let commands = affordance.operation.changes() && subject.may(affordance.access);
-    (commands && !setting.allow_commands)
-        .then_some("commands by those who may were not allowed in this run")
+    if !setting.allow_commands {
+        return Some("commands by those who may were not allowed in this run");
+    }
+    if affordance.method == Method::Delete {
+        return Some("a deletion by those who may cannot be undone");
+    }
+    affordance.sample.is_none().then_some("the declaration gives no sample that is safe to send")
 }
 
 async fn patiently(
@@ -280,6 +309,40 @@ mod tests {
         let copied =
             subjects.0.iter().find(|(subject, _)| *subject == Subject::CopiedNames).unwrap();
         assert_eq!(names_of(copied.1.as_ref().unwrap().leaf()).0, "alice");
+    }
+
+    #[test]
+    fn a_right_command_is_sent_only_when_allowed_and_safe() {
+        use countersign_model::ixit::{Access, AffordanceKind};
+        let listener = Listener::default();
+        let setting = |allow_commands| Setting {
+            address: "127.0.0.1:1".parse().unwrap(),
+            listener: &listener,
+            roots: &[],
+            at: Timestamp(0),
+            allow_commands,
+        };
+        let mut reset = Affordance {
+            name: "reset".into(),
+            kind: AffordanceKind::Action,
+            operation: Operation::InvokeAction,
+            listener: "L".into(),
+            method: Method::Post,
+            path: "/actions/reset".into(),
+            access: Access::Owner,
+            security_relevant: true,
+            states: vec![],
+            service: None,
+            sample: None,
+        };
+        let owner = Subject::Credential { label: "owner".into(), role: Role::Owner };
+        assert!(is_command(&reset, &owner) && !is_command(&reset, &Subject::WrongHome));
+        assert!(reason_not_to_command(&setting(true), &reset).unwrap().contains("no sample"));
+        reset.sample = Some(serde_json::json!(1));
+        assert!(reason_not_to_command(&setting(false), &reset).unwrap().contains("not allowed"));
+        assert_eq!(reason_not_to_command(&setting(true), &reset), None);
+        reset.method = Method::Delete;
+        assert!(reason_not_to_command(&setting(true), &reset).unwrap().contains("undone"));
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub fn declaration() -> Declaration {
         security_relevant,
         states: vec![State::Initialised],
         service: Some("SoftServ-Control".into()),
-        sample: None,
+        sample: Some(serde_json::json!({})),
     };
     let component = Component { name: "rustls".into(), version: "0.23.46".into() };
     let declaration = Declaration {
