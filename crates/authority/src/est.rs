@@ -10,7 +10,7 @@
 //! Nobody without a certificate gets one. Answers are base64 on one line with a Content-Length, because real clients
 //! read neither folded nor chunked ones.
 
-mod body;
+pub mod body;
 mod handlers;
 
 use axum::Router;

@@ -14,7 +14,8 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 const SEQUENCE: u8 = 0x30;
 
 /// The DER in a body; `None` when it is in no form that is known.
-pub(super) fn request_der(body: &[u8]) -> Option<Vec<u8>> {
+#[must_use]
+pub fn request_der(body: &[u8]) -> Option<Vec<u8>> {
     if body.first() == Some(&SEQUENCE) {
         return Some(body.to_vec());
     }
