@@ -1,6 +1,8 @@
 //! Writes the first seeds of the corpus, and the fixtures that targets compare with, from the product's own
 //! encoders. Keys are fresh each time and thrown away. Seeds that were found later stay where they are.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use countersign_crypto::certificate::{Certificate, IdentityKind, IdentityName};
 use countersign_crypto::issue::{
     CaTemplate, Eku, Serial, Template, ca_signed_by, prepare, self_signed_ca, sign,
@@ -86,7 +88,14 @@ impl Seeds<'_> {
         }
         let chain = format!("{}{}", leaf.to_pem(), issuing.to_pem());
         self.corpus("certificate", "chain.pem", chain.as_bytes())?;
-        self.corpus("csr", "plug", &csr::request(&leaf_key, "plug-000001")?)?;
+        let request = csr::request(&leaf_key, "plug-000001")?;
+        self.corpus("csr", "plug", &request)?;
+        let line = STANDARD.encode(&request);
+        self.corpus("est_body", "line", line.as_bytes())?;
+        let pem = format!(
+            "-----BEGIN CERTIFICATE REQUEST-----\r\n{line}\r\n-----END CERTIFICATE REQUEST-----\r\n"
+        );
+        self.corpus("est_body", "pem", pem.as_bytes())?;
         self.corpus("pkcs7", "one", &pkcs7::certs_only(std::slice::from_ref(&leaf))?)?;
         self.corpus("pkcs7", "chain", &pkcs7::certs_only(&[leaf, issuing, root])?)
     }

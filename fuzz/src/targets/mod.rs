@@ -2,6 +2,7 @@
 
 pub mod certificate;
 pub mod csr;
+pub mod est_body;
 pub mod ixit;
 pub mod known;
 pub mod label;
@@ -21,6 +22,7 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const ALL: &[Target] = &[
     ("certificate", certificate::target),
     ("csr", csr::target),
+    ("est_body", est_body::target),
     ("ixit", ixit::target),
     ("label", label::target),
     ("mqtt_broker", mqtt_broker::target),
