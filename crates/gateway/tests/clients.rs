@@ -161,18 +161,26 @@ impl House {
         (output.status.success(), String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// A subscriber that is there: its subscription shows in the status.
-    async fn subscriber(&self, more: &[&str]) -> Child {
-        let child = self.mosquitto("mosquitto_sub", "backend", more).spawn().unwrap();
+    /// Waits until the number of sessions with subscriptions is this.
+    async fn subscribers(&self, wanted: usize) {
         let end = Instant::now() + Duration::from_secs(20);
         loop {
             let status = self.gateway.status().await.unwrap();
-            if status.sessions.iter().any(|session| !session.subscriptions.is_empty()) {
-                return child;
+            let here = status.sessions.iter().filter(|s| !s.subscriptions.is_empty()).count();
+            if here == wanted {
+                return;
             }
-            assert!(Instant::now() < end, "the subscription shows");
+            assert!(Instant::now() < end, "{here} subscribers, not {wanted}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// A subscriber that is there, alone: the one before may have ended without the gateway having noticed yet.
+    async fn subscriber(&self, more: &[&str]) -> Child {
+        self.subscribers(0).await;
+        let child = self.mosquitto("mosquitto_sub", "backend", more).spawn().unwrap();
+        self.subscribers(1).await;
+        child
     }
 }
 

@@ -236,6 +236,10 @@ struct Conn {
     will: Option<Will>,
 }
 
+/// Packets of one connection that may wait for the disk. More than any window admits, so only a client that goes on asking
+/// while nothing can be stored gets there.
+const MAX_HELD: usize = 4_096;
+
 /// What subscribes at a place of the trie.
 #[derive(Debug, Clone, PartialEq)]
 enum Target {
@@ -325,6 +329,9 @@ impl Broker {
     fn received(&mut self, conn: ConnId, mut bytes: &[u8], context: &mut Context<'_>) {
         // Each packet may end the connection, so it is looked up again for the next.
         while let Some(open) = self.conns.get_mut(&conn) {
+            if open.held.len() > MAX_HELD {
+                return self.close(conn, CloseReason::Quota, context);
+            }
             match open.decoder.next(&mut bytes) {
                 Ok(Some(packet)) => {
                     open.last_heard = context.now.monotonic;

@@ -2,7 +2,7 @@
 
 use super::kit::{World, backend, device, kept, v5, v311};
 use crate::broker::record::{Record, Snapshot};
-use crate::broker::{ConnId, Input};
+use crate::broker::{CloseReason, ConnId, Input};
 use crate::config::Limits;
 use mqtt_protocol_core::mqtt::packet::Packet;
 
@@ -122,4 +122,20 @@ fn a_disk_that_lags_refuses_before_it_drowns() {
     world.publish(plug, POWER, "2", 1);
     assert_eq!(world.client(plug).pubacks().last().map(|(_, code)| *code), Some(0));
     assert!(world.closed.is_empty());
+}
+
+#[test]
+fn who_goes_on_asking_while_nothing_can_be_stored_is_cut() {
+    let mut world = World::new();
+    let conn = world.dial(&backend(), kept(v5("s")));
+    world.disk_works = false;
+    world.clients.remove(&conn);
+    // SUBSCRIBE to "home/a" with packet identifier 1, again and again.
+    let subscribe = b"\x82\x0c\0\x01\0\0\x06home/a\x01";
+    for _ in 0..4_096 {
+        world.bytes(conn, subscribe);
+    }
+    assert!(!world.closed.contains_key(&conn));
+    world.bytes(conn, subscribe);
+    assert_eq!(world.closed.get(&conn), Some(&CloseReason::Quota));
 }
