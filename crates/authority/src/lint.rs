@@ -77,7 +77,7 @@ pub const RULES: [Rule; 18] = [
     house::validity::RULE,
 ];
 
-/// A certificate that keeps every rule, and lacks only its signature. Made by [`lint`] only.
+/// A certificate that keeps every rule, and lacks only its signature. Made by linting only.
 ///
 /// ```compile_fail
 /// use countersign_authority::lint::LintedCertificate;

@@ -54,7 +54,7 @@ impl Claim {
     }
 }
 
-/// The right to one certificate for one subject, one purpose and one key. Made by [`permit`] only.
+/// The right to one certificate for one subject, one purpose and one key. Made by this module only.
 ///
 /// ```compile_fail
 /// use countersign_authority::registration::EnrolmentPermit;
