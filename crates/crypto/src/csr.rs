@@ -85,6 +85,8 @@ impl VerifiedCsr {
 ///
 /// # Errors
 /// [`CsrError`] says what the requester can mend. Any input is safe.
+//= specs/house.md#house-est
+//# An enrolment request MUST prove possession of the new key.
 pub fn verify(request_der: &[u8]) -> Result<VerifiedCsr, CsrError> {
     if request_der.len() > MAX_REQUEST {
         return Err(CsrError::TooLong(request_der.len()));
@@ -220,6 +222,9 @@ mod tests {
     }
 
     /// Every single-bit change either breaks the encoding or the proof.
+    //= specs/house.md#house-est
+    //= type=test
+    //# An enrolment request MUST prove possession of the new key.
     #[test]
     fn no_flipped_bit_is_believed() {
         let key = KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256).unwrap();

@@ -37,6 +37,8 @@ pub struct Serial([u8; 16]);
 
 impl Serial {
     /// A fresh serial. The first octet is never zero, so that the encoding always has 16 significant octets.
+    //= specs/house.md#house-issuance
+    //# A certificate serial MUST be positive and carry 128 unpredictable bits.
     pub fn random(random: &mut dyn Random) -> Self {
         loop {
             let mut bytes = [0; 16];

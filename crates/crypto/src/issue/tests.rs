@@ -56,6 +56,9 @@ fn template(key: &KeyHandle, kind: IdentityKind, not_after: Timestamp) -> Templa
     }
 }
 
+//= specs/house.md#house-issuance
+//= type=test
+//# A signed certificate MUST be compared with what was linted.
 #[test]
 fn an_end_entity_has_the_profile_of_constrained_devices() {
     let world = world();
@@ -125,6 +128,9 @@ fn an_end_entity_issues_nothing() {
     assert!(matches!(prepare(&wanted, &leaf, ALGORITHM), Err(IssueError::Issuer(_))));
 }
 
+//= specs/house.md#house-issuance
+//= type=test
+//# A certificate serial MUST be positive and carry 128 unpredictable bits.
 #[test]
 fn serials_are_positive_and_differ() {
     let mut seen = std::collections::HashSet::new();
