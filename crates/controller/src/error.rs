@@ -15,16 +15,22 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// The caller's: not the code on the label.
-    #[error("this setup code is not the device's: compare it with the label (one of a few attempts was used)")]
+    #[error(
+        "this setup code is not the device's: compare it with the label (one of a few attempts was used)"
+    )]
     WrongCode,
     /// The device hears no attempt now.
     #[error("the device is locked after too many wrong codes: {}", wait_text(.0))]
     Locked(Option<Duration>),
     /// None of the given roots is the one on the label.
-    #[error("the label names another manufacturer's root: get the roots.pem of this device's maker")]
+    #[error(
+        "the label names another manufacturer's root: get the roots.pem of this device's maker"
+    )]
     NotThisMaker,
     /// Whoever answers is not the device that the label or the list names.
-    #[error("whoever answers there is not {0}: check the address, and beware of somebody in between")]
+    #[error(
+        "whoever answers there is not {0}: check the address, and beware of somebody in between"
+    )]
     NotThisDevice(String),
     /// The device refused: not permitted, unknown, or not in this state. It does not say which.
     #[error("the device refused: not permitted")]

@@ -138,8 +138,7 @@ impl Home {
             None => self.keys.generate(&label, self.policy.signing_algorithm())?,
         };
         let home = self.keys.require(HOME_KEY)?;
-        let certificate =
-            certify::person(&name, key.spki_der().to_vec(), &self.anchor, &home)?;
+        let certificate = certify::person(&name, key.spki_der().to_vec(), &self.anchor, &home)?;
         write(&self.person_file(&name), certificate.to_pem().as_bytes(), file::PUBLIC)
     }
 
@@ -156,8 +155,7 @@ impl Home {
             .map_err(|error| ControlError::File(folder.to_owned(), error))?;
         let (key, pem) = exportable_key(self.policy.signing_algorithm())?;
         let home = self.keys.require(HOME_KEY)?;
-        let certificate =
-            certify::person(name, key.spki_der().to_vec(), &self.anchor, &home)?;
+        let certificate = certify::person(name, key.spki_der().to_vec(), &self.anchor, &home)?;
         pem.expose(|pem| write(&folder.join(format!("{name}.key")), pem, file::PRIVATE))?;
         let path = folder.join(format!("{name}.crt"));
         write(&path, certificate.to_pem().as_bytes(), file::PUBLIC)?;

@@ -66,8 +66,9 @@ impl Home {
             now: SystemClock.now(),
         };
         let talk = converse(&mut channel, code, binding, &installation);
-        let done =
-            tokio::time::timeout(SESSION_TIMEOUT, talk).await.map_err(|_| ControlError::TimedOut)??;
+        let done = tokio::time::timeout(SESSION_TIMEOUT, talk)
+            .await
+            .map_err(|_| ControlError::TimedOut)??;
         let paired = PairedThing {
             thing,
             address: SocketAddr::new(address.ip(), done.local_port),
@@ -89,15 +90,17 @@ impl Home {
             .map_err(ControlError::Tls)?;
         let open = async {
             let stream = TcpStream::connect(address).await.map_err(ControlError::Unreachable)?;
-            client.connect(&format!("{thing}.local").to_lowercase(), stream).await.map_err(|error| {
-                tracing::info!(%error, "pairing: the device's certificate was not accepted");
-                match &error {
-                    TlsError::Handshake(io) if io.get_ref().is_none() => {
-                        ControlError::Unreachable(std::io::Error::from(io.kind()))
+            client.connect(&format!("{thing}.local").to_lowercase(), stream).await.map_err(
+                |error| {
+                    tracing::info!(%error, "pairing: the device's certificate was not accepted");
+                    match &error {
+                        TlsError::Handshake(io) if io.get_ref().is_none() => {
+                            ControlError::Unreachable(std::io::Error::from(io.kind()))
+                        }
+                        _ => ControlError::NotThisDevice(thing.to_string()),
                     }
-                    _ => ControlError::NotThisDevice(thing.to_string()),
-                }
-            })
+                },
+            )
         };
         tokio::time::timeout(OPENING, open).await.map_err(|_| ControlError::TimedOut)?
     }

@@ -15,10 +15,12 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 /// How long connecting and each request may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the reason of a connection's end may take to be known.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Largest answer: a whole Thing Description and a margin.
 const MAX_ANSWER: usize = 256 * 1024;
 
@@ -27,7 +29,8 @@ const MAX_ANSWER: usize = 256 * 1024;
 pub struct Session {
     host: String,
     sender: SendRequest<Full<Bytes>>,
-    driver: AbortHandle,
+    driver: JoinHandle<Result<(), hyper::Error>>,
+    answered: bool,
     negotiated: Negotiated,
 }
 
@@ -74,12 +77,8 @@ impl Home {
             let negotiated = channel.negotiated().clone();
             let (sender, connection) =
                 handshake(TokioIo::new(channel)).await.map_err(|error| broken(&error))?;
-            let driver = tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "local API: connection");
-                }
-            });
-            Ok(Session { host: name.clone(), sender, driver: driver.abort_handle(), negotiated })
+            let driver = tokio::spawn(connection);
+            Ok(Session { host: name.clone(), sender, driver, answered: false, negotiated })
         };
         tokio::time::timeout(TIMEOUT, connect).await.map_err(|_| ControlError::TimedOut)?
     }
@@ -180,8 +179,17 @@ impl Session {
             .body(Full::new(Bytes::from(body.unwrap_or_default().to_vec())))
             .map_err(|error| ControlError::Protocol(error.to_string()))?;
         let exchange = async {
-            let response =
-                self.sender.send_request(request).await.map_err(|error| broken(&error))?;
+            // The connection takes the next request only when it has done with the last one.
+            let ready = self.sender.ready().await;
+            let sent = match ready {
+                Ok(()) => self.sender.send_request(request).await,
+                Err(error) => Err(error),
+            };
+            let response = match sent {
+                Ok(response) => response,
+                Err(error) => return Err(self.ended(error).await),
+            };
+            self.answered = true;
             let status = response.status().as_u16();
             let body = Limited::new(response.into_body(), MAX_ANSWER)
                 .collect()
@@ -196,6 +204,20 @@ impl Session {
             Ok(Reply { status, body })
         };
         tokio::time::timeout(TIMEOUT, exchange).await.map_err(|_| ControlError::TimedOut)?
+    }
+
+    /// Why the connection ended. In TLS 1.3 a device that does not accept our certificate says so only now, and its
+    /// alert may be lost with the connection: an end before the first answer is that.
+    async fn ended(&mut self, error: hyper::Error) -> ControlError {
+        let driver = tokio::time::timeout(LAST_WORDS, &mut self.driver).await;
+        let cause = match driver {
+            Ok(Ok(Err(cause))) => cause,
+            _ => error,
+        };
+        match broken(&cause) {
+            ControlError::Protocol(text) if !self.answered => ControlError::NotOurs(text),
+            other => other,
+        }
     }
 
     async fn value(
@@ -222,7 +244,7 @@ impl Drop for Session {
     }
 }
 
-/// In TLS 1.3 a refused client certificate shows as an alert on the first read.
+/// An alert anywhere among the causes is about our certificate.
 fn broken(error: &hyper::Error) -> ControlError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(present) = cause {

@@ -141,7 +141,9 @@ pub enum AgentError {
     #[error("/proc: {0}: the agent must be able to see its own listeners")]
     Proc(std::io::Error),
     /// A listener that the description does not know. EN 303 645, 5.5-5.
-    #[error("undeclared listener {0}: declare it under product_listeners with its purpose, or close it")]
+    #[error(
+        "undeclared listener {0}: declare it under product_listeners with its purpose, or close it"
+    )]
     Undeclared(OpenListener),
     /// A part of the agent ended by itself.
     #[error("the agent's {0} ended unexpectedly: this is a fault of the agent")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Growing pauses between `first` and `longest`.
 #[derive(Debug, Clone)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     first: Duration,
     longest: Duration,
     failures: u32,
@@ -14,17 +14,17 @@ pub struct Backoff {
 impl Backoff {
     /// Starts at `first` and never exceeds `longest`.
     #[must_use]
-    pub const fn new(first: Duration, longest: Duration) -> Self {
+    pub(crate) const fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest, failures: 0 }
     }
 
     /// It worked: the next pause is the first again.
-    pub const fn reset(&mut self) {
+    pub(crate) const fn reset(&mut self) {
         self.failures = 0;
     }
 
     /// The next pause: between half and all of the present step.
-    pub fn next(&mut self, random: &mut dyn Random) -> Duration {
+    pub(crate) fn next(&mut self, random: &mut dyn Random) -> Duration {
         let step = self.first.saturating_mul(1 << self.failures.min(16)).min(self.longest);
         self.failures = self.failures.saturating_add(1);
         let fraction = f64::from(u16::from_le_bytes(random.array())) / f64::from(u16::MAX);

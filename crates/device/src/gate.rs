@@ -169,9 +169,8 @@ impl Gate {
     pub fn describe(&self, _permit: &ReadPermit, subject: &Subject, base: &str) -> Value {
         let (state, now) = (self.state(), self.clock.now());
         // The local API answers questions and takes changes; it does not push yet.
-        let pushed = |operation| {
-            matches!(operation, Operation::ObserveProperty | Operation::SubscribeEvent)
-        };
+        let pushed =
+            |operation| matches!(operation, Operation::ObserveProperty | Operation::SubscribeEvent);
         self.description.served(&self.thing, base, |rule| {
             !pushed(rule.operation) && visible(state, subject, rule, now)
         })

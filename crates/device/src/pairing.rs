@@ -139,21 +139,24 @@ impl Pairing {
                         }
                     }
                     DeviceOutput::Send(bytes) => {
-                        if channel.write_all(&bytes).await.is_err() || channel.flush().await.is_err()
+                        if channel.write_all(&bytes).await.is_err()
+                            || channel.flush().await.is_err()
                         {
                             return (CloseReason::Protocol, api);
                         }
                     }
-                    DeviceOutput::Install(installation) => match self.install(*installation).await {
-                        Ok((listener, done)) => {
-                            api = Some(listener);
-                            outputs.extend(machine.installed(done));
+                    DeviceOutput::Install(installation) => {
+                        match self.install(*installation).await {
+                            Ok((listener, done)) => {
+                                api = Some(listener);
+                                outputs.extend(machine.installed(done));
+                            }
+                            Err(error) => {
+                                tracing::error!(%error, "pairing: nothing was installed");
+                                outputs.extend(machine.not_installed());
+                            }
                         }
-                        Err(error) => {
-                            tracing::error!(%error, "pairing: nothing was installed");
-                            outputs.extend(machine.not_installed());
-                        }
-                    },
+                    }
                     DeviceOutput::Close(reason) => return (reason, api),
                 }
             }

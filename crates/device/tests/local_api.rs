@@ -90,7 +90,8 @@ async fn every_subject_gets_what_is_theirs_and_one_refusal_for_the_rest() {
     let mut refusals = std::collections::BTreeSet::new();
     for (method, path, body, expected) in matrix {
         for (index, (who, person)) in people.iter().enumerate() {
-            let answer = ask(paired.api, root, person.as_ref(), method, path, body.as_bytes()).await;
+            let answer =
+                ask(paired.api, root, person.as_ref(), method, path, body.as_bytes()).await;
             let status = answer.as_ref().map(|(status, _)| *status);
             assert_eq!(status, expected.get(index).copied(), "{who}: {method} {path} {body}");
             if let Some((403, body)) = answer {

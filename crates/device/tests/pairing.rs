@@ -74,7 +74,9 @@ async fn garbage_costs_nothing_and_stops_nobody() {
     let world = World::new([127, 61, 0, 3]).await;
     let device = world.start();
     let address = device.pairing().await;
-    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 600], &[0xff; 600], b"\x16\x03\x01\x40\x00"] {
+    for garbage in
+        [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 600], &[0xff; 600], b"\x16\x03\x01\x40\x00"]
+    {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(garbage).await.unwrap();
         stream.shutdown().await.unwrap();

@@ -80,9 +80,10 @@ async fn it_enrols_connects_reports_and_obeys_the_gateway() {
     assert_eq!(outcomes("resetEnergy"), [(id(2), json!("refused"))]);
     assert_eq!(outcomes("toggle"), [(id(3), json!("refused")), (id(4), json!("done"))]);
     assert_eq!(get(api, &world.maker.root, &ada, "/properties/relay").await, false);
-    let correlated = platform.seen.published.lock().unwrap().iter().all(|(topic, _, correlation)| {
-        topic.ends_with("/receipt") == (correlation.as_deref() == Some(b"question"))
-    });
+    let correlated =
+        platform.seen.published.lock().unwrap().iter().all(|(topic, _, correlation)| {
+            topic.ends_with("/receipt") == (correlation.as_deref() == Some(b"question"))
+        });
     assert!(correlated, "receipts carry the question's correlation data");
 
     // A kill, and the gateway delivers the last command again: it is not done again.

@@ -52,10 +52,11 @@ impl Base {
         // 3. Who it is, and what it remembers.
         let seal = SealKey::load(&folder.seal_key())?;
         let factory = Arc::new(Factory::load(&folder.factory(), &seal)?);
-        let store =
-            Arc::new(Store::open(&folder.state(), seal.clone(), Box::new(SystemRandom))?);
+        let store = Arc::new(Store::open(&folder.state(), seal.clone(), Box::new(SystemRandom))?);
         if store.recovered() {
-            tracing::warn!("the state's last change was torn by a power cut; the one before stands");
+            tracing::warn!(
+                "the state's last change was torn by a power cut; the one before stands"
+            );
         }
         let clock = Arc::new(DeviceClock::new(store.with(|record| record.time_floor)));
         let policy = Arc::new(CompiledPolicy::built_in());

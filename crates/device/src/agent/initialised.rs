@@ -50,9 +50,8 @@ impl Initialised {
     /// On a socket that is bound already.
     pub(super) fn enter(mut base: Base, listener: TcpListener) -> Result<Self, AgentError> {
         let configured = base.config.api.listen;
-        let address = listener
-            .local_addr()
-            .map_err(|error| AgentError::Listen(configured, error, "api"))?;
+        let address =
+            listener.local_addr().map_err(|error| AgentError::Listen(configured, error, "api"))?;
         base.look(&[address])?;
         if base.store.with(|record| record.api_port) != address.port() {
             base.store.update(|record| record.api_port = address.port())?;
@@ -128,8 +127,7 @@ fn server(
     home: &Home,
     present: Option<&TlsIdentity>,
 ) -> Result<TlsServer, AgentError> {
-    let persons =
-        PeerAnchors::new().with(IdentityKind::Person, std::slice::from_ref(&home.anchor));
+    let persons = PeerAnchors::new().with(IdentityKind::Person, std::slice::from_ref(&home.anchor));
     let rule = if base.gate.has_open_data() {
         ClientRule::Optional(persons)
     } else {

@@ -16,7 +16,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 const EVENT_PAUSE: Duration = Duration::from_secs(5);
 
 /// Looks at every observable property, for ever, and publishes what changed.
-pub(super) async fn readings(gate: Arc<Gate>, config: Telemetry, to_uplink: mpsc::Sender<Outgoing>) {
+pub(super) async fn readings(
+    gate: Arc<Gate>,
+    config: Telemetry,
+    to_uplink: mpsc::Sender<Outgoing>,
+) {
     let observable: Vec<AffordanceName> = gate
         .description()
         .properties()

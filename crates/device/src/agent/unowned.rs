@@ -61,7 +61,9 @@ impl Unowned {
                     self.pairing.shutdown().await;
                     self.address = None;
                     self.base.show(DeviceState::FactoryDefault, None, None, UplinkStatus::Waiting);
-                    tracing::info!("the pairing window is over; switch the device off and on to pair");
+                    tracing::info!(
+                        "the pairing window is over; switch the device off and on to pair"
+                    );
                 }
                 // While a home is being installed the API's socket is there already, and nobody is served on it.
                 Event::Look if self.base.state() == DeviceState::Initialised => {}

@@ -106,7 +106,9 @@ fn not_a_request(
     malformed: &Malformed,
 ) -> Answer {
     match Request::new(operation, name, &[]).map(|request| gate.judge(subject, &request)) {
-        Ok(Err(countersign_protocol::permit::device::Refusal::Denied(_))) | Err(_) => Answer::Denied,
+        Ok(Err(countersign_protocol::permit::device::Refusal::Denied(_))) | Err(_) => {
+            Answer::Denied
+        }
         Ok(_) => Answer::Invalid(malformed.to_string()),
     }
 }
@@ -132,14 +134,19 @@ fn access(gate: &Gate, subject: &Subject, method: &Method, person: &str, body: &
     match permit {
         Permit::Read(permit) => {
             let list = gate.access(&permit);
-            let found = list.as_array().into_iter().flatten().find(|e| e["person"] == name.as_str());
+            let found =
+                list.as_array().into_iter().flatten().find(|e| e["person"] == name.as_str());
             Answer::Json(found.cloned().unwrap_or_else(|| json!({ "person": name, "role": null })))
         }
         Permit::Configure(permit) => {
             let change = match (method, serde_json::from_slice::<RoleBody>(body)) {
                 (&Method::DELETE, _) if body.is_empty() => AccessChange::Unshare(name),
                 (&Method::PUT, Ok(asked)) => AccessChange::Share(name, asked.role),
-                _ => return Answer::Invalid("PUT takes {\"role\": viewer, member or owner}".to_owned()),
+                _ => {
+                    return Answer::Invalid(
+                        "PUT takes {\"role\": viewer, member or owner}".to_owned(),
+                    );
+                }
             };
             match gate.change_person(&permit, change) {
                 Ok(()) => Answer::Done,

@@ -8,6 +8,7 @@
 use countersign_crypto::certificate::{
     Certificate, CertificateChain, CertificateError, IdentityKind, certificates_from_pem,
 };
+use countersign_crypto::csr;
 use countersign_crypto::file;
 use countersign_crypto::issue::IssueError;
 use countersign_crypto::keystore::{Keystore, KeystoreError};
@@ -17,7 +18,6 @@ use countersign_crypto::seal::{self, SealError, SealKey};
 use countersign_crypto::secret::{Secret, Strength};
 use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
 use countersign_crypto::tls::{TlsError, TlsIdentity};
-use countersign_crypto::csr;
 use countersign_model::id::ThingId;
 use std::path::{Path, PathBuf};
 
@@ -123,7 +123,8 @@ impl Factory {
         let thing = thing_of(&chain).ok_or_else(|| FactoryError::Mismatch(folder.to_owned()))?;
         check(folder, &thing, &chain, &key)?;
         let damaged = || FactoryError::Pairing(folder.join("pairing.sealed"));
-        let plain = seal::open(seal_key, PURPOSE, &read("pairing.sealed")?).map_err(|_| damaged())?;
+        let plain =
+            seal::open(seal_key, PURPOSE, &read("pairing.sealed")?).map_err(|_| damaged())?;
         let (params, verifier) = plain.expose(decode_setup).ok_or_else(damaged)?;
         let identity = TlsIdentity::new(chain, key)?;
         Ok(Self { thing, identity, roots, params, verifier })

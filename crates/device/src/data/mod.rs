@@ -15,7 +15,6 @@ mod folder;
 mod record;
 mod store;
 
-
 pub use factory::{Blank, Factory, FactoryError};
 pub use folder::{DataFolder, FolderError};
 pub use record::{BUILD_FLOOR, Home, Record, Slot};

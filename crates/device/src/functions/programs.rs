@@ -122,7 +122,8 @@ impl Programs {
                 .spawn()
                 .map_err(|error| FunctionError::Failed(format!("events: {error}")))?;
             let output = child.stdout.take();
-            *events = output.map(|output| EventSource { _child: child, lines: BufReader::new(output) });
+            *events =
+                output.map(|output| EventSource { _child: child, lines: BufReader::new(output) });
         }
         let source =
             events.as_mut().ok_or_else(|| FunctionError::Failed("events: no output".to_owned()))?;
@@ -293,7 +294,8 @@ mod tests {
 
     #[tokio::test]
     async fn events_are_lines_and_a_bad_one_does_not_end_them() {
-        let lines = "echo '{\"name\":\"alarm\",\"data\":3}'; echo rubbish; echo '{\"name\":\"calm\"}'";
+        let lines =
+            "echo '{\"name\":\"alarm\",\"data\":3}'; echo rubbish; echo '{\"name\":\"calm\"}'";
         let (_folder, product) = product(&[("events", lines)]);
         assert_eq!(product.next_event().await.unwrap().data, json!(3));
         assert!(product.next_event().await.is_err());

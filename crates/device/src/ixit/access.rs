@@ -50,8 +50,8 @@ pub(super) fn listeners(facts: &Facts) -> Vec<Listener> {
         server_name: Some(name),
         ..Listener::default()
     };
-    let product = facts.config.product_listeners.iter().enumerate().map(|(index, listener)| {
-        Listener {
+    let product =
+        facts.config.product_listeners.iter().enumerate().map(|(index, listener)| Listener {
             id: format!("Listener-Product-{}", index + 1).into(),
             address: Some(listener.address.ip()),
             port: listener.address.port(),
@@ -59,8 +59,7 @@ pub(super) fn listeners(facts: &Facts) -> Vec<Listener> {
             purpose: listener.purpose.clone(),
             states: State::ALL.to_vec(),
             ..Listener::default()
-        }
-    });
+        });
     [pairing, api].into_iter().chain(product).filter(|listener| listener.port != 0).collect()
 }
 
@@ -120,7 +119,13 @@ fn service_of(rule: &Rule<'_>) -> RowId {
     if relevant { "SoftServ-Configuration".into() } else { "SoftServ-Functions".into() }
 }
 
-fn extra(name: &str, operation: Operation, method: Method, path: &str, access: Access) -> Affordance {
+fn extra(
+    name: &str,
+    operation: Operation,
+    method: Method,
+    path: &str,
+    access: Access,
+) -> Affordance {
     let kind = match operation {
         Operation::InvokeAction => AffordanceKind::Action,
         _ => AffordanceKind::Property,
@@ -136,7 +141,9 @@ fn extra(name: &str, operation: Operation, method: Method, path: &str, access: A
         access,
         security_relevant: relevant,
         states: vec![State::Initialised],
-        service: Some(if relevant { "SoftServ-Configuration" } else { "SoftServ-Functions" }.into()),
+        service: Some(
+            if relevant { "SoftServ-Configuration" } else { "SoftServ-Functions" }.into(),
+        ),
         sample: None,
     }
 }
@@ -215,17 +222,18 @@ pub(super) fn authentication() -> Vec<AuthMech> {
 }
 
 pub(super) fn services(facts: &Facts) -> Vec<SoftServ> {
-    let row = |id: &str, text: &str, states: &[State], configuration, authentication: &[&str]| SoftServ {
-        id: id.into(),
-        description: Twin::new(
-            text,
-            ServiceFacts { network: true, states: states.to_vec(), network_service: None },
-        ),
-        status: Status::Enabled,
-        justification: "the purpose of the device".to_owned(),
-        allows_configuration: Twin::new(format!("{configuration:?}"), configuration),
-        authentication: authentication.iter().map(|id| (*id).into()).collect(),
-    };
+    let row =
+        |id: &str, text: &str, states: &[State], configuration, authentication: &[&str]| SoftServ {
+            id: id.into(),
+            description: Twin::new(
+                text,
+                ServiceFacts { network: true, states: states.to_vec(), network_service: None },
+            ),
+            status: Status::Enabled,
+            justification: "the purpose of the device".to_owned(),
+            allows_configuration: Twin::new(format!("{configuration:?}"), configuration),
+            authentication: authentication.iter().map(|id| (*id).into()).collect(),
+        };
     let home = [State::Initialised];
     let (ordinary, relevant) = (Configuration::Ordinary, Configuration::SecurityRelevant);
     let functions = "properties and actions of the Thing Description";
@@ -235,7 +243,13 @@ pub(super) fn services(facts: &Facts) -> Vec<SoftServ> {
     let mut rows = vec![
         row("SoftServ-Functions", functions, &home, ordinary, &[HOME_CERT, GATEWAY]),
         row("SoftServ-Configuration", &configuration, &home, relevant, &[HOME_CERT]),
-        row("SoftServ-Pairing", "taking the device into a home", &[State::Pairing], relevant, &[SETUP_CODE]),
+        row(
+            "SoftServ-Pairing",
+            "taking the device into a home",
+            &[State::Pairing],
+            relevant,
+            &[SETUP_CODE],
+        ),
     ];
     for service in facts.description.network_services() {
         rows.push(SoftServ {
@@ -272,8 +286,18 @@ pub(super) fn logical(maker: &Maker) -> Vec<LogIntf> {
     };
     let certificate = "the device's certificate with its serial, to whoever connects";
     vec![
-        row("LogIntf-Pairing", "the pairing interface, before the device belongs to a home", false, certificate),
-        row("LogIntf-LocalApi", "the local API, while the device belongs to a home", false, certificate),
+        row(
+            "LogIntf-Pairing",
+            "the pairing interface, before the device belongs to a home",
+            false,
+            certificate,
+        ),
+        row(
+            "LogIntf-LocalApi",
+            "the local API, while the device belongs to a home",
+            false,
+            certificate,
+        ),
         row("LogIntf-Uplink", "connections to the maker's gateway and enrolment", true, "none"),
     ]
 }

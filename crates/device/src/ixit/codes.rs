@@ -21,7 +21,8 @@ const KNOWN: &[(&str, u16)] = &[
 
 /// The code points of `names`.
 pub(super) fn points<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeSet<CodePoint> {
-    let code = |name| KNOWN.iter().find(|(known, _)| *known == name).map(|(_, code)| CodePoint(*code));
+    let code =
+        |name| KNOWN.iter().find(|(known, _)| *known == name).map(|(_, code)| CodePoint(*code));
     names.into_iter().filter_map(code).collect()
 }
 

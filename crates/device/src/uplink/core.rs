@@ -30,6 +30,9 @@ pub const MAX_COMMANDS_IN_FLIGHT: u16 = 16;
 /// How long the gateway keeps our session while we are away, in seconds: a day, longer than a power cut.
 pub const SESSION_EXPIRY_SECS: u32 = 24 * 60 * 60;
 
+/// Reason codes from here on are refusals (MQTT 5.0 section 2.4).
+const FIRST_REFUSAL: u8 = 0x80;
+
 /// How long the gateway may take to answer a ping, in milliseconds, before the connection counts as dead.
 pub const PING_TIMEOUT_MS: u64 = 10_000;
 
@@ -62,6 +65,13 @@ pub enum SessionEvent {
     Subscribed,
     /// The gateway refused one of our subscriptions.
     SubscriptionRefused(String),
+    /// The gateway refused a publication, by this reason code. It is not sent again.
+    PublicationRefused {
+        /// Where to.
+        topic: String,
+        /// Why (MQTT 5.0 section 3.4.2.1).
+        reason: u8,
+    },
     /// A message on one of our command topics.
     Message(Incoming),
     /// The gateway ended the connection, by this reason code.
@@ -229,7 +239,11 @@ impl Uplink {
             Packet::V5_0Suback(suback) => self.suback(&suback),
             Packet::V5_0Puback(puback) => {
                 // A refusal is an answer too: sending the same again would not change it.
-                self.outbox.acknowledged(puback.packet_id());
+                let answered = self.outbox.acknowledged(puback.packet_id());
+                let reason = puback.reason_code().map_or(0, |code| code as u8);
+                if let Some(message) = answered.filter(|_| reason >= FIRST_REFUSAL) {
+                    self.event(SessionEvent::PublicationRefused { topic: message.topic, reason });
+                }
                 self.flush();
             }
             Packet::V5_0Publish(publish) => self.message(&publish),
@@ -280,7 +294,8 @@ impl Uplink {
     }
 
     fn subscribe(&mut self) {
-        let options = SubOpts::new().set_qos(Qos::AtLeastOnce).set_rh(RetainHandling::DoNotSendRetained);
+        let options =
+            SubOpts::new().set_qos(Qos::AtLeastOnce).set_rh(RetainHandling::DoNotSendRetained);
         let entries: Result<Vec<_>, MqttError> =
             self.filters.iter().map(|filter| SubEntry::new(filter.as_str(), options)).collect();
         let subscribe = entries.and_then(|entries| {

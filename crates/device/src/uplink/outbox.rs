@@ -102,11 +102,11 @@ impl Outbox {
         Some(message)
     }
 
-    /// The gateway has it: forget it.
-    pub fn acknowledged(&mut self, packet_id: u16) {
-        if let Some(sent) = self.on_the_wire.remove(&packet_id) {
-            self.bytes -= sent.message.cost();
-        }
+    /// The gateway has it: it is given back and forgotten.
+    pub fn acknowledged(&mut self, packet_id: u16) -> Option<Outgoing> {
+        let sent = self.on_the_wire.remove(&packet_id)?;
+        self.bytes -= sent.message.cost();
+        Some(sent.message)
     }
 
     /// The connection is gone: what was on the wire may or may not have arrived.
@@ -165,7 +165,13 @@ mod tests {
     use super::*;
 
     fn message(text: &str, weight: Weight) -> Outgoing {
-        Outgoing { topic: "t".into(), payload: text.into(), retain: false, correlation: None, weight }
+        Outgoing {
+            topic: "t".into(),
+            payload: text.into(),
+            retain: false,
+            correlation: None,
+            weight,
+        }
     }
 
     #[test]
@@ -202,7 +208,7 @@ mod tests {
         for packet_id in [9, 3, 5] {
             outbox.take(packet_id).unwrap();
         }
-        outbox.acknowledged(3);
+        assert!(outbox.acknowledged(3).is_some());
         outbox.unsend();
         assert_eq!(outbox.unacknowledged(), [9, 5]);
         assert!(outbox.again(9).is_some_and(|message| message.payload == b"a"));
@@ -210,7 +216,7 @@ mod tests {
         outbox.requeue_unsent();
         let again: Vec<_> = (1..=3).map(|id| outbox.take(id).unwrap().payload).collect();
         assert_eq!(again, [b"a", b"c", b"d"]);
-        (1..=3).for_each(|id| outbox.acknowledged(id));
+        (1..=3).for_each(|id| assert!(outbox.acknowledged(id).is_some()));
         assert!(outbox.is_empty());
         assert_eq!(outbox.bytes, 0);
     }

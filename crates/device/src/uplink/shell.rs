@@ -101,7 +101,8 @@ impl UplinkShell {
     ) {
         let filters = ThingTopic::command_filters(&self.thing).map(|f| f.as_str().to_owned());
         let core = Uplink::new(self.thing.as_str(), filters.to_vec(), self.keep_alive_secs);
-        let mut session = Session { core, running: JoinSet::new(), waiting: VecDeque::new(), timers: [None; 3] };
+        let mut session =
+            Session { core, running: JoinSet::new(), waiting: VecDeque::new(), timers: [None; 3] };
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
             let present = identity.borrow_and_update().clone();
@@ -176,14 +177,17 @@ impl UplinkShell {
                         }
                     }
                     Output::SetTimer(kind, ms) => {
-                        session.timers[index(kind)] = Some(Instant::now() + Duration::from_millis(ms));
+                        session.timers[index(kind)] =
+                            Some(Instant::now() + Duration::from_millis(ms));
                     }
                     Output::StopTimer(kind) => session.timers[index(kind)] = None,
                     Output::Close => return End::Lost("the session was closed".to_owned()),
-                    Output::Event(event) => match self.event(session, event, present, channel.negotiated()) {
-                        Some(end) => return end,
-                        None => connected |= self.is_connected(backoff),
-                    },
+                    Output::Event(event) => {
+                        match self.event(session, event, present, channel.negotiated()) {
+                            Some(end) => return end,
+                            None => connected |= self.is_connected(backoff),
+                        }
+                    }
                 }
             }
             let timer = next_timer(&session.timers);
@@ -254,10 +258,19 @@ impl UplinkShell {
             }
             SessionEvent::Refused(code) => {
                 let why = format!("CONNACK reason 0x{code:02x}");
-                return Some(if NOT_US.contains(&code) { End::Refused(why) } else { End::Lost(why) });
+                return Some(if NOT_US.contains(&code) {
+                    End::Refused(why)
+                } else {
+                    End::Lost(why)
+                });
             }
             SessionEvent::SubscriptionRefused(filter) => {
-                return Some(End::Lost(format!("the gateway refuses the subscription to {filter}")));
+                return Some(End::Lost(format!(
+                    "the gateway refuses the subscription to {filter}"
+                )));
+            }
+            SessionEvent::PublicationRefused { topic, reason } => {
+                tracing::warn!(%topic, reason, "uplink: the gateway refused a publication");
             }
             SessionEvent::Disconnected(code) => {
                 return Some(End::Lost(format!("DISCONNECT reason 0x{code:02x}")));

@@ -81,8 +81,7 @@ pub async fn ask(
     let policy = CompiledPolicy::built_in();
     let kinds = [IdentityKind::IdevId, IdentityKind::Thing];
     let roots = std::slice::from_ref(root);
-    let client =
-        TlsClient::new(&policy, Use::LocalApi, person, roots, &kinds, "http/1.1").unwrap();
+    let client = TlsClient::new(&policy, Use::LocalApi, person, roots, &kinds, "http/1.1").unwrap();
     let stream = TcpStream::connect(address).await.ok()?;
     let channel = client.connect(&format!("{THING}.local"), stream).await.ok()?;
     let (mut sender, connection) =

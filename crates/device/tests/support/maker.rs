@@ -15,7 +15,10 @@ const P256: SignatureAlgorithm = SignatureAlgorithm::EcdsaP256Sha256;
 
 fn hour() -> Validity {
     let now = Timestamp::from_secs(SystemClock.now().as_secs());
-    Validity { not_before: Timestamp(now.0 - 3_600_000), not_after: now.plus(Duration::from_secs(3600)) }
+    Validity {
+        not_before: Timestamp(now.0 - 3_600_000),
+        not_after: now.plus(Duration::from_secs(3600)),
+    }
 }
 
 fn ca(name: &str) -> CaTemplate {
@@ -46,13 +49,23 @@ impl Ca {
         Self { certificate, key }
     }
 
-    pub fn issue(&self, kind: IdentityKind, name: &str, spki_der: &[u8], validity: Validity) -> Certificate {
+    pub fn issue(
+        &self,
+        kind: IdentityKind,
+        name: &str,
+        spki_der: &[u8],
+        validity: Validity,
+    ) -> Certificate {
         let device = matches!(kind, IdentityKind::IdevId | IdentityKind::Thing);
         let template = Template {
             common_name: name.to_owned(),
             identity: IdentityName::new(kind, name).unwrap(),
             dns: if device { vec![format!("{name}.local")] } else { Vec::new() },
-            ips: if kind == IdentityKind::Server { vec!["127.0.0.1".parse().unwrap()] } else { Vec::new() },
+            ips: if kind == IdentityKind::Server {
+                vec!["127.0.0.1".parse().unwrap()]
+            } else {
+                Vec::new()
+            },
             eku: Eku {
                 server: device || kind == IdentityKind::Server,
                 client: kind != IdentityKind::Server,

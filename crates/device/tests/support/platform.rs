@@ -73,8 +73,7 @@ impl Platform {
             let check = Arc::new(SeenCheck(seen.clone()));
             PeerAnchors::new().with(kind, std::slice::from_ref(ca)).checked_by(check)
         };
-        let required =
-            ClientRule::Required(things(IdentityKind::Thing, &maker.ldevid.certificate));
+        let required = ClientRule::Required(things(IdentityKind::Thing, &maker.ldevid.certificate));
         let optional = ClientRule::Optional(
             things(IdentityKind::Thing, &maker.ldevid.certificate)
                 .with(IdentityKind::IdevId, std::slice::from_ref(maker.idevid_ca())),
@@ -98,7 +97,9 @@ impl Platform {
     pub fn command(&self, topic: &str, payload: &str, stamp: &[(&str, String)]) {
         let mut properties: Vec<Property> = stamp
             .iter()
-            .map(|(k, v)| Property::UserProperty(packet::UserProperty::new(*k, v.as_str()).unwrap()))
+            .map(|(k, v)| {
+                Property::UserProperty(packet::UserProperty::new(*k, v.as_str()).unwrap())
+            })
             .collect();
         let correlation = packet::CorrelationData::new(b"question".to_vec()).unwrap();
         properties.push(Property::CorrelationData(correlation));
@@ -218,7 +219,8 @@ fn answer(
         Packet::V5_0Subscribe(subscribe) => {
             seen.connected.lock().unwrap().push(serial.to_owned());
             let codes = vec![SubackReasonCode::GrantedQos1; subscribe.entries().len()];
-            let suback = v5_0::Suback::builder().packet_id(subscribe.packet_id()).reason_codes(codes);
+            let suback =
+                v5_0::Suback::builder().packet_id(subscribe.packet_id()).reason_codes(codes);
             codec.send(suback.build().unwrap().into())
         }
         Packet::V5_0Publish(publish) => {
@@ -286,4 +288,3 @@ pub fn stamp(id: u8, at: u64) -> Vec<(&'static str, String)> {
         ("countersign-at", at.to_string()),
     ]
 }
-

@@ -5,16 +5,16 @@ use super::super::record::{Home, Slot};
 use super::*;
 use countersign_crypto::certificate::Certificate;
 use countersign_crypto::issue::{CaTemplate, Serial, self_signed_ca};
+use countersign_crypto::random::SystemRandom;
 use countersign_crypto::secret::{Secret, Strength};
 use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
+use countersign_model::role::Role;
+use countersign_model::state::DeviceState;
 use countersign_model::time::{Timestamp, Validity};
 use countersign_protocol::pairing::{GatewayAddress, NetworkCredentials};
 use countersign_protocol::permit::device::AccessList;
-use std::sync::{Arc, OnceLock};
-use countersign_crypto::random::SystemRandom;
-use countersign_model::role::Role;
-use countersign_model::state::DeviceState;
 use std::fs;
+use std::sync::{Arc, OnceLock};
 
 struct World {
     _folder: tempfile::TempDir,
@@ -102,7 +102,9 @@ fn a_torn_file_falls_back_to_the_last_good_one() {
     let world = World::new();
     world.counted();
     let whole = fs::read(&world.path).unwrap();
-    for torn in [&whole[..0], &whole[..3], &whole[..HEADER], &whole[..whole.len() - 1], &[0; 64][..]] {
+    for torn in
+        [&whole[..0], &whole[..3], &whole[..HEADER], &whole[..whole.len() - 1], &[0; 64][..]]
+    {
         fs::write(&world.path, torn).unwrap();
         let store = world.open().unwrap();
         assert!(store.recovered());

@@ -102,7 +102,9 @@ fn it_connects_keeps_its_session_and_subscribes() {
     gateway.accept(false, 10, &mut device);
     let told = gateway.listen(&mut device);
     assert_eq!(told, [SessionEvent::Connected { session_present: false }]);
-    let Some(Packet::V5_0Subscribe(subscribe)) = gateway.heard.last() else { panic!("no SUBSCRIBE") };
+    let Some(Packet::V5_0Subscribe(subscribe)) = gateway.heard.last() else {
+        panic!("no SUBSCRIBE")
+    };
     let codes = vec![SubackReasonCode::NotAuthorized];
     let suback = v5_0::Suback::builder().packet_id(subscribe.packet_id()).reason_codes(codes);
     gateway.say(suback.build().unwrap(), &mut device);
