@@ -1,1 +1,40 @@
-fn main(){}
+//! `countersign`, the one binary: it parses, wires the parts together, and prints.
+//!
+//! Exit codes: 0 done; 1 found something (a FAIL, a refusal); 2 usage or environment.
+
+mod args;
+mod commands;
+mod config;
+mod console;
+mod demo;
+mod failure;
+mod serve;
+mod spawn;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let arguments = args::Arguments::parse();
+    console::start_log(&arguments.log);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("countersign: the machine gives no threads: {error}");
+            return ExitCode::from(failure::ENVIRONMENT);
+        }
+    };
+    let ended = runtime.block_on(commands::run(arguments.command));
+    // Whatever still blocks a thread must not hold the answer back.
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.text.is_empty() {
+                eprintln!("countersign: {}", failure.text);
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}

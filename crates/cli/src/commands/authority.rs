@@ -1,0 +1,370 @@
+//! `countersign authority`: key management on a data folder, also while `serve` runs on it.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use clap::{Subcommand, ValueEnum};
+use countersign_authority::ceremony::{CeremonyOutcome, CeremonyPlan, DEFAULT_PLAN};
+use countersign_authority::enrol::{EnrolNames, EnrolProfile, EnrolRequest};
+use countersign_authority::factory::LabelFiles;
+use countersign_authority::registration::Reason;
+use countersign_authority::revocation::Target;
+use countersign_authority::subject::Subject;
+use countersign_authority::{Authority, Sources};
+use countersign_crypto::policy::CompiledPolicy;
+use countersign_device::data::Blank;
+use countersign_model::grant::Grant;
+use countersign_model::id::ThingId;
+use countersign_model::label::Label;
+use serde_json::json;
+
+use crate::config::ServeConfig;
+use crate::console::{Progress, json as print_json, say};
+use crate::failure::{Ended, Failure, Named as _};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuthorityCommand {
+    /// Make root, issuing CAs and policy key from a reviewed plan; run again after a crash, it carries on.
+    #[command(
+        after_help = "Examples:\n  countersign authority ceremony --write-plan plan.toml\n  countersign authority ceremony --data ./data --plan plan.toml"
+    )]
+    Ceremony {
+        /// The authority's data folder.
+        #[arg(long, required_unless_present = "write_plan")]
+        data: Option<PathBuf>,
+        /// The plan, TOML; left out: the example's.
+        #[arg(long)]
+        plan: Option<PathBuf>,
+        /// Write the commented example plan to this file and do nothing else.
+        #[arg(long, conflicts_with_all = ["data", "plan"])]
+        write_plan: Option<PathBuf>,
+    },
+    /// Keys and certificates as files, so that any ordinary client can connect.
+    #[command(
+        after_help = "Examples:\n  countersign authority enrol --data ./data --profile device --name plug-000001 --out ./certs\n  countersign authority enrol --data ./data --profile service --name backend --out ./certs \\\n      --grant 'subscribe things/+/properties/#' --grant 'publish things/+/actions/+'\n  countersign authority enrol --data ./data --profile device --prefix plug- --count 100 --out ./certs"
+    )]
+    Enrol(EnrolArgs),
+    /// Take back what a subject holds: its sessions end within a second, its next handshake fails.
+    #[command(
+        after_help = "Example:\n  countersign authority revoke --data ./data --name plug-000001 --reason key-compromise"
+    )]
+    Revoke {
+        #[command(flatten)]
+        subject: SubjectArgs,
+        /// One certificate only, by its serial number in hexadecimal.
+        #[arg(long, conflicts_with = "name")]
+        serial: Option<String>,
+        /// Why: unspecified, key-compromise, affiliation-changed, superseded, cessation-of-operation, privilege-withdrawn.
+        #[arg(long, default_value = "unspecified")]
+        reason: Reason,
+    },
+    /// Let a revoked subject enrol again; what was revoked stays revoked.
+    #[command(
+        after_help = "Example:\n  countersign authority reinstate --data ./data --name plug-000001"
+    )]
+    Reinstate {
+        #[command(flatten)]
+        subject: SubjectArgs,
+    },
+    /// Who is registered, and in which state.
+    #[command(after_help = "Example:\n  countersign authority subjects --data ./data --json")]
+    Subjects {
+        /// The authority's data folder.
+        #[arg(long)]
+        data: PathBuf,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// One factory identity with its label, for a device that is made.
+    #[command(
+        after_help = "Example:\n  countersign authority provision --data ./data --serial plug-000001 --out ./factory"
+    )]
+    Provision {
+        /// The authority's data folder.
+        #[arg(long)]
+        data: PathBuf,
+        /// The device's serial, which becomes its thing id.
+        #[arg(long)]
+        serial: String,
+        /// Where the folder SERIAL/ with the device's data and its label goes.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// The ledger of what the authority did.
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LedgerCommand {
+    /// Verify every entry; exit code 1 names the first bad line.
+    #[command(after_help = "Example:\n  countersign authority ledger verify --data ./data")]
+    Verify {
+        /// The authority's data folder.
+        #[arg(long)]
+        data: PathBuf,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print every entry as JSON Lines.
+    #[command(after_help = "Example:\n  countersign authority ledger show --data ./data")]
+    Show {
+        /// The authority's data folder.
+        #[arg(long)]
+        data: PathBuf,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Profile {
+    /// An operational device identity (LDevID).
+    Device,
+    /// A service at the gateway.
+    Service,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SubjectArgs {
+    /// The authority's data folder.
+    #[arg(long)]
+    data: PathBuf,
+    /// The subject's kind.
+    #[arg(long, value_enum, default_value_t = Profile::Device)]
+    profile: Profile,
+    /// The subject's name.
+    #[arg(long)]
+    name: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct EnrolArgs {
+    /// The authority's data folder.
+    #[arg(long)]
+    data: PathBuf,
+    /// Whom for.
+    #[arg(long, value_enum)]
+    profile: Profile,
+    /// The one name.
+    #[arg(long, required_unless_present = "count")]
+    name: Option<String>,
+    /// How many, named PREFIX and a number of six digits.
+    #[arg(long, requires = "prefix", conflicts_with = "name")]
+    count: Option<u32>,
+    /// What stands before the number.
+    #[arg(long, requires = "count")]
+    prefix: Option<String>,
+    /// The folder for NAME.key, NAME.crt and roots.pem.
+    #[arg(long)]
+    out: PathBuf,
+    /// What a service may do: "subscribe FILTER" or "publish FILTER"; may stand several times.
+    #[arg(long = "grant", value_name = "GRANT")]
+    grants: Vec<Grant>,
+    /// Replace keys that are there.
+    #[arg(long)]
+    force: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(command: AuthorityCommand) -> Ended {
+    match command {
+        AuthorityCommand::Ceremony { write_plan: Some(path), .. } => {
+            countersign_crypto::file::create_new(&path, DEFAULT_PLAN.as_bytes(), 0o644)
+                .at(&path)?;
+            say(&format!(
+                "wrote {}; review it, then run: countersign authority ceremony --data DIR --plan {0}",
+                path.display()
+            ));
+            Ok(())
+        }
+        AuthorityCommand::Ceremony { data, plan, .. } => {
+            ceremony(&data.unwrap_or_default(), plan.as_deref()).await
+        }
+        AuthorityCommand::Enrol(arguments) => enrol(arguments).await,
+        AuthorityCommand::Revoke { subject, serial, reason } => {
+            let target = match serial {
+                Some(serial) => Target::Serial(serial.to_ascii_lowercase()),
+                None => Target::Subject(subject.subject()?),
+            };
+            let revoked = open(&subject.data).await?.revoke(&target, reason).await?;
+            let (count, state) = (revoked.serials.len(), revoked.state.as_str());
+            say(&format!(
+                "{}: {count} certificate(s) revoked ({reason}); now {state}",
+                revoked.subject
+            ));
+            Ok(())
+        }
+        AuthorityCommand::Reinstate { subject } => {
+            let named = subject.subject()?;
+            let state = open(&subject.data).await?.reinstate(&named).await?;
+            say(&format!("{named}: {}, may enrol again", state.as_str()));
+            Ok(())
+        }
+        AuthorityCommand::Subjects { data, json } => subjects(&data, json).await,
+        AuthorityCommand::Provision { data, serial, out } => provision(&data, &serial, &out).await,
+        AuthorityCommand::Ledger(command) => ledger(command).await,
+    }
+}
+
+/// Opens a data folder that must be one already.
+pub(crate) async fn open(data: &Path) -> Ended<Authority> {
+    if !data.is_dir() {
+        return Err(Failure::environment(format!(
+            "{}: no such folder: run `countersign authority ceremony --data {0}` first",
+            data.display()
+        )));
+    }
+    let config = ServeConfig::read(None, data)?;
+    Ok(Authority::open(data, config.authority, Sources::system()).await?)
+}
+
+impl SubjectArgs {
+    fn subject(&self) -> Ended<Subject> {
+        let name = self.name.as_deref().ok_or_else(|| {
+            Failure::environment("--name: whom? (or, to revoke one certificate, --serial HEX)")
+        })?;
+        Ok(match self.profile {
+            Profile::Device => Subject::Thing(name.parse().named("--name")?),
+            Profile::Service => Subject::Service(name.parse().named("--name")?),
+        })
+    }
+}
+
+async fn ceremony(data: &Path, plan: Option<&Path>) -> Ended {
+    let plan = match plan {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).at(path)?;
+            CeremonyPlan::from_toml(&path.display().to_string(), &text)?
+        }
+        None => CeremonyPlan::example(),
+    };
+    countersign_crypto::file::private_folder(data).at(data)?;
+    let authority = open(data).await?;
+    let outcome = authority
+        .ceremony(&plan, |step| {
+            say(&format!("  {step}"));
+            ControlFlow::Continue(())
+        })
+        .await?;
+    match outcome {
+        CeremonyOutcome::Finished(transcript) => say(transcript.to_string().trim_end()),
+        CeremonyOutcome::AlreadyFinished(transcript) => {
+            say("The ceremony was held here before; nothing was done.");
+            say(transcript.to_string().trim_end());
+        }
+        CeremonyOutcome::Stopped(step) => {
+            return Err(Failure::environment(format!(
+                "stopped before {step}; run again to carry on"
+            )));
+        }
+    }
+    Ok(())
+}
+
+async fn enrol(arguments: EnrolArgs) -> Ended {
+    let profile = match arguments.profile {
+        Profile::Device if !arguments.grants.is_empty() => {
+            return Err(Failure::environment(
+                "--grant: a device's rights follow from its name; grants are for --profile service",
+            ));
+        }
+        Profile::Device => EnrolProfile::Device,
+        Profile::Service => EnrolProfile::Service(arguments.grants),
+    };
+    let names = match (arguments.name, arguments.count, arguments.prefix) {
+        (Some(name), _, _) => EnrolNames::One(name),
+        (None, Some(count), Some(prefix)) => EnrolNames::Many { prefix, count },
+        _ => return Err(Failure::environment("--name, or --count with --prefix, is needed")),
+    };
+    let authority = open(&arguments.data).await?;
+    let request = EnrolRequest { profile, names, out: arguments.out, force: arguments.force };
+    let mut progress = Progress::new("enrolled");
+    let enrolled = authority
+        .enrol(&request, |done, total| progress.show(u64::from(done), u64::from(total)))
+        .await?;
+    if arguments.json {
+        let list: Vec<_> = enrolled
+            .iter()
+            .map(|one| {
+                json!({ "subject": one.subject.to_string(), "key": one.key, "certificate": one.certificate, "serial": one.serial })
+            })
+            .collect();
+        print_json(&json!({ "enrolled": list, "roots": request.out.join("roots.pem") }));
+        return Ok(());
+    }
+    for one in &enrolled {
+        say(&format!("{}  {}  {}", one.subject, one.certificate.display(), one.key.display()));
+    }
+    Ok(())
+}
+
+async fn subjects(data: &Path, as_json: bool) -> Ended {
+    let all = open(data).await?.subjects().await?;
+    if as_json {
+        let list: Vec<_> = all
+            .iter()
+            .map(|one| json!({ "subject": one.subject.to_string(), "state": one.state.as_str() }))
+            .collect();
+        print_json(&json!({ "subjects": list }));
+    } else {
+        for one in all {
+            say(&format!("{:12} {}", one.state.as_str(), one.subject));
+        }
+    }
+    Ok(())
+}
+
+async fn provision(data: &Path, serial: &str, out: &Path) -> Ended {
+    let authority = open(data).await?;
+    let thing = serial.parse().named("--serial")?;
+    let folder = out.join(serial);
+    let label = make_device(&authority, thing, &folder.join("device")).await?;
+    let files = LabelFiles::write(&label, &folder)?;
+    say(&format!("{}  the device's data folder", folder.join("device").display()));
+    say(&format!("{}  its label; the code stands nowhere else", files.svg.display()));
+    say(&format!("{}  the same as text", files.text.display()));
+    Ok(())
+}
+
+/// Makes one device: its key in its own folder, its factory identity from the authority, its label for paper.
+pub(crate) async fn make_device(
+    authority: &Authority,
+    thing: ThingId,
+    folder: &Path,
+) -> Ended<Label> {
+    let algorithm = CompiledPolicy::built_in().signing_algorithm();
+    let blank = Blank::prepare(folder, thing, algorithm)?;
+    let made = authority.manufacture(&blank.request()?).await?;
+    blank.provision(&made.chain, &made.roots, &made.params, &made.verifier)?;
+    Ok(made.label)
+}
+
+async fn ledger(command: LedgerCommand) -> Ended {
+    match command {
+        LedgerCommand::Verify { data, json: as_json } => {
+            let verified = open(&data).await?.verify_ledger().await;
+            match (verified, as_json) {
+                (Ok(summary), true) => print_json(&json!({
+                    "ok": true, "entries": summary.entries, "head": summary.head,
+                })),
+                (Ok(summary), false) => {
+                    say(&format!("{} entries hold; head {}", summary.entries, summary.head));
+                }
+                (Err(error), true) => {
+                    print_json(&json!({ "ok": false, "error": error.to_string() }));
+                    return Err(Failure::found(""));
+                }
+                (Err(error), false) => return Err(Failure::found(error.to_string())),
+            }
+        }
+        LedgerCommand::Show { data } => {
+            for entry in open(&data).await?.ledger_entries().await? {
+                say(&serde_json::to_string(&entry)?);
+            }
+        }
+    }
+    Ok(())
+}

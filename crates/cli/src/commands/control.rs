@@ -1,0 +1,317 @@
+//! `countersign control`: the owner's side.
+
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use countersign_controller::{ControlError, Home, Session, Setup, What};
+use countersign_crypto::certificate::{Certificate, certificates_from_pem};
+use countersign_crypto::secret::{Secret, Strength};
+use countersign_model::id::{PersonName, ThingId};
+use countersign_model::label::{Label, SetupCode};
+use countersign_model::role::Role;
+use countersign_protocol::pairing::{GatewayAddress, NetworkCredentials};
+use serde_json::{Value, json};
+
+use crate::args::address;
+use crate::console::{json as print_json, say};
+use crate::failure::{Ended, Failure, Named as _};
+
+/// How strong a Wi-Fi key counts: WPA's pairwise master key derives from it, and no channel of ours is weaker.
+const NETWORK_KEY_STRENGTH: Strength = Strength(128);
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ControlCommand {
+    /// Pair with a factory-default device by the code on its label; makes the home on first use.
+    #[command(
+        after_help = "Examples:\n  countersign control pair --home ./home --label 'CS1:PLUG-000001:…' --device 192.168.1.20:5540 --roots roots.pem\n  countersign control pair --home ./home --serial plug-000001 --code 8ZK3M-… --device 192.168.1.20:5540 --roots roots.pem \\\n      --mqtt gateway.example:8883 --est gateway.example:8443 --server-name gateway.example"
+    )]
+    Pair(PairArgs),
+    /// The devices of the home.
+    #[command(after_help = "Example:\n  countersign control things --home ./home")]
+    Things {
+        /// The home's folder.
+        #[arg(long)]
+        home: PathBuf,
+    },
+    /// What a device can do, as far as this person may see it: its Thing Description.
+    #[command(
+        after_help = "Example:\n  countersign control describe --home ./home --thing plug-000001"
+    )]
+    Describe {
+        #[command(flatten)]
+        with: With,
+    },
+    /// Read one property, or all that this person may read.
+    #[command(
+        after_help = "Example:\n  countersign control get --home ./home --thing plug-000001 power"
+    )]
+    Get {
+        #[command(flatten)]
+        with: With,
+        /// The property; left out: all.
+        name: Option<String>,
+    },
+    /// Set a property.
+    #[command(
+        after_help = "Example:\n  countersign control set --home ./home --thing plug-000001 relay true"
+    )]
+    Set {
+        #[command(flatten)]
+        with: With,
+        /// The property.
+        name: String,
+        /// Its new value, JSON.
+        value: String,
+    },
+    /// Invoke an action.
+    #[command(
+        after_help = "Example:\n  countersign control invoke --home ./home --thing plug-000001 toggle"
+    )]
+    Invoke {
+        #[command(flatten)]
+        with: With,
+        /// The action.
+        name: String,
+        /// Its input, JSON.
+        input: Option<String>,
+    },
+    /// Give a person a role at a device. Owners only.
+    #[command(
+        after_help = "Example:\n  countersign control share --home ./home --thing plug-000001 --person sam --role viewer --out ./sam"
+    )]
+    Share {
+        #[command(flatten)]
+        with: With,
+        /// Who.
+        #[arg(long)]
+        person: PersonName,
+        /// viewer, member or owner.
+        #[arg(long, default_value = "viewer")]
+        role: Role,
+        /// Also write key and certificate for that person's own client to this folder.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Take a person's role at a device away. Owners only.
+    #[command(
+        after_help = "Example:\n  countersign control unshare --home ./home --thing plug-000001 --person sam"
+    )]
+    Unshare {
+        #[command(flatten)]
+        with: With,
+        /// Who.
+        #[arg(long)]
+        person: PersonName,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PairArgs {
+    /// The home's folder; made when it is not there.
+    #[arg(long)]
+    home: PathBuf,
+    /// Who owns a home that is made now.
+    #[arg(long, default_value = "owner")]
+    owner: PersonName,
+    /// The text of the label's QR code; `-` reads it from standard input.
+    #[arg(long, required_unless_present = "code", conflicts_with_all = ["code", "serial"])]
+    label: Option<String>,
+    /// The printed code; `-` reads it from standard input.
+    #[arg(long, requires = "serial")]
+    code: Option<String>,
+    /// The printed serial.
+    #[arg(long, requires = "code")]
+    serial: Option<ThingId>,
+    /// Where the device's pairing interface is.
+    #[arg(long, value_parser = address, value_name = "ADDR")]
+    device: SocketAddr,
+    /// The maker's roots, PEM.
+    #[arg(long)]
+    roots: PathBuf,
+    /// The maker's gateway, host:port.
+    #[arg(long, requires = "est")]
+    mqtt: Option<String>,
+    /// The maker's enrolment, host:port.
+    #[arg(long, requires = "mqtt")]
+    est: Option<String>,
+    /// The name in the certificate of gateway and enrolment.
+    #[arg(long, default_value = "localhost")]
+    server_name: String,
+    /// The wireless network to join.
+    #[arg(long, requires = "network_key_file")]
+    ssid: Option<String>,
+    /// A file with the network's key; it travels inside the pairing channel only.
+    #[arg(long, requires = "ssid")]
+    network_key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct With {
+    /// The home's folder.
+    #[arg(long)]
+    home: PathBuf,
+    /// The device.
+    #[arg(long)]
+    thing: ThingId,
+    /// As whom; left out: the home's owner.
+    #[arg(long = "as", value_name = "PERSON")]
+    as_: Option<PersonName>,
+    /// Where the device is now; left out: where it was paired.
+    #[arg(long, value_parser = address, value_name = "ADDR")]
+    at: Option<SocketAddr>,
+}
+
+impl With {
+    async fn session(&self) -> Ended<(Home, Session)> {
+        let home = Home::open(&self.home)?;
+        let person = self.as_.clone().unwrap_or_else(|| home.owner().clone());
+        let session = home.session(&person, &self.thing, self.at).await.map_err(judged)?;
+        Ok((home, session))
+    }
+}
+
+/// A refusal is something found; all else is the environment's.
+fn judged(error: ControlError) -> Failure {
+    let text = error.to_string();
+    match error {
+        ControlError::WrongCode
+        | ControlError::Locked(_)
+        | ControlError::NotThisMaker
+        | ControlError::NotThisDevice(_)
+        | ControlError::NotOurs(_)
+        | ControlError::Refused
+        | ControlError::Invalid(_)
+        | ControlError::Device(..) => Failure::found(text),
+        _ => Failure::environment(text),
+    }
+}
+
+pub(crate) async fn run(command: ControlCommand) -> Ended {
+    match command {
+        ControlCommand::Pair(arguments) => pair(arguments).await,
+        ControlCommand::Things { home } => {
+            let things = Home::open(&home)?.things()?;
+            let list: Vec<Value> = things
+                .iter()
+                .map(|one| json!({ "thing": one.thing, "address": one.address, "pairedAt": one.paired_at.to_rfc3339() }))
+                .collect();
+            print_json(&json!({ "things": list }));
+            Ok(())
+        }
+        ControlCommand::Describe { with } => {
+            let description = with.session().await?.1.describe().await.map_err(judged)?;
+            say(&serde_json::to_string_pretty(&description)?);
+            Ok(())
+        }
+        ControlCommand::Get { with, name } => {
+            let (_, mut session) = with.session().await?;
+            let value = match &name {
+                Some(name) => session.get(name).await,
+                None => session.properties().await,
+            };
+            print_json(&value.map_err(judged)?);
+            Ok(())
+        }
+        ControlCommand::Set { with, name, value } => {
+            let value = parse(&value)?;
+            with.session().await?.1.set(&name, &value).await.map_err(judged)
+        }
+        ControlCommand::Invoke { with, name, input } => {
+            let input = input.as_deref().map(parse).transpose()?;
+            let (_, mut session) = with.session().await?;
+            print_json(&session.invoke(&name, input.as_ref()).await.map_err(judged)?);
+            Ok(())
+        }
+        ControlCommand::Share { with, person, role, out } => {
+            share(&with, &person, role, out.as_deref()).await
+        }
+        ControlCommand::Unshare { with, person } => {
+            with.session().await?.1.unshare(&person).await.map_err(judged)?;
+            say(&format!("{person}: no role at {} any more", with.thing));
+            Ok(())
+        }
+    }
+}
+
+async fn share(with: &With, person: &PersonName, role: Role, out: Option<&Path>) -> Ended {
+    let (home, mut session) = with.session().await?;
+    if !home.persons().contains(person) {
+        home.issue_person(person.clone())?;
+    }
+    session.share(person, role).await.map_err(judged)?;
+    if let Some(folder) = out {
+        home.export_person(person, folder)?;
+        say(&format!("{}", folder.join(format!("{person}.crt")).display()));
+    }
+    say(&format!("{person}: {role} at {}", with.thing));
+    Ok(())
+}
+
+async fn pair(arguments: PairArgs) -> Ended {
+    // Everything that the owner gave is checked before anything is made or sent.
+    let setup = match (&arguments.label, &arguments.code, &arguments.serial) {
+        (Some(label), _, _) => Setup::Label(Label::parse(&given(label)?).named("--label")?),
+        (None, Some(code), Some(serial)) => {
+            Setup::Code(serial.clone(), SetupCode::parse(&given(code)?).named("--code")?)
+        }
+        _ => return Err(Failure::environment("--label, or --code with --serial, is needed")),
+    };
+    let roots = roots(&arguments.roots)?;
+    let network = match (arguments.ssid, arguments.network_key_file) {
+        (Some(ssid), Some(path)) => {
+            let mut key = std::fs::read(&path).at(&path)?;
+            key.truncate(key.trim_ascii_end().len());
+            Some(NetworkCredentials { ssid, key: Secret::new(key, NETWORK_KEY_STRENGTH) })
+        }
+        _ => None,
+    };
+    let gateway = arguments.mqtt.zip(arguments.est).map(|(mqtt, est)| GatewayAddress {
+        mqtt,
+        est,
+        server_name: arguments.server_name,
+    });
+    let home = home(&arguments.home, arguments.owner)?;
+    let paired = home
+        .pair(setup, arguments.device, &roots, What { network, gateway })
+        .await
+        .map_err(judged)?;
+    print_json(&json!({
+        "thing": paired.thing, "address": paired.address, "owner": home.owner(),
+    }));
+    Ok(())
+}
+
+/// Opens a home, or makes it.
+pub(crate) fn home(folder: &Path, owner: PersonName) -> Ended<Home> {
+    let home = if folder.join("home.json").exists() {
+        Home::open(folder)
+    } else {
+        Home::create(folder, owner)
+    };
+    Ok(home?)
+}
+
+/// The maker's roots from a file.
+pub(crate) fn roots(path: &Path) -> Ended<Vec<Certificate>> {
+    certificates_from_pem(&std::fs::read(path).at(path)?).at(path)
+}
+
+/// An argument, or standard input where it is `-`: a code on the command line shows in the list of processes.
+fn given(text: &str) -> Ended<String> {
+    if text != "-" {
+        return Ok(text.trim().to_owned());
+    }
+    let mut line = String::new();
+    std::io::stdin().lock().take(1024).read_to_string(&mut line).named("standard input")?;
+    Ok(line.trim().to_owned())
+}
+
+fn parse(text: &str) -> Ended<Value> {
+    serde_json::from_str(text).map_err(|error| {
+        Failure::environment(format!(
+            "{text:?} is no JSON value ({error}): write true, 21.5 or '\"text\"'"
+        ))
+    })
+}

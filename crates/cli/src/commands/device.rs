@@ -1,0 +1,205 @@
+//! `countersign device`: run a device, and what belongs to it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Subcommand, ValueEnum};
+use countersign_crypto::seal::SealKey;
+use countersign_device::agent;
+use countersign_device::config::Config;
+use countersign_device::data::Factory;
+use countersign_device::functions::{Functions, Programs, SimulatedPlug};
+use countersign_device::ixit::{Maker, declare};
+use serde_json::json;
+
+use crate::args::address;
+use crate::console::{json as print_json, say};
+use crate::failure::{Ended, Failure, Named as _};
+use crate::spawn::asked_to_end;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeviceCommand {
+    /// Run a device: its interfaces behind the gate, its functions from programs or simulated.
+    #[command(
+        after_help = "Examples:\n  countersign device run --data ./factory/plug-000001/device --thing plug.td.json --simulate plug\n  countersign device run --data ./device --thing lamp.td.json --functions ./programs --address 192.168.1.20\n  countersign device run --config device.toml --functions ./programs"
+    )]
+    Run(RunArgs),
+    /// Who the device is: the certificate of its factory identity.
+    #[command(
+        after_help = "Example:\n  countersign device identity --data ./factory/plug-000001/device"
+    )]
+    Identity {
+        /// The device's data folder.
+        #[arg(long)]
+        data: PathBuf,
+    },
+    /// The declaration for a test lab (ICS and IXIT), made from the device as it stands.
+    #[command(
+        after_help = "Example:\n  countersign device ixit --ready-file ./device.json --data ./device --thing plug.td.json > ixit.json"
+    )]
+    Ixit(IxitArgs),
+    /// Destroy what a stopped device knows of its home; it is factory-default afterwards.
+    #[command(
+        after_help = "Example:\n  countersign device reset --data ./factory/plug-000001/device"
+    )]
+    Reset {
+        /// The device's data folder.
+        #[arg(long)]
+        data: PathBuf,
+    },
+    /// Write the commented configuration of a device.
+    #[command(after_help = "Example:\n  countersign device config device.toml")]
+    Config {
+        /// The file; left out: standard output.
+        file: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Simulated {
+    /// A smart plug with a relay and a power meter.
+    Plug,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Place {
+    /// The device's configuration; the flags below go before it.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// The device's data folder.
+    #[arg(long, required_unless_present = "config")]
+    data: Option<PathBuf>,
+    /// Its W3C Thing Description.
+    #[arg(long, required_unless_present = "config")]
+    thing: Option<PathBuf>,
+    /// The address of its interfaces; ports are any free ones.
+    #[arg(long, conflicts_with_all = ["pairing", "api"])]
+    address: Option<IpAddr>,
+    /// Where the pairing interface listens.
+    #[arg(long, value_parser = address, value_name = "ADDR")]
+    pairing: Option<SocketAddr>,
+    /// Where the local API listens.
+    #[arg(long, value_parser = address, value_name = "ADDR")]
+    api: Option<SocketAddr>,
+    /// Written as JSON at each change: state, addresses, how the uplink stands.
+    #[arg(long)]
+    ready_file: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    place: Place,
+    /// Functions: a simulated product.
+    #[arg(long, value_enum, required_unless_present = "functions")]
+    simulate: Option<Simulated>,
+    /// Functions: a folder of programs, `properties/NAME` and `actions/NAME`.
+    #[arg(long, conflicts_with = "simulate")]
+    functions: Option<PathBuf>,
+    /// End when standard input ends: for a parent that may be killed.
+    #[arg(long, hide = true)]
+    until_input_ends: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct IxitArgs {
+    #[command(flatten)]
+    place: Place,
+    /// What only the maker knows: model, support period, review register, processes; TOML.
+    #[arg(long)]
+    maker: Option<PathBuf>,
+}
+
+impl Place {
+    fn configuration(&self) -> Ended<Config> {
+        let mut config = match &self.config {
+            Some(path) => Config::read(path)?,
+            None => Config::default(),
+        };
+        if let Some(data) = &self.data {
+            config.data.clone_from(data);
+        }
+        if let Some(thing) = &self.thing {
+            config.thing.clone_from(thing);
+        }
+        if let Some(ip) = self.address {
+            config.pairing.listen = SocketAddr::new(ip, 0);
+            config.api.listen = SocketAddr::new(ip, 0);
+        }
+        if let Some(pairing) = self.pairing {
+            config.pairing.listen = pairing;
+        }
+        if let Some(api) = self.api {
+            config.api.listen = api;
+        }
+        if self.ready_file.is_some() {
+            config.ready_file.clone_from(&self.ready_file);
+        }
+        Ok(config)
+    }
+}
+
+pub(crate) async fn run(command: DeviceCommand) -> Ended {
+    match command {
+        DeviceCommand::Run(arguments) => run_device(arguments).await,
+        DeviceCommand::Identity { data } => identity(&data),
+        DeviceCommand::Ixit(arguments) => ixit(&arguments),
+        DeviceCommand::Reset { data } => {
+            agent::reset(&data)?;
+            say(&format!("{}: factory-default; the home's keys are destroyed", data.display()));
+            Ok(())
+        }
+        DeviceCommand::Config { file: None } => {
+            say(countersign_device::config::DEFAULT_TOML.trim_end());
+            Ok(())
+        }
+        DeviceCommand::Config { file: Some(path) } => {
+            let text = countersign_device::config::DEFAULT_TOML.as_bytes();
+            countersign_crypto::file::create_new(&path, text, 0o644).at(&path)?;
+            say(&format!("wrote {}", path.display()));
+            Ok(())
+        }
+    }
+}
+
+async fn run_device(arguments: RunArgs) -> Ended {
+    let config = arguments.place.configuration()?;
+    let functions: Arc<dyn Functions> = match (&arguments.functions, arguments.simulate) {
+        (Some(folder), _) => Arc::new(Programs::new(folder).at(folder)?),
+        (None, Some(Simulated::Plug)) => Arc::new(SimulatedPlug::new()),
+        (None, None) => return Err(Failure::environment("--simulate or --functions is needed")),
+    };
+    agent::run(config, functions, asked_to_end(arguments.until_input_ends)).await?;
+    Ok(())
+}
+
+fn identity(data: &Path) -> Ended {
+    let seal = SealKey::load(&data.join("seal.key"))?;
+    let factory = Factory::load(&data.join("factory"), &seal)?;
+    let leaf = factory.identity().chain().leaf();
+    print_json(&json!({
+        "thing": factory.thing(),
+        "idevid": {
+            "name": leaf.name().map(|name| name.to_string()),
+            "issuer": leaf.issuer_cn(),
+            "serial": leaf.serial_hex(),
+            "notAfter": leaf.validity().not_after.to_rfc3339(),
+            "publicKeySha256": leaf.spki_sha256(),
+        },
+    }));
+    Ok(())
+}
+
+fn ixit(arguments: &IxitArgs) -> Ended {
+    let maker = match &arguments.maker {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).at(path)?;
+            toml::from_str(&text).at(path)?
+        }
+        None => Maker::default(),
+    };
+    let declaration = declare(&arguments.place.configuration()?, &maker)?;
+    say(&serde_json::to_string_pretty(&declaration)?);
+    Ok(())
+}

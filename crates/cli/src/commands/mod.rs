@@ -1,0 +1,25 @@
+//! One file a command group: each parses its arguments, calls its part, and prints.
+
+pub(crate) mod assess;
+pub(crate) mod authority;
+pub(crate) mod config;
+pub(crate) mod control;
+pub(crate) mod device;
+pub(crate) mod policy;
+
+use crate::args::Command;
+use crate::failure::Ended;
+use crate::{demo, serve};
+
+pub(crate) async fn run(command: Command) -> Ended {
+    match command {
+        Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Serve(arguments) => serve::run(arguments).await,
+        Command::Authority(command) => authority::run(command).await,
+        Command::Device(command) => device::run(command).await,
+        Command::Control(command) => control::run(command).await,
+        Command::Policy(command) => policy::run(command),
+        Command::Assess(command) => assess::run(command).await,
+        Command::Config(command) => config::run(command),
+    }
+}

@@ -1,0 +1,103 @@
+//! The owner's side: the label, pairing by it, and the device that then enrols by itself.
+
+use std::path::Path;
+
+use countersign_assessor::relay::{Recording, Relay};
+use countersign_controller::{ControlError, Home, Setup, What};
+use countersign_crypto::random::{Random, SystemRandom};
+use countersign_crypto::secret::{Secret, Strength};
+use countersign_model::label::{Label, SetupCode};
+use countersign_protocol::pairing::{GatewayAddress, NetworkCredentials};
+use qrcode::QrCode;
+use qrcode::render::unicode::Dense1x2;
+use tokio::net::TcpStream;
+
+use super::platform::{Made, Platform, hex};
+use super::stage::Teller;
+use crate::failure::{Ended, Failure};
+
+/// A home and the device that was paired with it.
+pub(super) struct Paired {
+    pub(super) home: Home,
+    /// What went over the wire while pairing.
+    pub(super) recording: Recording,
+    /// The network's key: it must not be found in the recording.
+    pub(super) canary: Vec<u8>,
+}
+
+pub(super) fn show_label(made: &Made, tell: Teller) -> Ended {
+    let qr = QrCode::new(made.label.qr_text().as_bytes())?;
+    let drawn =
+        qr.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
+    for line in drawn.lines() {
+        tell.line(&format!("  {line}"));
+    }
+    tell.line(&format!("  serial  {}", made.thing));
+    tell.line(&format!("  code    {}", made.label.code().printed().as_str()));
+    Ok(())
+}
+
+pub(super) async fn pair(
+    platform: &mut Platform,
+    made: &mut Made,
+    data: &Path,
+    tell: Teller,
+) -> Ended<Paired> {
+    let home = Home::create(&data.join("home"), "owner".parse()?)?;
+    let pairing =
+        made.status.read()?.pairing.ok_or_else(|| Failure::found("no pairing interface"))?;
+    // 1. A wrong code first.
+    let random: &mut dyn Random = &mut SystemRandom;
+    let wrong = Setup::Code(made.thing.clone(), SetupCode::from_entropy(random.array()));
+    match home.pair(wrong, pairing, &platform.roots, What::default()).await {
+        Err(ControlError::WrongCode) => {
+            tell.refused("a wrong setup code", "one attempt of a few is used")
+        }
+        Err(other) => return Err(Failure::found(format!("a wrong code: {other}"))),
+        Ok(_) => return Err(Failure::found("a wrong code was accepted")),
+    }
+    // 2. The right one, through a recording relay: what it records is searched for the secret afterwards.
+    let relay = Relay::start((std::net::Ipv4Addr::LOCALHOST, 0).into(), pairing).await?;
+    let canary = hex(&random.array::<16>()).into_bytes();
+    let key = Secret::new(canary.clone(), Strength(128));
+    let network = Some(NetworkCredentials { ssid: "Home of the demo".to_owned(), key });
+    let gateway = Some(GatewayAddress {
+        mqtt: format!("localhost:{}", platform.ready.mqtt.port()),
+        est: format!("localhost:{}", platform.ready.est.port()),
+        server_name: "localhost".to_owned(),
+    });
+    let label = Label::parse(&made.label.qr_text())?;
+    let what = What { network, gateway };
+    home.pair(Setup::Label(label), relay.address(), &platform.roots, what).await?;
+    let recording = relay.stop().await;
+    let bytes: usize = recording.streams.iter().map(Vec::len).sum();
+    tell.saw(&format!("SPAKE2+ bound to the TLS channel; {bytes} bytes on the wire, recorded"));
+    tell.saw("installed: the home's trust anchor, network credentials, the first owner");
+    // 3. The pairing interface is gone.
+    let now = made
+        .status
+        .reached(&mut made.process, |now| now.api.is_some() && now.pairing.is_none())
+        .await?;
+    if TcpStream::connect(pairing).await.is_ok() {
+        return Err(Failure::found(format!("the pairing interface {pairing} still answers")));
+    }
+    tell.saw(&format!("{}; the pairing interface is gone", now.state));
+    Ok(Paired { home, recording, canary })
+}
+
+pub(super) async fn enrolled(made: &mut Made, tell: Teller) -> Ended {
+    let now = made.status.reached(&mut made.process, |now| now.uplink == "connected").await?;
+    let identity = now.identity.unwrap_or_default();
+    tell.saw(&format!("LDevID {identity} by EST, proven in a handshake, then activated"));
+    let negotiated = now
+        .negotiated
+        .ok_or_else(|| Failure::found("connected without saying what was negotiated"))?;
+    tell.saw(&format!(
+        "MQTT over mutual {} · {} · {}",
+        negotiated.version, negotiated.group, negotiated.suite
+    ));
+    if !negotiated.group.contains("MLKEM") {
+        return Err(Failure::found(format!("{} is no hybrid group", negotiated.group)));
+    }
+    Ok(())
+}

@@ -1,0 +1,248 @@
+//! `countersign serve`: authority and gateway in one process on embedded storage.
+//!
+//! One function wires the program in start-up order; no listener answers before identity, policy and storage are ready,
+//! and the ready file is written when every listener is bound.
+
+mod directory;
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use countersign_authority::profile::ServerNames;
+use countersign_authority::{Authority, CeremonyOutcome, CeremonyPlan, Sources};
+use countersign_crypto::file;
+use countersign_crypto::policy::{self, CompiledPolicy, Policy, Use};
+use countersign_crypto::tls::{ClientRule, TlsServer};
+use countersign_gateway::server::Gateway;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::args::address;
+use crate::config::ServeConfig;
+use crate::console::say;
+use crate::failure::{Ended, Failure, Named as _};
+use crate::spawn::asked_to_end;
+
+/// The name of the platform's servers in their certificate.
+const SERVER_NAME: &str = "gateway";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeArgs {
+    /// The data folder; a new one gets its key ceremony first, from the example plan.
+    #[arg(long)]
+    data: PathBuf,
+    /// Written as JSON when every listener is bound: addresses and the path of the roots.
+    #[arg(long)]
+    ready_file: Option<PathBuf>,
+    /// Where MQTT listens: host:port, :port, or :0 for any free one.
+    #[arg(long, value_parser = address, value_name = "ADDR")]
+    mqtt: Option<SocketAddr>,
+    /// Where EST listens.
+    #[arg(long, value_parser = address, value_name = "ADDR")]
+    est: Option<SocketAddr>,
+    /// Where administration listens.
+    #[arg(long, value_parser = address, value_name = "ADDR")]
+    admin: Option<SocketAddr>,
+    /// The configuration; left out: config.toml in the data folder, if there is one.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// End when standard input ends: for a parent that may be killed.
+    #[arg(long, hide = true)]
+    until_input_ends: bool,
+}
+
+/// What the ready file holds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Ready {
+    pub(crate) mqtt: SocketAddr,
+    pub(crate) est: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) roots: PathBuf,
+}
+
+pub(crate) async fn run(arguments: ServeArgs) -> Ended {
+    // 1. What was asked, before anything is touched.
+    let config = configure(&arguments)?;
+    file::private_folder(&arguments.data).at(&arguments.data)?;
+    let _alone = alone(&arguments.data)?;
+    // 2. Keys, ledger, database; the ceremony where none was held.
+    let authority =
+        Authority::open(&arguments.data, config.authority.clone(), Sources::system()).await?;
+    hold_ceremony(&authority).await?;
+    // 3. The policy in force.
+    let policy = current_policy(&authority).await?;
+    // 4. Identity and TLS.
+    let servers = Servers::make(&authority, &policy, &config).await?;
+    // 5. Listeners; a port in use is known before anybody is served.
+    let est = bind("est", config.est.listen).await?;
+    let admin = bind("admin", config.admin.listen).await?;
+    let folder = arguments.data.join("gateway");
+    file::private_folder(&folder).at(&folder)?;
+    let registry = Arc::new(directory::Registry(authority.registry()));
+    let database = folder.join("gateway.db");
+    let gateway = Gateway::start(config.gateway, servers.mqtt, registry, &database).await?;
+    let ready = Ready {
+        mqtt: gateway.local_addr(),
+        est: est.local_addr()?,
+        admin: admin.local_addr()?,
+        roots: std::path::absolute(authority.layout().roots())?,
+    };
+    // 6. Enrolment and administration.
+    let (stop, stopped) = watch::channel(());
+    let ended = |mut stopped: watch::Receiver<()>| async move {
+        let _ = stopped.changed().await;
+    };
+    let (_est_tls, est_server) = watch::channel(servers.est);
+    let (_admin_tls, admin_server) = watch::channel(servers.admin);
+    let est = tokio::spawn(countersign_authority::serve(
+        est,
+        est_server,
+        authority.est_router(),
+        ended(stopped.clone()),
+    ));
+    let admin = tokio::spawn(countersign_authority::serve(
+        admin,
+        admin_server,
+        authority.admin_router(),
+        ended(stopped),
+    ));
+    // 7. Say so.
+    announce(&arguments, &ready)?;
+    asked_to_end(arguments.until_input_ends).await;
+    // 8. End in order: no new work, then the sessions, then the file that says we are here.
+    drop(stop);
+    let _ = tokio::join!(est, admin);
+    gateway.shutdown().await;
+    if let Some(path) = &arguments.ready_file {
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(())
+}
+
+fn configure(arguments: &ServeArgs) -> Ended<ServeConfig> {
+    let mut config = ServeConfig::read(arguments.config.as_deref(), &arguments.data)?;
+    for (flag, place) in [
+        (arguments.mqtt, &mut config.gateway.listen),
+        (arguments.est, &mut config.est.listen),
+        (arguments.admin, &mut config.admin.listen),
+    ] {
+        if let Some(address) = flag {
+            *place = address;
+        }
+    }
+    Ok(config)
+}
+
+/// One `serve` a data folder: two would write one gateway's sessions.
+fn alone(data: &Path) -> Ended<File> {
+    let path = data.join("serve.lock");
+    let lock = File::options().create(true).truncate(false).write(true).open(&path).at(&path)?;
+    lock.try_lock().map_err(|_| {
+        Failure::environment(format!(
+            "{}: another `countersign serve` runs on this folder: end it, or name another --data",
+            path.display()
+        ))
+    })?;
+    Ok(lock)
+}
+
+async fn hold_ceremony(authority: &Authority) -> Ended {
+    if authority.authorities().is_ok() {
+        return Ok(());
+    }
+    say("No ceremony was held in this folder; holding one from the example plan.");
+    let outcome =
+        authority.ceremony(&CeremonyPlan::example(), |_| ControlFlow::Continue(())).await?;
+    if let CeremonyOutcome::Stopped(step) = outcome {
+        return Err(Failure::environment(format!("the ceremony stopped before {step}; run again")));
+    }
+    Ok(())
+}
+
+/// The signed policy in the data folder; the built-in one is signed when there is none.
+async fn current_policy(authority: &Authority) -> Ended<CompiledPolicy> {
+    let path = authority.layout().policy().join("current.cose");
+    let spki = authority.policy_verification_key()?;
+    if !path.exists() {
+        if let Some(folder) = path.parent() {
+            file::private_folder(folder).at(folder)?;
+        }
+        let document = authority.sign_policy(&Policy::built_in()).await?;
+        file::write_atomic(&path.with_file_name("policy-key.spki"), &spki, file::PUBLIC)
+            .at(&path)?;
+        file::write_atomic(&path, &document, file::PUBLIC).at(&path)?;
+    }
+    let document = std::fs::read(&path).at(&path)?;
+    let policy = policy::verify(&document, &spki).named(format_args!(
+        "{}: restore it from backup, or remove it to sign the built-in policy anew",
+        path.display()
+    ))?;
+    CompiledPolicy::compile(policy).map_err(|faults| {
+        let list: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        Failure::environment(format!("{}: {}", path.display(), list.join("; ")))
+    })
+}
+
+async fn bind(what: &str, address: SocketAddr) -> Ended<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let mend = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                format!(
+                    "another program listens there: end it, or give --{what} :0 for any free port"
+                )
+            }
+            std::io::ErrorKind::AddrNotAvailable => {
+                "this machine does not have that address".to_owned()
+            }
+            std::io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege".to_owned(),
+            _ => error.to_string(),
+        };
+        Failure::environment(format!("--{what} {address}: {mend}"))
+    })
+}
+
+struct Servers {
+    mqtt: TlsServer,
+    est: TlsServer,
+    admin: TlsServer,
+}
+
+impl Servers {
+    async fn make(
+        authority: &Authority,
+        policy: &CompiledPolicy,
+        config: &ServeConfig,
+    ) -> Ended<Self> {
+        let names =
+            ServerNames { dns: config.server.names.clone(), ips: config.server.addresses.clone() };
+        let identity = authority.server_identity(&SERVER_NAME.parse()?, &names).await?;
+        let denylist = Arc::new(directory::Denylist(authority.registry()));
+        let gateway =
+            ClientRule::Required(authority.gateway_anchors()?.checked_by(denylist.clone()));
+        let est = ClientRule::Optional(authority.est_anchors()?.checked_by(denylist.clone()));
+        let admin = ClientRule::Required(authority.admin_anchors()?.checked_by(denylist));
+        Ok(Self {
+            mqtt: TlsServer::new(policy, Use::DeviceUplink, &identity, &gateway, "mqtt")?,
+            est: TlsServer::new(policy, Use::Est, &identity, &est, "http/1.1")?,
+            admin: TlsServer::new(policy, Use::Service, &identity, &admin, "http/1.1")?,
+        })
+    }
+}
+
+//= specs/house.md#house-shell
+//# A ready file MUST be written only when every listener is bound.
+fn announce(arguments: &ServeArgs, ready: &Ready) -> Ended {
+    if let Some(path) = &arguments.ready_file {
+        let text = serde_json::to_vec_pretty(ready)?;
+        file::write_atomic(path, &text, file::PUBLIC).at(path)?;
+    }
+    say(&format!("mqtt   {}", ready.mqtt));
+    say(&format!("est    https://{}/.well-known/est/", ready.est));
+    say(&format!("admin  https://{}/", ready.admin));
+    say(&format!("roots  {}", ready.roots.display()));
+    Ok(())
+}
