@@ -31,6 +31,8 @@ const EXHAUSTED: Duration = Duration::from_millis(200);
 #[derive(Clone)]
 pub struct ConnectedPeer(pub Option<Arc<VerifiedPeer>>);
 
+//= specs/house.md#house-shell
+//# Exhausted descriptors MUST NOT end a server.
 /// Serves `router` on `listener` until `stop` resolves. Each new connection uses the newest of `tls`, so that
 /// certificates and policies are replaced without a restart.
 pub async fn serve(

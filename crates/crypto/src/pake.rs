@@ -192,6 +192,9 @@ pub fn derive(
 }
 
 impl ProverSecret {
+    //= specs/house.md#house-pairing
+    //= type=implication
+    //# The device MUST store a verifier of the setup code and never the code.
     /// What the device stores instead of the code.
     #[must_use]
     pub fn record(&self) -> VerifierRecord {
@@ -233,6 +236,9 @@ impl std::fmt::Debug for VerifierRecord {
 /// The code's holder, waiting for the device's answer.
 pub struct Prover(spake2plus::Prover<P256Sha256>);
 
+//= specs/en-303-645.md#5.5-7
+//= type=implication
+//# What is derived from a setup code and sent MUST NOT help to find the code.
 impl Prover {
     /// Begins a run; the second value is `shareP`, to be sent.
     #[must_use]

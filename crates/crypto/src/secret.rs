@@ -39,6 +39,8 @@ impl Secret {
         use_(&self.bytes)
     }
 
+    //= specs/en-303-645.md#5.5-6
+    //# Critical security parameters SHOULD be encrypted in transit, as fits technology, risk and usage.
     /// Lets `encode` put the bytes into a message for a channel of strength `channel`.
     ///
     /// # Errors
@@ -122,6 +124,9 @@ mod tests {
         assert_eq!(format!("{secret:?}"), "Secret(7 bytes, 128 bit)");
     }
 
+    //= specs/en-303-645.md#5.5-6
+    //= type=test
+    //# Critical security parameters SHOULD be encrypted in transit, as fits technology, risk and usage.
     //= specs/en-303-645.md#5.5-7
     //= type=test
     //# What protects a critical security parameter in transit MUST be at least as strong as the

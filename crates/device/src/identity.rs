@@ -194,6 +194,8 @@ impl Slots {
         Ok((slot, key))
     }
 
+    //= specs/house.md#house-rotation
+    //# A crash at any point of a rotation MUST leave at least one identity that works.
     /// Stores what a step brought together with its phase, then destroys what is retired.
     fn settle(
         &self,

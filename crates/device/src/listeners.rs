@@ -58,6 +58,8 @@ impl Declared {
         self.listeners.insert(OpenListener { transport: Transport::Tcp, address });
     }
 
+    //= specs/house.md#house-gate
+    //# A listener without an entry in the device's description MUST be an error at start-up.
     /// What is open and not declared.
     #[must_use]
     pub fn undeclared(&self, open: &[OpenListener]) -> Vec<OpenListener> {
@@ -181,6 +183,9 @@ mod tests {
         assert!(!open_listeners().unwrap().contains(&expected[0]));
     }
 
+    //= specs/en-303-645.md#5.5-5
+    //= type=test
+    //# Network service protocols that the device relies on and whose configuration it cannot guarantee MUST be declared as exceptions.
     #[test]
     fn declared_network_services_open_their_ports_only() {
         let service =

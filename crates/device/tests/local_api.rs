@@ -45,6 +45,9 @@ impl Paired {
 
 //= specs/en-303-645.md#5.5-4
 //= type=test
+//# In the initialised state, functionality behind a network interface SHOULD be reached only after authentication on that interface.
+//= specs/en-303-645.md#5.5-4
+//= type=test
 #[tokio::test(flavor = "multi_thread")]
 async fn every_subject_gets_what_is_theirs_and_one_refusal_for_the_rest() {
     let world = World::new([127, 62, 0, 1]).await;
@@ -155,6 +158,9 @@ async fn bad_input_and_idle_connections_leave_the_owner_served() {
     paired.device.stop().await.unwrap();
 }
 
+//= specs/house.md#house-gate
+//= type=test
+//# A listener without an entry in the device's description MUST be an error at start-up.
 //= specs/en-303-645.md#5.5-5
 //= type=test
 #[tokio::test(flavor = "multi_thread")]

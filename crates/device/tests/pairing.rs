@@ -37,6 +37,9 @@ async fn the_label_opens_the_device_once() {
     device.stop().await.unwrap();
 }
 
+//= specs/house.md#house-pairing
+//= type=test
+//# Trust anchor, network credentials and first owner MUST be installed together or not at all.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_at_any_step_is_carried_on_from() {
     let world = World::new([127, 61, 0, 2]).await;
@@ -91,6 +94,9 @@ async fn garbage_costs_nothing_and_stops_nobody() {
     device.stop().await.unwrap();
 }
 
+//= specs/house.md#house-pairing
+//= type=test
+//# A reset MUST destroy the home's keys and return the device to factory-default.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reset_destroys_the_home_and_the_label_works_again() {
     let world = World::new([127, 61, 0, 4]).await;

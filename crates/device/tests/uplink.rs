@@ -118,6 +118,9 @@ async fn a_revoked_certificate_is_replaced_by_proof_of_the_idevid() {
     assert_eq!(keys, 1, "the revoked key is destroyed");
 }
 
+//= specs/house.md#house-rotation
+//= type=test
+//# A crash at any point of a rotation MUST leave at least one identity that works.
 #[tokio::test(flavor = "multi_thread")]
 async fn enrolment_is_carried_on_from_a_kill_at_any_moment() {
     let Connected { world, platform, mut device, .. } = Connected::new([127, 63, 0, 3]).await;

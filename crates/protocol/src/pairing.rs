@@ -63,6 +63,8 @@ pub struct Binding {
 }
 
 impl Binding {
+    //= specs/house.md#house-pairing
+    //# The setup code MUST be proven by SPAKE2+ bound to the TLS channel by its exporter.
     /// The context of the SPAKE2+ run.
     fn context(&self, hello: &[u8], params: &[u8]) -> Vec<u8> {
         let mut context = ALPN.as_bytes().to_vec();

@@ -101,6 +101,8 @@ impl PolicySlots {
         }
     }
 
+    //= specs/house.md#house-policy
+    //# A policy MUST be refused when its version does not grow.
     /// A newer policy has come, verified and compiled.
     ///
     /// # Errors

@@ -6,6 +6,9 @@ use countersign_protocol::pairing::{ControllerOutput, PairingController};
 /// What the honest device sent to prove its verifier, when the corpus was made.
 const PROOF: &[u8] = include_bytes!("../../fixtures/proof_of_device.bin");
 
+//= specs/en-303-645.md#5.5-7
+//= type=test
+//# Critical security parameters that travel over remotely accessible interfaces MUST stay confidential and intact.
 /// The home's secrets go to nobody who does not know the verifier.
 pub fn target(data: &[u8]) {
     let (mut controller, _) =

@@ -6,6 +6,9 @@ use countersign_crypto::policy::{self, CompiledPolicy, Policy};
 const SIGNER: &[u8] = include_bytes!("../../fixtures/policy.spki");
 const GENUINE: &[u8] = include_bytes!("../../fixtures/policy.cose");
 
+//= specs/en-303-645.md#5.5-3
+//= type=test
+//# A change of algorithms is a security-relevant change and MUST be authenticated like one.
 /// Only the genuine document verifies; whatever text compiles or says why not.
 pub fn target(data: &[u8]) {
     if let Ok(read) = policy::verify(data, SIGNER) {

@@ -48,6 +48,9 @@ async fn a_device_gets_an_identity_for_life_and_its_label_proves_it() {
     );
 }
 
+//= specs/house.md#house-pairing
+//= type=test
+//# The device MUST store a verifier of the setup code and never the code.
 /// The code is on the label and nowhere in the data folder, in none of its spellings.
 #[tokio::test]
 async fn the_authority_keeps_no_setup_code() {

@@ -8,6 +8,9 @@ use serde_json::Value;
 /// The longest line, in bytes. The largest entry is a ceremony's transcript with a few KiB.
 pub const MAX_LINE: usize = 64 * 1024;
 
+//= specs/en-303-645.md#5.5-8
+//= type=implication
+//# The manufacturer MUST manage critical security parameters by secure processes over their entire life cycle.
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

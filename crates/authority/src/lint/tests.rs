@@ -184,6 +184,9 @@ const SPOILT: [(&str, Option<Purpose>, Spoil); 44] = [
     ("house/validity", Some(Purpose::Service), |c| c.issuer.not_after.0 = NOW.plus(DAY)),
 ];
 
+//= specs/house.md#house-channel
+//= type=test
+//# A certificate name MUST NOT contain a wildcard.
 #[test]
 fn every_rule_is_broken_by_what_it_forbids() {
     for (number, (rule, purpose, spoil)) in SPOILT.into_iter().enumerate() {

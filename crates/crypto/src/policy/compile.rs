@@ -12,6 +12,8 @@ use crate::provider::{self, Scheme};
 use crate::secret::Strength;
 use crate::signature::SignatureAlgorithm;
 
+//= specs/house.md#house-channel
+//# TLS below 1.3 MUST be refused by the default policy.
 /// The one version of TLS that the product speaks (RFC 9846).
 const TLS13: &str = "TLS 1.3";
 /// Most tickets after a handshake: more only helps clients that open many connections at once.
@@ -270,6 +272,9 @@ mod tests {
         assert_eq!(policy.expires().to_rfc3339(), "2031-12-31T23:59:59Z");
     }
 
+    //= specs/house.md#house-channel
+    //= type=test
+    //# TLS below 1.3 MUST be refused by the default policy.
     //= specs/house.md#house-policy
     //= type=test
     //# A policy that the provider cannot carry out MUST be refused with the reason.

@@ -108,6 +108,8 @@ pub fn sign(policy: &Policy, key: &KeyHandle) -> Result<Vec<u8>, SignedPolicyErr
     Ok(cose::sign1(key, POLICY_CONTENT_TYPE, &encode(policy))?)
 }
 
+//= specs/en-303-645.md#5.5-3
+//# A change of algorithms is a security-relevant change and MUST be authenticated like one.
 /// Verifies a signed policy under the policy key's SubjectPublicKeyInfo.
 ///
 /// It says who wrote the policy; whether it may replace the one in force is decided in `countersign-protocol`.

@@ -172,6 +172,8 @@ impl Base {
     }
 }
 
+//= specs/house.md#house-pairing
+//# A reset MUST destroy the home's keys and return the device to factory-default.
 /// The same for a stopped device, whose state may be damaged.
 pub(super) fn reset_folder(folder: &DataFolder) -> Result<(), AgentError> {
     let seal = SealKey::load(&folder.seal_key())?;

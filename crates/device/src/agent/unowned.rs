@@ -13,6 +13,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, interval, sleep_until};
 
+//= specs/house.md#house-pairing
+//# The pairing interface MUST exist only before the device is initialised.
 /// *Factory-default*, with the pairing window open or over.
 pub(super) struct Unowned {
     base: Base,

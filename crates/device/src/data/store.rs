@@ -40,9 +40,9 @@ impl Store {
     /// [`StoreError::Changed`] for a file that is whole but does not open, or torn with no good copy beside it.
     pub fn open(path: &Path, seal: SealKey, random: Box<dyn Random>) -> Result<Self, StoreError> {
         let (record, recovered) = match load(path, &seal)? {
-            Found::Good(record) => (record, false),
+            Found::Good(record) => (*record, false),
             found => match (load(&file::previous(path), &seal)?, found) {
-                (Found::Good(record), _) => (record, true),
+                (Found::Good(record), _) => (*record, true),
                 (Found::Nothing, Found::Nothing) => (Record::default(), false),
                 _ => return Err(StoreError::Changed(path.to_owned())),
             },
@@ -118,7 +118,7 @@ impl Store {
 }
 
 enum Found {
-    Good(Record),
+    Good(Box<Record>),
     Torn,
     Nothing,
 }
@@ -144,7 +144,7 @@ fn load(path: &Path, key: &SealKey) -> Result<Found, StoreError> {
         return Ok(Found::Torn);
     }
     let plain = seal::open(key, PURPOSE, sealed).map_err(|_| changed())?;
-    plain.expose(codec::decode).map(Found::Good).map_err(|_| changed())
+    plain.expose(codec::decode).map(Box::new).map(Found::Good).map_err(|_| changed())
 }
 
 /// Why the state cannot be read or written.

@@ -64,6 +64,8 @@ impl Commands {
         Noted { outcome, correlation }
     }
 
+    //= specs/house.md#house-commands
+    //# A device MUST answer every command that it receives with a receipt.
     /// Judges and does it. The receipt, if one is due.
     pub async fn carry_out(&self, noted: Noted) -> Option<Outgoing> {
         let command = match noted.outcome {

@@ -83,6 +83,8 @@ impl Broker {
         }
     }
 
+    //= specs/en-303-645.md#5.5-8
+    //# Expiry and compromise MUST be handled by a process that takes effect on the connections in use.
     //= specs/house.md#house-permits
     //# Open sessions MUST be judged again when policy, grants or revocation change.
     /// Asks `judge` anew about every open connection. Whoever is refused is closed at once; whoever is admitted with

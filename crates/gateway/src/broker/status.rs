@@ -20,6 +20,8 @@ pub struct ChannelFacts {
     pub group: String,
 }
 
+//= specs/house.md#house-shell
+//# A log MUST NOT contain payloads or secrets.
 /// One open connection with its session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SessionStatus {

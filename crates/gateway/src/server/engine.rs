@@ -238,6 +238,8 @@ impl Engine {
         self.with(|broker, context, _| ((), broker.handle(input, context)));
     }
 
+    //= specs/house.md#house-revocation
+    //# A revocation MUST close the subject's open sessions within one second.
     fn rejudge(&mut self) {
         self.with(|broker, context, directory| {
             let mut judge =

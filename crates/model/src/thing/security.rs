@@ -51,6 +51,8 @@ pub(super) fn definitions(root: &Map<String, Value>, faults: &mut Faults) -> Sch
 }
 
 impl Schemes {
+    //= specs/en-303-645.md#5.5-4
+    //# Open data MAY be read without authentication where the description declares it.
     /// Whether a `security` value means open data; names that are not defined are faults.
     fn open(&self, security: &Value, path: &str, faults: &mut Faults) -> bool {
         let names = match security {
@@ -70,6 +72,8 @@ impl Schemes {
         !names.is_empty() && names.iter().all(|name| self.open.contains(*name))
     }
 
+    //= specs/house.md#house-gate
+    //# An action, a writable property or a security-relevant affordance without authentication MUST refuse to start.
     /// Checks an affordance's forms and tells whether any of them opens it to everybody.
     pub(super) fn opened_by_forms(
         &self,

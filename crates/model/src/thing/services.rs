@@ -55,6 +55,8 @@ impl fmt::Display for NetworkProtocol {
     }
 }
 
+//= specs/en-303-645.md#5.5-5
+//# Network service protocols that the device relies on and whose configuration it cannot guarantee MUST be declared as exceptions.
 /// One declared exception.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkService {

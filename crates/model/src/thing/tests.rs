@@ -115,6 +115,12 @@ fn every_fault_is_named_by_its_path() {
     }
 }
 
+//= specs/en-303-645.md#5.5-4
+//= type=test
+//# Open data MAY be read without authentication where the description declares it.
+//= specs/house.md#house-gate
+//= type=test
+//# An action, a writable property or a security-relevant affordance without authentication MUST refuse to start.
 #[test]
 fn open_data_is_only_ever_read() {
     let open = |op: &str| json!([{"href": "/x", "op": op, "security": "open"}]);

@@ -59,7 +59,7 @@ pub enum CommandRefusal {
 pub struct CommandInbox {
     thing: ThingId,
     /// Commands stamped at or before this may have been handled before a restart.
-    floor: Timestamp,
+    restart: Timestamp,
     newest: Timestamp,
     order: VecDeque<(Timestamp, CommandId)>,
     seen: BTreeSet<CommandId>,
@@ -90,7 +90,7 @@ impl CommandInbox {
     pub const fn new(thing: ThingId, floor: Timestamp) -> Self {
         Self {
             thing,
-            floor,
+            restart: floor,
             newest: floor,
             order: VecDeque::new(),
             seen: BTreeSet::new(),
@@ -105,6 +105,8 @@ impl CommandInbox {
         self.newest
     }
 
+    //= specs/house.md#house-commands
+    //# A device MUST refuse a command that is stale or repeated.
     /// Checks a message from the gateway, in the order of the module's picture.
     ///
     /// # Errors
@@ -135,7 +137,7 @@ impl CommandInbox {
                 u64::try_from(distance.as_millis()).unwrap_or(u64::MAX),
             ));
         }
-        if stamp.at <= self.floor {
+        if stamp.at <= self.restart {
             return Err(CommandRefusal::Replayed);
         }
         // 4. It is new.

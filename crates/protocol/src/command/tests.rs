@@ -104,6 +104,9 @@ fn other_topics_are_not_commands_for_us() {
     }
 }
 
+//= specs/house.md#house-commands
+//= type=test
+//# A device MUST refuse a command that is stale or repeated.
 #[test]
 fn thirty_seconds_either_way_and_no_more() {
     let edge = FRESHNESS;

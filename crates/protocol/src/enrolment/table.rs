@@ -84,6 +84,10 @@ pub struct Ignored {
     pub event: Event,
 }
 
+//= specs/en-303-645.md#5.5-8
+//# Renewal MUST be possible without a moment at which the device can be lost.
+//= specs/house.md#house-rotation
+//# A new key MUST be proven in a handshake before the old one is destroyed.
 /// The phase after an event, and what goes with it.
 ///
 /// # Errors

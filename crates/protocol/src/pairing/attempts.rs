@@ -57,6 +57,8 @@ impl Attempts {
         self.failed
     }
 
+    //= specs/house.md#house-pairing
+    //# A wrong setup code MUST cost one of a bounded number of attempts.
     /// Whether an attempt is heard at `now`. A clock that was set back makes nobody wait longer than [`MAX_DELAY`].
     ///
     /// # Errors

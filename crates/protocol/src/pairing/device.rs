@@ -20,6 +20,8 @@ pub enum DeviceOutput {
     Persist(Attempts),
     /// Send these bytes.
     Send(Zeroizing<Vec<u8>>),
+    //= specs/house.md#house-pairing
+    //# Trust anchor, network credentials and first owner MUST be installed together or not at all.
     /// Store this, durably and as a whole, then call [`PairingDevice::installed`] or [`PairingDevice::not_installed`].
     Install(Box<Installation>),
     /// Send what is left and close the channel.
@@ -247,6 +249,8 @@ impl PairingDevice {
         })
     }
 
+    //= specs/house.md#house-pairing
+    //# The device MUST confirm first, so that a wrong guess costs an attempt.
     fn answer(
         &mut self,
         phase: AwaitShare,

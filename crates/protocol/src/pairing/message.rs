@@ -212,6 +212,8 @@ fn refused(from: &mut Decoder<'_>) -> Result<RefusedReason, Malformed> {
 }
 
 impl Installation {
+    //= specs/en-303-645.md#5.5-7
+    //# Critical security parameters that travel over remotely accessible interfaces MUST stay confidential and intact.
     /// The message's bytes for a channel of strength `channel`. Called before anything is sent, so that a weak channel
     /// or an impossible field is found while nothing has happened yet.
     pub(super) fn encode_for(&self, channel: Strength) -> Result<Bytes, InvalidInstallation> {

@@ -120,6 +120,9 @@ fn attempt(
     (log, stored)
 }
 
+//= specs/house.md#house-pairing
+//= type=test
+//# The device MUST confirm first, so that a wrong guess costs an attempt.
 #[test]
 fn the_right_code_pairs_in_this_order() {
     let (log, stored) = attempt(code(1), binding(1), &mut device(Attempts::default()));
@@ -148,6 +151,9 @@ fn the_right_code_pairs_in_this_order() {
     assert_eq!(network.key.strength(), Strength(128));
 }
 
+//= specs/house.md#house-pairing
+//= type=test
+//# The setup code MUST be proven by SPAKE2+ bound to the TLS channel by its exporter.
 #[test]
 fn a_wrong_code_or_another_channel_costs_one_attempt_and_installs_nothing() {
     for (with, from) in [(code(2), binding(1)), (code(1), binding(3))] {

@@ -23,6 +23,12 @@
 //! let forged = ConfigurePermit { granted: todo!() };
 //! ```
 
+//= specs/house.md#house-permits
+//= type=test
+//# A permit MUST have private fields and come only from the function that authorises.
+//= specs/house.md#house-permits
+//= type=test
+//# A handler MUST NOT be callable without a permit.
 mod access;
 mod judge;
 mod request;

@@ -19,6 +19,9 @@ fn word(slots: PolicySlots) -> String {
     }
 }
 
+//= specs/house.md#house-policy
+//= type=test
+//# A policy MUST be refused when its version does not grow.
 #[test]
 fn every_transition() {
     let (old, new, expired) = (head(3, 2_000), head(4, 3_000), head(3, 999));

@@ -25,6 +25,8 @@ fn check(context: &Context) -> Result<(), String> {
     Ok(())
 }
 
+//= specs/house.md#house-channel
+//# A certificate name MUST NOT contain a wildcard.
 fn is_host(name: &str) -> bool {
     let label = |label: &str| {
         let inner =

@@ -153,6 +153,9 @@ fn a_foreign_will_is_refused_at_connect() {
     assert_eq!(world.client(old).connack(), Some((5, false)));
 }
 
+//= specs/en-303-645.md#5.5-8
+//= type=test
+//# Expiry and compromise MUST be handled by a process that takes effect on the connections in use.
 //= specs/house.md#house-permits
 //= type=test
 //# Open sessions MUST be judged again when policy, grants or revocation change.

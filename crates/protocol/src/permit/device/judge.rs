@@ -24,6 +24,14 @@ pub const fn interfaces(state: DeviceState) -> &'static [Interface] {
     }
 }
 
+//= specs/en-303-645.md#5.5-5
+//# Security-relevant configuration over a network interface MUST follow authentication.
+//= specs/en-303-645.md#5.5-4
+//# In the initialised state, functionality behind a network interface SHOULD be reached only after authentication on that interface.
+//= specs/en-303-645.md#5.5-4
+//# Authorisation SHOULD grant what a subject's rights cover and deny the rest.
+//= specs/house.md#house-gate
+//# A request MUST be judged by one pure function of device state, subject, affordance and operation.
 /// Judges one request.
 ///
 /// | State | open data | reading | commanding | configuring |
@@ -49,11 +57,13 @@ pub fn judge(
             let permit = ReadPermit { target: Target::Description, by: subject.name(), at: now };
             // Whoever may see nothing at all gets the stranger's answer rather than an empty page.
             let sees = thing.rules().any(|rule| allowed(state, role, &rule).is_ok());
-            return if sees {
-                Ok(Permit::Read(permit))
-            } else {
-                Err(Refusal::denied(Cause::Forbidden))
+            let cause = match state {
+                DeviceState::Initialised | DeviceState::Updating | DeviceState::Recovery => {
+                    Cause::Unauthenticated
+                }
+                _ => Cause::State,
             };
+            return sees.then_some(Permit::Read(permit)).ok_or(Refusal::denied(cause));
         }
         Target::Affordance { operation, name } => (*operation, name),
     };

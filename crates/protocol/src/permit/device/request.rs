@@ -46,6 +46,8 @@ impl Request {
         Self { target: Target::Description, input: None }
     }
 
+    //= specs/house.md#house-gate
+    //# A request MUST be bounded in size before it is judged.
     /// A request from the parts of a message. An empty `input` is none.
     ///
     /// # Errors

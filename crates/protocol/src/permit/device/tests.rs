@@ -84,18 +84,27 @@ fn requests() -> Vec<(String, Request)> {
     all
 }
 
+//= specs/en-303-645.md#5.5-5
+//= type=test
+//# Security-relevant configuration over a network interface MUST follow authentication.
+//= specs/en-303-645.md#5.5-4
+//= type=test
+//# Authorisation SHOULD grant what a subject's rights cover and deny the rest.
+//= specs/house.md#house-gate
+//= type=test
+//# A request MUST be judged by one pure function of device state, subject, affordance and operation.
 #[test]
 fn every_combination() {
     let (thing, subjects) = (plug(), subjects());
     let mut table = String::new();
     for state in DeviceState::ALL {
-        write!(table, "{state:<30}").unwrap();
+        write!(table, "{state:<34}").unwrap();
         for (name, _) in &subjects {
             write!(table, " {name:<10}").unwrap();
         }
         table.push('\n');
         for (what, request) in requests() {
-            write!(table, "  {what:<28}").unwrap();
+            write!(table, "  {what:<32}").unwrap();
             for (_, subject) in &subjects {
                 let result = judge(state, subject, &thing, &request, NOW);
                 write!(table, " {:<10}", word(&result)).unwrap();
@@ -107,6 +116,9 @@ fn every_combination() {
     insta::assert_snapshot!(table);
 }
 
+//= specs/house.md#house-permits
+//= type=test
+//# A refusal MUST NOT tell an unknown name from a forbidden one.
 //= specs/en-303-645.md#5.5-4
 //= type=test
 #[test]
@@ -167,6 +179,9 @@ fn permits_carry_what_was_checked() {
     assert_eq!((permit.by().to_string().as_str(), permit.at()), ("person:ada", NOW));
 }
 
+//= specs/house.md#house-gate
+//= type=test
+//# A request MUST be bounded in size before it is judged.
 #[test]
 fn requests_are_bounded() {
     let long = vec![b' '; countersign_model::thing::MAX_VALUE_BYTES + 1];
