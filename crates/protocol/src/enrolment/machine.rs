@@ -32,7 +32,10 @@ pub struct Enrolment {
 struct Current {
     validity: Validity,
     renew_at: Timestamp,
+    /// The gateway refused it.
     refused: bool,
+    /// The authority refused a request that was made with it.
+    cannot_ask: bool,
 }
 
 impl Enrolment {
@@ -56,6 +59,7 @@ impl Enrolment {
             validity,
             renew_at: renewal_at(&validity, jitter),
             refused: false,
+            cannot_ask: false,
         });
     }
 
@@ -70,7 +74,8 @@ impl Enrolment {
     pub fn next(&self, now: Timestamp) -> Next {
         let usable = self.usable(now);
         let renew_at = self.current.as_ref().map_or(Timestamp(0), |one| one.renew_at);
-        let with = if usable { Identity::Current } else { Identity::Idevid };
+        let asks = usable && self.current.as_ref().is_some_and(|one| !one.cannot_ask);
+        let with = if asks { Identity::Current } else { Identity::Idevid };
         let wanted = !usable || now >= renew_at;
         match action(self.phase, wanted, with) {
             None => Next::Wait(renew_at),
@@ -93,12 +98,24 @@ impl Enrolment {
         self.phase = phase;
         match event {
             Event::Unreachable | Event::ProofRefused => self.back_off(now, jitter),
-            Event::CurrentRefused | Event::RequestRefused => {
-                // Refused by an authority or gateway that knows it: the factory identity asks from now on.
+            Event::CurrentRefused => {
                 if let Some(current) = &mut self.current {
                     current.refused = true;
                 }
                 self.back_off(now, jitter);
+            }
+            Event::RequestRefused => {
+                // The other identity asks next time. The present one stays in use.
+                if let Some(current) = &mut self.current {
+                    current.cannot_ask = !current.cannot_ask;
+                }
+                self.back_off(now, jitter);
+            }
+            Event::Acknowledged => {
+                if let Some(current) = &mut self.current {
+                    current.refused = false;
+                }
+                (self.failures, self.not_before) = (0, now);
             }
             _ => (self.failures, self.not_before) = (0, now),
         }

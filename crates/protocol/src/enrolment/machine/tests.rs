@@ -9,26 +9,27 @@ fn month(from: Timestamp) -> Validity {
     Validity { not_before: from, not_after: from.plus(Duration::from_secs(30 * DAY)) }
 }
 
+//= specs/house.md#house-rotation
+//= type=test
+//# A new key MUST be proven in a handshake before the old one is destroyed.
 #[test]
 fn every_transition() {
     let mut table = String::new();
     for phase in Phase::ALL {
         writeln!(table, "{phase:?}").unwrap();
         for event in Event::ALL {
-            match step(phase, event) {
-                Ok((after, Retire::Nothing)) => writeln!(table, "    {event:<18?} {after:?}"),
-                Ok((after, retire)) => {
-                    writeln!(table, "    {event:<18?} {after:?}, retire {retire:?}")
-                }
-                Err(_) => writeln!(table, "    {event:<18?} ignored"),
-            }
-            .unwrap();
+            let after = match step(phase, event) {
+                Ok((after, Retire::Nothing)) => format!("{after:?}"),
+                Ok((after, retire)) => format!("{after:?}, retire {retire:?}"),
+                Err(_) => "ignored".to_owned(),
+            };
+            writeln!(table, "    {:<18} {after}", format!("{event:?}")).unwrap();
         }
         for (wanted, with) in
             [(false, Identity::Current), (true, Identity::Current), (true, Identity::Idevid)]
         {
             let action = action(phase, wanted, with);
-            writeln!(table, "    do, wanted={wanted:<5} {with:<8?} {action:?}").unwrap();
+            writeln!(table, "    do, wanted={wanted:<5} {:<8} {action:?}", format!("{with:?}")).unwrap();
         }
     }
     insta::assert_snapshot!(table);
@@ -68,6 +69,32 @@ fn a_life() {
     device.report(Event::CurrentRefused, now, Jitter(0)).unwrap();
     assert_eq!(device.next(now), Next::Wait(now.plus(FIRST_DELAY)));
     enrol(&mut device, now.plus(FIRST_DELAY), Identity::Idevid);
+}
+
+//= specs/en-303-645.md#5.5-8
+//= type=test
+//# Renewal MUST be possible without a moment at which the device can be lost.
+/// A renewal that the authority refuses does not take the present identity out of use; the factory identity asks next time.
+#[test]
+fn a_refused_renewal_leaves_the_current_identity_alone() {
+    let mut device = Enrolment::new(Phase::Keyed, Some(month(START)), Jitter(0));
+    let mut now = START.plus(Duration::from_secs(20 * DAY));
+    let mut asked = Vec::new();
+    for _ in 0..4 {
+        let Next::Do(Action::Request { with }) = device.next(now) else { panic!("asks") };
+        asked.push(with);
+        device.report(Event::RequestRefused, now, Jitter(0)).unwrap();
+        assert!(device.usable(now));
+        let Next::Wait(until) = device.next(now) else { panic!("waits") };
+        now = until;
+    }
+    use Identity::{Current, Idevid};
+    assert_eq!(asked, [Current, Idevid, Current, Idevid]);
+    // A gateway that takes the identity back, takes it back.
+    device.report(Event::CurrentRefused, now, Jitter(0)).unwrap();
+    assert!(!device.usable(now));
+    device.report(Event::Acknowledged, now, Jitter(0)).unwrap();
+    assert!(device.usable(now));
 }
 
 #[test]
