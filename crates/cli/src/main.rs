@@ -1,5 +1,14 @@
 //! `countersign`, the one binary: it parses, wires the parts together, and prints.
 //!
+//! ```text
+//!  args ─► commands ─┬─ serve        authority and gateway, one process
+//!                    ├─ authority, device, control, policy, assess, config
+//!                    └─ demo         all of it, as processes of this same binary
+//!  console, failure ── what people and machines see, and how a command ends
+//! ```
+//!
+//! Nothing is decided here: who may do what, and what is sent, is the parts' business.
+//!
 //! Exit codes: 0 done; 1 found something (a FAIL, a refusal); 2 usage or environment.
 
 mod args;
