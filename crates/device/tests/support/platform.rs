@@ -27,11 +27,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
 
 type Script = v5_0::Publish;
+/// Topic, payload, correlation data.
+pub type Published = (String, Vec<u8>, Option<Vec<u8>>);
 
 /// What both servers share.
 #[derive(Default)]
 pub struct Seen {
-    pub published: Mutex<Vec<(String, Vec<u8>, Option<Vec<u8>>)>>,
+    pub published: Mutex<Vec<Published>>,
     pub enrolled: Mutex<Vec<(String, IdentityKind)>>,
     pub connected: Mutex<Vec<String>>,
     revoked: Mutex<BTreeSet<String>>,
