@@ -113,13 +113,14 @@ async fn start<A: Acceptor>(
     };
     let writer = tokio::spawn(writer::run(store, job_queue, confirm));
     let broker = new_broker(&config, snapshot);
-    let engine = Engine::new(broker, &config, directory, jobs.downgrade());
+    let engine = Engine::new(broker, &config, directory.clone(), jobs.downgrade());
     let engine = tokio::spawn(engine.run(event_queue, controls, jobs));
     let (alive, all_closed) = mpsc::channel(1);
     let accept = AcceptLoop {
         admission: Admission::new(config.max_connections, config.max_connections_per_ip),
         config: Arc::new(config.clone()),
         acceptor,
+        directory,
         events,
         alive,
         next: 0,
@@ -146,6 +147,7 @@ fn new_broker(config: &GatewayConfig, snapshot: Snapshot) -> Broker {
 struct AcceptLoop<A> {
     config: Arc<GatewayConfig>,
     acceptor: watch::Receiver<Arc<A>>,
+    directory: Arc<dyn Directory>,
     admission: Admission,
     events: mpsc::Sender<connection::Event>,
     alive: mpsc::Sender<()>,
@@ -181,9 +183,10 @@ impl<A: Acceptor> AcceptLoop<A> {
         let acceptor = self.acceptor.borrow().clone();
         let (config, events, alive) =
             (self.config.clone(), self.events.clone(), self.alive.clone());
+        let directory = self.directory.clone();
         tokio::spawn(async move {
             let _held = (place, alive);
-            connection::serve(conn, stream, remote, &*acceptor, &config, events).await;
+            connection::serve(conn, stream, remote, &*acceptor, &*directory, &config, events).await;
         });
     }
 }

@@ -1,9 +1,10 @@
 //! The owner's side: the label, pairing by it, and the device that then enrols by itself.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use countersign_assessor::relay::{Recording, Relay};
-use countersign_controller::{ControlError, Home, Setup, What};
+use countersign_controller::{ControlError, Home, Session, Setup, What};
 use countersign_crypto::random::{Random, SystemRandom};
 use countersign_crypto::secret::{Secret, Strength};
 use countersign_model::label::{Label, SetupCode};
@@ -19,10 +20,19 @@ use crate::failure::{Ended, Failure};
 /// A home and the device that was paired with it.
 pub(super) struct Paired {
     pub(super) home: Home,
+    /// Where the device really is: pairing went through the relay.
+    pub(super) api: SocketAddr,
     /// What went over the wire while pairing.
     pub(super) recording: Recording,
     /// The network's key: it must not be found in the recording.
     pub(super) canary: Vec<u8>,
+}
+
+impl Paired {
+    /// A person's connection to the device's local API.
+    pub(super) async fn session(&self, person: &str, made: &Made) -> Ended<Session> {
+        Ok(self.home.session(&person.parse()?, &made.thing, Some(self.api)).await?)
+    }
 }
 
 pub(super) fn show_label(made: &Made, tell: Teller) -> Ended {
@@ -82,7 +92,8 @@ pub(super) async fn pair(
         return Err(Failure::found(format!("the pairing interface {pairing} still answers")));
     }
     tell.saw(&format!("{}; the pairing interface is gone", now.state));
-    Ok(Paired { home, recording, canary })
+    let api = now.api.ok_or_else(|| Failure::found("no local API"))?;
+    Ok(Paired { home, api, recording, canary })
 }
 
 pub(super) async fn enrolled(made: &mut Made, tell: Teller) -> Ended {

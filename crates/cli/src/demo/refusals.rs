@@ -28,7 +28,7 @@ pub(super) async fn all(
     data: &Path,
     tell: Teller,
 ) -> Ended {
-    let api = made.status.read()?.api.ok_or_else(|| Failure::found("no local API"))?;
+    let api = paired.api;
     no_certificate(platform, made, api, tell).await?;
     another_home(platform, made, api, data, tell).await?;
     roles(made, paired, tell).await?;
@@ -66,17 +66,16 @@ async fn another_home(
 }
 
 async fn roles(made: &Made, paired: &Paired, tell: Teller) -> Ended {
-    let (home, thing) = (&paired.home, &made.thing);
-    let mut owner = home.session(home.owner(), thing, None).await?;
+    let mut owner = paired.session("owner", made).await?;
     for (person, role) in [("vera", Role::Viewer), ("max", Role::Member)] {
-        home.issue_person(person.parse()?)?;
+        paired.home.issue_person(person.parse()?)?;
         owner.share(&person.parse()?, role).await?;
     }
-    let mut viewer = home.session(&"vera".parse()?, thing, None).await?;
+    let mut viewer = paired.session("vera", made).await?;
     let reading = viewer.get("power").await?;
     tell.saw(&format!("a viewer reads power = {reading}"));
     tell.refused("a viewer who commands", &judged(viewer.invoke("toggle", None).await)?);
-    let mut member = home.session(&"max".parse()?, thing, None).await?;
+    let mut member = paired.session("max", made).await?;
     member.invoke("toggle", None).await?;
     tell.saw("a member commands");
     let limit = member.set("maxPower", &json!(3000)).await;

@@ -54,24 +54,21 @@ pub(super) async fn exchange(
     )
     .await?;
     tell.saw(&format!("service \"backend\" over {}", service.negotiated));
-    // 1. Telemetry, as the device publishes it unasked.
-    let reading = service.message(&power).await?;
-    tell.saw(&format!("telemetry {power} = {}", short(&reading)));
-    // 2. A command through the gateway, and its receipt.
+    // 1. A command through the gateway, and its receipt.
     service.publish(&format!("things/{thing}/properties/relay/set"), b"true");
     let receipt = service.message(&format!("things/{thing}/actions/relay/receipt")).await?;
     done(&receipt)?;
     tell.saw(&format!("relay on through the gateway; receipt {}", short(&receipt)));
-    let drawn = loop {
-        match service.message(&power).await? {
-            reading if reading.as_f64().is_some_and(|watts| watts > 0.0) => break reading,
-            _ => {}
+    // 2. Telemetry, as the device publishes it unasked: with the relay closed, the load draws power.
+    for _ in 0..2 {
+        let reading = service.message(&power).await?;
+        if reading.as_f64().is_none_or(|watts| watts <= 0.0) {
+            return Err(Failure::found(format!("a closed relay, and the meter says {reading}")));
         }
-    };
-    tell.saw(&format!("telemetry {power} = {} now that the relay is closed", short(&drawn)));
+        tell.saw(&format!("telemetry {power} = {reading}"));
+    }
     // 3. One on the local API, as the owner.
-    let owner = paired.home.owner().clone();
-    let mut session = paired.home.session(&owner, thing, None).await?;
+    let mut session = paired.session("owner", made).await?;
     tell.saw(&format!("local API over {}", session.negotiated()));
     let output = session.invoke("toggle", None).await?;
     tell.saw(&format!("toggle on the local API: {}", short(&output)));

@@ -4,7 +4,7 @@ use super::acceptor::{Accepted, Acceptor};
 use crate::broker::ConnId;
 use crate::broker::status::ChannelFacts;
 use crate::config::GatewayConfig;
-use crate::directory::PeerFacts;
+use crate::directory::{Directory, PeerFacts, Refusal};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,6 +18,9 @@ const READ_BYTES: usize = 16 << 10;
 
 /// Bytes that one write gathers at most.
 const WRITE_BYTES: usize = 64 << 10;
+
+/// How long a peer whom the directory does not know yet is waited for: some of its looks at what others changed.
+const NEWCOMER: Duration = Duration::from_millis(400);
 
 /// How long a closed connection may take to hear its goodbye before the socket goes.
 const GOODBYE: Duration = Duration::from_millis(200);
@@ -73,12 +76,27 @@ impl Outbox {
     }
 }
 
+/// Waits while the directory's view may be older than the peer's certificate: whoever was enrolled a moment ago, by
+/// another process or machine, is not turned away. The engine judges afterwards, whatever came of it.
+async fn newcomer(directory: &dyn Directory, peer: &PeerFacts) {
+    let mut changed = directory.changed();
+    while matches!(
+        directory.admit(peer),
+        Err(Refusal::Unknown | Refusal::ForeignKey | Refusal::Suspended(_))
+    ) {
+        if changed.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Serves one socket from its first byte to its last.
 pub(super) async fn serve<A: Acceptor>(
     conn: ConnId,
     stream: TcpStream,
     remote: SocketAddr,
     acceptor: &A,
+    directory: &dyn Directory,
     config: &GatewayConfig,
     events: mpsc::Sender<Event>,
 ) {
@@ -95,6 +113,8 @@ pub(super) async fn serve<A: Acceptor>(
         Err(_) => return tracing::info!(%remote, "handshake took too long"),
     };
     facts.remote = remote.to_string();
+    let known = tokio::time::timeout(NEWCOMER, newcomer(directory, &peer)).await;
+    tracing::debug!(%remote, known = known.is_ok(), "judging");
     let (letters, queue) = mpsc::unbounded_channel();
     let waiting = Arc::new(AtomicUsize::new(0));
     let closing = Arc::new(Notify::new());

@@ -1,0 +1,28 @@
+//! End to end: the real binary, real sockets, and clients that we did not write.
+//!
+//! Every test starts what it needs on free ports in a folder of its own, and ends it whatever happens. Nothing is
+//! skipped: a client program that is missing fails the tests that need it, and says that `./test` installs it.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+mod enrol;
+mod serve;
+
+mod mosquitto;
+mod paho;
+mod refused;
+
+mod est;
+mod revocation;
+
+mod bad_files;
+mod hostile;
+mod killed;
+mod killed_streams;
+
+mod devices;
+mod devices_killed;
+
+mod demo;
+mod help;

@@ -1,0 +1,34 @@
+//! What the tests share: processes that end with the test, a house to test in, and the clients' command lines.
+
+mod device;
+mod house;
+mod mosquitto;
+mod openssl;
+mod paho;
+mod process;
+mod relay;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use device::{Device, Home};
+pub(crate) use house::{Authority, House, Identity};
+pub(crate) use mosquitto::{Client, VERSIONS, Version};
+pub(crate) use openssl::{Answer, Key, certificates_in, curl, openssl, s_client};
+pub(crate) use paho::{Paho, Session};
+pub(crate) use process::{Finished, Running, countersign, countersign_fails, need, program};
+pub(crate) use relay::Relay;
+
+/// How long anything may take on a loaded machine. Reaching it is a failure, never a measurement.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Looks until there is something to see.
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(Instant::now() < give_up, "waited {} s in vain: {what}", PATIENCE.as_secs());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
