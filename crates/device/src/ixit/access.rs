@@ -87,7 +87,8 @@ pub(super) fn affordances(facts: &Facts) -> Vec<Affordance> {
     let path = format!("/access/{person}");
     rows.push(extra(ACCESS, Operation::ReadProperty, Method::Get, &path, Access::Owner));
     let mut put = extra(ACCESS, Operation::WriteProperty, Method::Put, &path, Access::Owner);
-    put.sample = Some(json!({ "role": "owner" }));
+    // Putting what is there already changes nothing.
+    put.sample = Some(json!({ "role": access[0]["role"] }));
     rows.push(put);
     rows.push(extra(ACCESS, Operation::WriteProperty, Method::Delete, &path, Access::Owner));
     rows

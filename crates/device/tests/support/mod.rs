@@ -12,6 +12,7 @@ use countersign_device::agent::{self, AgentError};
 use countersign_device::config::Config;
 use countersign_device::data::Blank;
 use countersign_device::functions::SimulatedPlug;
+use countersign_device::listeners::open_listeners;
 use countersign_model::label::SetupCode;
 use maker::Maker;
 use serde_json::Value;
@@ -41,6 +42,7 @@ pub struct Running {
     stop: Option<oneshot::Sender<()>>,
     pub task: JoinHandle<Result<(), AgentError>>,
     status: std::path::PathBuf,
+    ip: IpAddr,
 }
 
 pub fn code() -> SetupCode {
@@ -79,7 +81,7 @@ impl World {
             })
             .await
         });
-        Running { stop: Some(stop), task, status }
+        Running { stop: Some(stop), task, status, ip: self.config.api.listen.ip() }
     }
 }
 
@@ -125,6 +127,14 @@ impl Running {
     pub async fn kill(self) {
         self.task.abort();
         let _ = self.task.await;
+        // The kernel closes a killed process's sockets at once; the runtime closes an aborted task's a moment later.
+        let still_open = || {
+            let open = open_listeners().unwrap();
+            open.iter().any(|listener| listener.address.ip() == self.ip)
+        };
+        while still_open() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     pub async fn stop(mut self) -> Result<(), AgentError> {
