@@ -3,16 +3,20 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use countersign_assessor::evidence::TlsServerFacts;
+use countersign_assessor::probe::tls::examine;
 use countersign_assessor::relay::{Recording, Relay};
 use countersign_controller::{ControlError, Home, Session, Setup, What};
 use countersign_crypto::random::{Random, SystemRandom};
 use countersign_crypto::secret::{Secret, Strength};
+use countersign_crypto::tls::{Clock as _, SystemClock};
 use countersign_model::label::{Label, SetupCode};
 use countersign_protocol::pairing::{GatewayAddress, NetworkCredentials};
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 use tokio::net::TcpStream;
 
+use super::assessment::declaration;
 use super::platform::{Made, Platform, hex};
 use super::stage::Teller;
 use crate::failure::{Ended, Failure};
@@ -22,6 +26,8 @@ pub(super) struct Paired {
     pub(super) home: Home,
     /// Where the device really is: pairing went through the relay.
     pub(super) api: SocketAddr,
+    /// What the pairing interface offered while it was open.
+    pub(super) pairing_interface: TlsServerFacts,
     /// What went over the wire while pairing.
     pub(super) recording: Recording,
     /// The network's key: it must not be found in the recording.
@@ -56,6 +62,19 @@ pub(super) async fn pair(
     let home = Home::create(&data.join("home"), "owner".parse()?)?;
     let pairing =
         made.status.read()?.pairing.ok_or_else(|| Failure::found("no pairing interface"))?;
+    // 0. A look at the interface from outside, while it is there.
+    let declared = declaration(made, Vec::new())?;
+    let listener = declared
+        .listeners
+        .iter()
+        .find(|listener| listener.port == pairing.port())
+        .ok_or_else(|| Failure::found("the pairing interface is not declared"))?;
+    let roots: Vec<_> = platform.roots.iter().map(|root| root.der().to_vec().into()).collect();
+    let pairing_interface = examine(pairing, listener, &roots, SystemClock.now()).await;
+    tell.saw(&format!(
+        "{} offers examined at the pairing interface",
+        pairing_interface.groups.len()
+    ));
     // 1. A wrong code first.
     let random: &mut dyn Random = &mut SystemRandom;
     let wrong = Setup::Code(made.thing.clone(), SetupCode::from_entropy(random.array()));
@@ -93,7 +112,7 @@ pub(super) async fn pair(
     }
     tell.saw(&format!("{}; the pairing interface is gone", now.state));
     let api = now.api.ok_or_else(|| Failure::found("no local API"))?;
-    Ok(Paired { home, api, recording, canary })
+    Ok(Paired { home, api, pairing_interface, recording, canary })
 }
 
 pub(super) async fn enrolled(made: &mut Made, tell: Teller) -> Ended {
