@@ -29,7 +29,8 @@ fn every_transition() {
             [(false, Identity::Current), (true, Identity::Current), (true, Identity::Idevid)]
         {
             let action = action(phase, wanted, with);
-            writeln!(table, "    do, wanted={wanted:<5} {:<8} {action:?}", format!("{with:?}")).unwrap();
+            writeln!(table, "    do, wanted={wanted:<5} {:<8} {action:?}", format!("{with:?}"))
+                .unwrap();
         }
     }
     insta::assert_snapshot!(table);
