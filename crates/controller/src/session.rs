@@ -8,7 +8,7 @@ use countersign_crypto::tls::{Negotiated, TlsClient, TlsError};
 use countersign_model::id::{PersonName, ThingId};
 use countersign_model::role::Role;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -29,7 +29,8 @@ const MAX_ANSWER: usize = 256 * 1024;
 pub struct Session {
     host: String,
     sender: SendRequest<Full<Bytes>>,
-    driver: JoinHandle<Result<(), hyper::Error>>,
+    /// Drives the connection; none once it has ended.
+    driver: Option<JoinHandle<Result<(), hyper::Error>>>,
     answered: bool,
     negotiated: Negotiated,
 }
@@ -77,7 +78,7 @@ impl Home {
             let negotiated = channel.negotiated().clone();
             let (sender, connection) =
                 handshake(TokioIo::new(channel)).await.map_err(|error| broken(&error))?;
-            let driver = tokio::spawn(connection);
+            let driver = Some(tokio::spawn(connection));
             Ok(Session { host: name.clone(), sender, driver, answered: false, negotiated })
         };
         tokio::time::timeout(TIMEOUT, connect).await.map_err(|_| ControlError::TimedOut)?
@@ -179,16 +180,7 @@ impl Session {
             .body(Full::new(Bytes::from(body.unwrap_or_default().to_vec())))
             .map_err(|error| ControlError::Protocol(error.to_string()))?;
         let exchange = async {
-            // The connection takes the next request only when it has done with the last one.
-            let ready = self.sender.ready().await;
-            let sent = match ready {
-                Ok(()) => self.sender.send_request(request).await,
-                Err(error) => Err(error),
-            };
-            let response = match sent {
-                Ok(response) => response,
-                Err(error) => return Err(self.ended(error).await),
-            };
+            let response = self.send(request).await?;
             self.answered = true;
             let status = response.status().as_u16();
             let body = Limited::new(response.into_body(), MAX_ANSWER)
@@ -206,18 +198,40 @@ impl Session {
         tokio::time::timeout(TIMEOUT, exchange).await.map_err(|_| ControlError::TimedOut)?
     }
 
-    /// Why the connection ended. In TLS 1.3 a device that does not accept our certificate says so only now, and its
-    /// alert may be lost with the connection: an end before the first answer is that.
-    async fn ended(&mut self, error: hyper::Error) -> ControlError {
-        let driver = tokio::time::timeout(LAST_WORDS, &mut self.driver).await;
-        let cause = match driver {
-            Ok(Ok(Err(cause))) => cause,
-            _ => error,
+    async fn send(
+        &mut self,
+        request: hyper::Request<Full<Bytes>>,
+    ) -> Result<hyper::Response<Incoming>, ControlError> {
+        let closed = || ControlError::Protocol("the connection is closed".to_owned());
+        let driver = self.driver.as_mut().ok_or_else(closed)?;
+        let mut sending = std::pin::pin!(async {
+            // The connection takes the next request only when it has done with the last one.
+            self.sender.ready().await?;
+            self.sender.send_request(request).await
+        });
+        // A request that is handed over just as the connection ends may never hear of it: the connection is asked too.
+        let (error, end) = tokio::select! {
+            biased;
+            sent = &mut sending => match sent {
+                Ok(response) => return Ok(response),
+                Err(error) => {
+                    let end = tokio::time::timeout(LAST_WORDS, &mut *driver).await;
+                    (Some(error), end.ok().and_then(Result::ok))
+                }
+            },
+            end = &mut *driver => match tokio::time::timeout(LAST_WORDS, sending).await {
+                Ok(Ok(response)) => return Ok(response),
+                _ => (None, end.ok()),
+            },
         };
-        match broken(&cause) {
+        self.driver = None;
+        let cause = end.and_then(Result::err).or(error);
+        // In TLS 1.3 a device that does not accept our certificate says so only now, and its alert may be lost with
+        // the connection: an end before the first answer is that.
+        Err(match cause.as_ref().map_or_else(closed, broken) {
             ControlError::Protocol(text) if !self.answered => ControlError::NotOurs(text),
             other => other,
-        }
+        })
     }
 
     async fn value(
@@ -240,7 +254,9 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.driver.abort();
+        if let Some(driver) = &self.driver {
+            driver.abort();
+        }
     }
 }
 

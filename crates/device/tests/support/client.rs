@@ -16,6 +16,7 @@ use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -86,14 +87,22 @@ pub async fn ask(
     let channel = client.connect(&format!("{THING}.local"), stream).await.ok()?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(channel)).await.ok()?;
-    let driver = tokio::spawn(connection);
+    let mut driver = tokio::spawn(connection);
     let request = hyper::Request::builder()
         .method(method)
         .uri(path)
         .header("host", "plug")
         .body(Full::new(Bytes::copy_from_slice(body)))
         .unwrap();
-    let response = sender.send_request(request).await.ok()?;
+    let mut sending = std::pin::pin!(sender.send_request(request));
+    // A request that is handed over just as the connection ends may never hear of it: the connection is asked too.
+    let response = tokio::select! {
+        biased;
+        sent = &mut sending => sent.ok()?,
+        _ = &mut driver => {
+            tokio::time::timeout(Duration::from_secs(1), sending).await.ok()?.ok()?
+        }
+    };
     let status = response.status().as_u16();
     let bytes = response.into_body().collect().await.ok()?.to_bytes();
     driver.abort();
