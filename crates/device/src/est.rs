@@ -21,6 +21,10 @@ use tokio::net::TcpStream;
 
 /// How long one exchange may take, connection and issuance included.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an answer may still take once the connection has ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// What a connection that ended without an answer said.
+const CLOSED: EstError = EstError::Answer("did not come: the connection was closed");
 /// Largest answer: a few certificates in base64.
 const MAX_ANSWER: usize = 128 * 1024;
 
@@ -135,7 +139,7 @@ impl EstClient {
         let channel = client.connect(&self.server.server_name, stream).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(channel)).await?;
-        let driver = tokio::spawn(connection);
+        let mut driver = tokio::spawn(connection);
         let method = if body.is_some() { "POST" } else { "GET" };
         let request = hyper::Request::builder()
             .method(method)
@@ -146,7 +150,17 @@ impl EstClient {
             .body(Full::new(Bytes::from(body.unwrap_or_default())))
             .map_err(|_| EstError::Request)?;
         let answer = async {
-            let response = sender.send_request(request).await?;
+            let mut sending = std::pin::pin!(sender.send_request(request));
+            // A request that is handed over just as the connection ends may never hear of it, so the connection is
+            // asked too; its end also tells the alert by which our certificate was refused.
+            let response = tokio::select! {
+                biased;
+                sent = &mut sending => sent?,
+                ended = &mut driver => match tokio::time::timeout(LAST_WORDS, sending).await {
+                    Ok(Ok(response)) => response,
+                    _ => return Err(ended.ok().and_then(Result::err).map_or(CLOSED, EstError::Broken)),
+                },
+            };
             let status = response.status().as_u16();
             let retry = response
                 .headers()
