@@ -17,5 +17,5 @@
 mod machine;
 mod table;
 
-pub use machine::{Enrolment, FIRST_DELAY, LONGEST_DELAY, Next};
+pub use machine::{Enrolment, FIRST_DELAY, LONGEST_DELAY, Next, REFUSALS};
 pub use table::{Action, Event, Identity, Ignored, Phase, Retire, action, step};

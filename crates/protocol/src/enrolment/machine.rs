@@ -10,6 +10,10 @@ pub const FIRST_DELAY: Duration = Duration::from_secs(1);
 /// The longest wait: a device in a drawer asks once an hour, and a fleet that lost its authority does not flood it.
 pub const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 
+/// How often a gateway may refuse a new identity before that is believed: it may hear of a certificate a moment later than
+/// the device has it.
+pub const REFUSALS: u32 = 3;
+
 /// What comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
@@ -94,6 +98,11 @@ impl Enrolment {
         now: Timestamp,
         jitter: Jitter,
     ) -> Result<Retire, Ignored> {
+        let early = self.phase == Phase::Swapped && self.failures < REFUSALS;
+        let event = match event {
+            Event::CurrentRefused if early => Event::Unreachable,
+            other => other,
+        };
         let (phase, retire) = step(self.phase, event)?;
         self.phase = phase;
         match event {

@@ -99,6 +99,21 @@ fn a_refused_renewal_leaves_the_current_identity_alone() {
 }
 
 #[test]
+fn a_gateway_that_hears_late_is_given_a_moment() {
+    let mut device = Enrolment::new(Phase::Swapped, Some(month(START)), Jitter(0));
+    let mut now = START;
+    for _ in 0..REFUSALS {
+        assert_eq!(device.next(now), Next::Do(Action::Connect));
+        assert_eq!(device.report(Event::CurrentRefused, now, Jitter(0)), Ok(Retire::Nothing));
+        let Next::Wait(until) = device.next(now) else { panic!("must wait") };
+        now = until;
+    }
+    // Then it is believed, and the old identity is put back.
+    assert_eq!(device.report(Event::CurrentRefused, now, Jitter(0)), Ok(Retire::NewOne));
+    assert_eq!(device.phase(), Phase::Settled);
+}
+
+#[test]
 fn failures_slow_down_and_success_forgives() {
     let mut device = Enrolment::new(Phase::Keyed, None, Jitter(0));
     let (mut now, mut waits) = (START, Vec::new());
