@@ -40,7 +40,7 @@ impl Process {
         let output = File::options().create(true).append(true).open(log).at(log)?;
         let errors = output.try_clone().at(log)?;
         let mut command = Command::new(program);
-        command.args(["--log", "info"]).args(arguments);
+        command.args(["--log", "info,rustls=error"]).args(arguments);
         if stays {
             command.stdin(Stdio::null());
         } else {
