@@ -16,7 +16,13 @@ use crate::{demo, serve};
 )]
 pub(crate) struct Arguments {
     /// What to log to standard error: error, warn, info, debug, or a filter such as `countersign_gateway=debug`.
-    #[arg(long, global = true, default_value = "warn,rustls=error", env = "COUNTERSIGN_LOG", hide_env = true)]
+    #[arg(
+        long,
+        global = true,
+        default_value = "warn,rustls=error",
+        env = "COUNTERSIGN_LOG",
+        hide_env = true
+    )]
     pub(crate) log: String,
 
     #[command(subcommand)]
