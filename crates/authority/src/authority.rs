@@ -174,7 +174,7 @@ impl Authority {
         let layout = Layout::new(data);
         file::private_folder(&layout.authority())
             .map_err(AuthorityError::io(layout.authority()))?;
-        let seal = SealKey::load_or_create(&layout.seal_key(), sources.random.as_mut())?;
+        let seal = seal_key(&layout, sources.random.as_mut())?;
         let keys = Keystore::open(&layout.keys(), seal)?;
         let store = Store::open(&layout.database()).await?;
         let (ledger, torn) = Ledger::open(&layout.ledger(), sources.clock.now())?;
@@ -194,6 +194,13 @@ impl Authority {
             registry,
         };
         Ok(Self { core: Arc::new(core) })
+    }
+
+    /// Ends the work on the database, so that its file is whole by itself, without the journal beside it. Nothing is
+    /// lost without this: the next start reads the journal.
+    pub async fn close(&self) {
+        self.core.registry.stop();
+        self.core.store.close().await;
     }
 
     /// Where its files are.
@@ -307,6 +314,18 @@ impl Authority {
             None => Ok(self.core.keys.generate(label, algorithm)?),
         }
     }
+}
+
+/// The sealing key; a new one only where nothing is sealed yet. A new one beside old keys would hide that the right one
+/// is missing, and be in the way of whoever brings it back.
+fn seal_key(layout: &Layout, random: &mut dyn Random) -> Result<SealKey, AuthorityError> {
+    let path = layout.seal_key();
+    let sealed = std::fs::read_dir(layout.keys()).is_ok_and(|mut keys| keys.next().is_some());
+    if sealed && !path.exists() {
+        let detail = "it is missing, and without it the keys in authority/keys cannot be opened";
+        return Err(AuthorityError::Damaged { path, detail: detail.to_owned() });
+    }
+    Ok(SealKey::load_or_create(&path, random)?)
 }
 
 #[cfg(test)]

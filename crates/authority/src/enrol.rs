@@ -1,7 +1,7 @@
 //! Keys and certificates as files, for whoever connects with ordinary tools.
 //!
 //! A run that was killed is carried on by the next: a key file without its certificate is used, not replaced, and the
-//! authority answers the same key with the same certificate.
+//! authority answers the same key with the same certificate. A run over many names passes over those that are done.
 
 use std::path::{Path, PathBuf};
 
@@ -108,8 +108,9 @@ impl Authority {
     /// `progress` hears how many of how many are done.
     ///
     /// # Errors
-    /// [`AuthorityError::Exists`] for a key that is there without `force`; [`AuthorityError::Refused`] for a subject that
-    /// may not enrol. What was written before stays and is whole.
+    /// [`AuthorityError::Exists`] for a key that is there without `force`, unless it is one of many and belongs to a
+    /// certificate that counts; [`AuthorityError::Refused`] for a subject that may not enrol. What was written before
+    /// stays and is whole.
     pub async fn enrol(
         &self,
         request: &EnrolRequest,
@@ -135,7 +136,14 @@ impl Authority {
             let (folder, force) = (request.out.as_path(), request.force);
             let wanted =
                 Credentials { subject: subject.clone(), purpose, grants, algorithm, folder, force };
-            let chain = self.credentials(&wanted).await?;
+            let finished = match &request.names {
+                EnrolNames::Many { .. } if !force => self.finished(&wanted).await?,
+                _ => None,
+            };
+            let chain = match finished {
+                Some(chain) => chain,
+                None => self.credentials(&wanted).await?,
+            };
             done.push(Enrolled {
                 subject,
                 key: wanted.file("key"),
@@ -145,6 +153,30 @@ impl Authority {
             progress(number, total);
         }
         Ok(done)
+    }
+
+    /// What an earlier run made for this subject, if it is whole and still counts.
+    async fn finished(
+        &self,
+        wanted: &Credentials<'_>,
+    ) -> Result<Option<CertificateChain>, AuthorityError> {
+        let (Ok(pem), Ok(crt)) =
+            (std::fs::read(wanted.file("key")), std::fs::read(wanted.file("crt")))
+        else {
+            return Ok(None);
+        };
+        let (Ok(key), Ok(chain)) = (key_from_pem(&pem), CertificateChain::from_pem(&crt)) else {
+            return Ok(None);
+        };
+        let mut turn = self.core.store.exclusive().await?;
+        let record = turn.certificate(&chain.leaf().serial_hex()).await?;
+        let counts = record.is_some_and(|record| {
+            record.certificate == *chain.leaf()
+                && record.subject == wanted.subject
+                && record.purpose == wanted.purpose
+                && record.is_good(self.core.now())
+        });
+        Ok((counts && key.spki_der() == chain.leaf().spki_der()).then_some(chain))
     }
 
     /// Key, certificate, files: in an order in which a kill loses nothing.

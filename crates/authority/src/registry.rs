@@ -29,7 +29,7 @@ pub struct RegistryView {
     shared: Arc<Shared>,
     generation: watch::Receiver<u64>,
     /// Ends the worker when the last view is gone.
-    _alive: Arc<Alive>,
+    worker: Arc<Alive>,
 }
 
 struct Shared {
@@ -80,7 +80,7 @@ impl RegistryView {
         let first = shared.refresh(&store).await?;
         let (sender, generation) = watch::channel(first.unwrap_or_default());
         let worker = tokio::spawn(follow(shared.clone(), store, sender));
-        Ok(Self { shared, generation, _alive: Arc::new(Alive(worker.abort_handle())) })
+        Ok(Self { shared, generation, worker: Arc::new(Alive(worker.abort_handle())) })
     }
 
     /// A number that grows with every change of registration, grants or revocation.
@@ -132,6 +132,11 @@ impl RegistryView {
     #[must_use]
     pub fn subject_count(&self) -> usize {
         self.read(|tables| tables.subjects.len())
+    }
+
+    /// Follows no longer; what is known stays.
+    pub(crate) fn stop(&self) {
+        self.worker.0.abort();
     }
 
     pub(crate) fn wake(&self) {

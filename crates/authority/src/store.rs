@@ -92,6 +92,11 @@ impl Store {
         Ok(unsigned(row.get("value")))
     }
 
+    /// Closes every connection. The last one of all processes writes the journal back into the file.
+    pub(crate) async fn close(&self) {
+        self.pool.close().await;
+    }
+
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {

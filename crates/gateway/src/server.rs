@@ -278,7 +278,9 @@ impl RunningGateway {
         let ended = async {
             let _ = self.all_closed.recv().await;
             let _ = (&mut self.engine).await;
-            let _ = (&mut self.writer).await;
+            if let Ok(store) = (&mut self.writer).await {
+                store.close().await;
+            }
         };
         if tokio::time::timeout(self.drain.max(Duration::from_secs(1)), ended).await.is_err() {
             tracing::warn!("the drain took too long; ending without the rest");

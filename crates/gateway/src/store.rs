@@ -10,7 +10,7 @@ pub(crate) mod writer;
 
 use crate::broker::record::Snapshot;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Row, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 use std::path::{Path, PathBuf};
 
 /// The open file.
@@ -107,6 +107,14 @@ impl Store {
         schema::bring_up_to_date(&mut store.connection, path).await?;
         let snapshot = store.read().await?;
         Ok((store, snapshot))
+    }
+
+    /// Closes the file, so that it is whole by itself, without the journal beside it. Nothing is lost without this: the
+    /// next start reads the journal.
+    pub async fn close(self) {
+        if let Err(error) = self.connection.close().await {
+            tracing::warn!(%error, "the gateway's database could not be closed");
+        }
     }
 
     fn failed(&self, error: sqlx::Error) -> StoreError {

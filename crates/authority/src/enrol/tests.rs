@@ -90,6 +90,26 @@ async fn an_interrupted_run_is_carried_on() {
     assert_eq!(std::fs::read(&made.certificate).unwrap(), certificate);
 }
 
+/// Killed in the middle of many: the same call makes the rest and leaves what is there.
+#[tokio::test]
+async fn an_interrupted_run_over_many_makes_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = ready(folder.path()).await;
+    let out = folder.path().join("out");
+    let many = |count| {
+        request(EnrolProfile::Device, EnrolNames::Many { prefix: "plug-".to_owned(), count }, &out)
+    };
+    let first = authority.enrol(&many(2), |_, _| {}).await.unwrap();
+    let key = std::fs::read(&first[1].key).unwrap();
+    let all = authority.enrol(&many(3), |_, _| {}).await.unwrap();
+    assert_eq!((all.len(), &all[..2]), (3, &first[..]));
+    assert_eq!(std::fs::read(&first[1].key).unwrap(), key);
+    // What does not belong together, or counts no more, is in the way.
+    authority.revoke(&"plug-000001".parse().unwrap(), Reason::Suspended).await.unwrap();
+    let refused = authority.enrol(&many(3), |_, _| {}).await.unwrap_err();
+    assert!(matches!(&refused, AuthorityError::Exists(path) if *path == first[0].key), "{refused}");
+}
+
 #[tokio::test]
 async fn who_may_not_enrol_gets_no_file() {
     let folder = tempfile::tempdir().unwrap();
