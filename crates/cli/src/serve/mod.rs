@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use countersign_authority::profile::ServerNames;
-use countersign_authority::{Authority, CeremonyOutcome, CeremonyPlan, Sources};
+use countersign_authority::{Authority, AuthorityError, CeremonyOutcome, CeremonyPlan, Sources};
+use countersign_crypto::certificate::certificates_from_pem;
 use countersign_crypto::file;
 use countersign_crypto::policy::{self, CompiledPolicy, Policy, Use};
 use countersign_crypto::tls::{ClientRule, TlsServer};
@@ -73,6 +74,7 @@ pub(crate) async fn run(arguments: ServeArgs) -> Ended {
     let authority =
         Authority::open(&arguments.data, config.authority.clone(), Sources::system()).await?;
     hold_ceremony(&authority).await?;
+    check_roots(&authority)?;
     // 3. The policy in force.
     let policy = current_policy(&authority).await?;
     // 4. Identity and TLS.
@@ -117,6 +119,7 @@ pub(crate) async fn run(arguments: ServeArgs) -> Ended {
     drop(stop);
     let _ = tokio::join!(est, admin);
     gateway.shutdown().await;
+    authority.close().await;
     if let Some(path) = &arguments.ready_file {
         let _ = std::fs::remove_file(path);
     }
@@ -151,8 +154,10 @@ fn alone(data: &Path) -> Ended<File> {
 }
 
 async fn hold_ceremony(authority: &Authority) -> Ended {
-    if authority.authorities().is_ok() {
-        return Ok(());
+    match authority.authorities() {
+        Ok(_) => return Ok(()),
+        Err(AuthorityError::NoCeremony(_)) => {}
+        Err(damaged) => return Err(damaged.into()),
     }
     say("No ceremony was held in this folder; holding one from the example plan.");
     let outcome =
@@ -163,9 +168,27 @@ async fn hold_ceremony(authority: &Authority) -> Ended {
     Ok(())
 }
 
+/// The file that clients are told to trust must hold the root that vouches for us; it is written anew where it is missing.
+fn check_roots(authority: &Authority) -> Ended {
+    let path = authority.layout().roots();
+    let authorities = authority.authorities()?;
+    let root = authorities.root();
+    match std::fs::read(&path) {
+        Ok(pem) if certificates_from_pem(&pem).is_ok_and(|all| all.contains(root)) => Ok(()),
+        Ok(_) => Err(Failure::environment(format!(
+            "{}: does not hold the root of this folder's ceremony: remove it, and the next start writes it anew",
+            path.display()
+        ))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            file::write_atomic(&path, root.to_pem().as_bytes(), file::PUBLIC).at(&path)
+        }
+        Err(error) => Err(error).at(&path),
+    }
+}
+
 /// The signed policy in the data folder; the built-in one is signed when there is none.
 async fn current_policy(authority: &Authority) -> Ended<CompiledPolicy> {
-    let path = authority.layout().policy().join("current.cose");
+    let path = authority.layout().policy();
     let spki = authority.policy_verification_key()?;
     if !path.exists() {
         if let Some(folder) = path.parent() {
