@@ -114,6 +114,12 @@ fn used() -> (House, crate::support::Identity) {
     let serve = house.running();
     serve.terminate();
     serve.finish().with_code(0);
+    // After an orderly end, what there is stands in the files themselves.
+    let journals: Vec<_> = contents(&house.data())
+        .into_iter()
+        .filter(|(path, bytes)| path.to_string_lossy().ends_with("-wal") && !bytes.is_empty())
+        .collect();
+    assert!(journals.is_empty(), "{:?}", journals.iter().map(|(path, _)| path).collect::<Vec<_>>());
     (house, device)
 }
 
@@ -123,7 +129,6 @@ fn damaged(house: &mut House, file: &Path, damage: impl FnOnce(&mut [u8])) {
     let mut bad = good.clone();
     damage(&mut bad);
     fs::write(file, &bad).unwrap();
-    // What a database keeps beside it belongs to the undamaged one.
     let before = contents(&house.data());
 
     let ended = refused(house, &[]);
@@ -182,7 +187,9 @@ fn damaged_keys_and_documents_are_refused_and_left_alone() {
     for key in keys.iter().filter(|path| path.to_string_lossy().contains("-ca")) {
         damaged(&mut house, key, overwrite_the_middle);
     }
-    for file in ["policy/current.cose", "roots.pem", "authority/ledger.log"] {
+    for file in
+        ["policy/current.cose", "roots.pem", "authority/ledger.log", "authority/ca/service-ca.crt"]
+    {
         damaged(&mut house, &data.join(file), overwrite_the_middle);
     }
 }
