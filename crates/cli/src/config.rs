@@ -1,7 +1,7 @@
 //! The configuration of `serve`: one TOML file, every key documented in the default, unknown keys refused.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use countersign_authority::config::AuthorityConfig;
 use countersign_gateway::config::GatewayConfig;
@@ -81,7 +81,7 @@ impl ServeConfig {
         Self::parse(&path, &text)
     }
 
-    fn parse(path: &PathBuf, text: &str) -> Ended<Self> {
+    fn parse(path: &Path, text: &str) -> Ended<Self> {
         let config: Self = toml::from_str(text)
             .map_err(|error| Failure::environment(format!("{}: {error}", path.display())))?;
         config.gateway.validate().at(path)?;
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn the_written_default_is_the_default() {
-        let written = ServeConfig::parse(&"config.toml".into(), DEFAULT_TOML).unwrap();
+        let written = ServeConfig::parse(Path::new("config.toml"), DEFAULT_TOML).unwrap();
         assert_eq!(written, ServeConfig::default());
     }
 
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn an_unknown_key_is_named_with_its_file() {
         for text in ["[gateway]\nlisten_on = \"x\"", "[admins]\nlisten = \"127.0.0.1:1\""] {
-            let error = ServeConfig::parse(&"my/config.toml".into(), text).unwrap_err().text;
+            let error = ServeConfig::parse(Path::new("my/config.toml"), text).unwrap_err().text;
             assert!(error.contains("my/config.toml"), "{error}");
             assert!(error.contains("listen_on") || error.contains("admins"), "{error}");
         }
