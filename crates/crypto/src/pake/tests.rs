@@ -147,3 +147,61 @@ fn garbage_and_outrageous_costs_are_refused() {
         assert_eq!(PakeParams::new([0; 16], memory, passes, lanes), Err(PakeError::Params));
     }
 }
+
+/// Another author's implementation at the other end, both ways round.
+mod differential {
+    use super::*;
+    use pakery_core::crypto::CpaceGroup;
+    use pakery_crypto::{P256Group, Spake2PlusP256};
+
+    type Scalar = <P256Group as CpaceGroup>::Scalar;
+
+    fn scalar(text: &str) -> Scalar {
+        let wide = [vec![0; 32], hex::decode(text).unwrap()].concat();
+        P256Group::scalar_from_wide_bytes(&wide).unwrap()
+    }
+
+    #[test]
+    fn our_prover_with_their_verifier() {
+        let mut random = SystemRandom;
+        for _ in 0..8 {
+            let (prover, share_p) = Prover::start(&rfc_secret(), &RFC, &mut random);
+            let l = hex::decode(L).unwrap();
+            let (share_v, confirm_v, theirs) =
+                pakery_spake2plus::Verifier::<Spake2PlusP256>::start(
+                    &share_p,
+                    &scalar(W0),
+                    &l,
+                    RFC.context,
+                    RFC.prover,
+                    RFC.verifier,
+                    &mut Source(&mut SystemRandom),
+                )
+                .unwrap();
+            let (confirm_p, ours) = prover.finish(&share_v, &confirm_v).unwrap();
+            let theirs = theirs.finish(&confirm_p).unwrap();
+            assert!(ours.expose(|ours| ours == theirs.session_key.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn their_prover_with_our_verifier() {
+        for _ in 0..8 {
+            let (share_p, theirs) = pakery_spake2plus::Prover::<Spake2PlusP256>::start(
+                &scalar(W0),
+                &scalar(W1),
+                RFC.context,
+                RFC.prover,
+                RFC.verifier,
+                &mut Source(&mut SystemRandom),
+            )
+            .unwrap();
+            let (ours, answer) =
+                Verifier::respond(&rfc_secret().record(), &RFC, &share_p, &mut SystemRandom)
+                    .unwrap();
+            let theirs = theirs.finish(&answer.share_v, &answer.confirm_v).unwrap();
+            let ours = ours.finish(&theirs.confirm_p).unwrap();
+            assert!(ours.expose(|ours| ours == theirs.session_key.as_bytes()));
+        }
+    }
+}
