@@ -103,7 +103,8 @@ pub const fn step(phase: Phase, event: Event) -> Result<(Phase, Retire), Ignored
         // The new certificate is no good. *current* was never touched.
         (P::Issued, E::ProofRefused) => (P::Settled, R::Next),
         (P::Proven, E::SlotsSwapped) => (P::Swapped, R::Nothing),
-        // Only now may the old one go.
+        //= specs/house.md#house-rotation
+        //# A new key MUST be proven in a handshake before the old one is destroyed.
         (P::Swapped, E::Acknowledged) => (P::Settled, R::Next),
         // It was proven and is refused all the same: the old one is still there.
         (P::Swapped, E::CurrentRefused) => (P::Settled, R::NewOne),

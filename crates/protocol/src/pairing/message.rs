@@ -243,6 +243,7 @@ impl Installation {
             }));
         };
         //= specs/en-303-645.md#5.5-7
+        //# What protects a critical security parameter in transit MUST be at least as strong as the parameter.
         Ok(network.key.reveal_to(channel, |key| {
             encoded(|to| {
                 head(to)?;

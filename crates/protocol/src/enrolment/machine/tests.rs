@@ -140,6 +140,12 @@ struct Slots {
     made: u32,
 }
 
+//= specs/house.md#house-rotation
+//= type=test
+//# A new key MUST be proven in a handshake before the old one is destroyed.
+//= specs/house.md#house-rotation
+//= type=test
+//# A crash at any point of a rotation MUST leave at least one identity that works.
 proptest! {
     /// Whatever happens, in whatever order: an identity that the gateway has acknowledged is destroyed only when a younger
     /// one was acknowledged.

@@ -11,7 +11,8 @@ use countersign_model::time::Timestamp;
 use serde_json::Value;
 
 /// The interfaces that are open in a state; all others have no listener at all.
-//= specs/en-303-645.md#5.5-4
+//= specs/house.md#house-pairing
+//# The pairing interface MUST exist only before the device is initialised.
 #[must_use]
 pub const fn interfaces(state: DeviceState) -> &'static [Interface] {
     match state {

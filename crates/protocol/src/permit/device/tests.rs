@@ -119,8 +119,6 @@ fn every_combination() {
 //= specs/house.md#house-permits
 //= type=test
 //# A refusal MUST NOT tell an unknown name from a forbidden one.
-//= specs/en-303-645.md#5.5-4
-//= type=test
 #[test]
 fn refusals_do_not_tell_unknown_from_forbidden_from_wrong_state() {
     let thing = plug();
