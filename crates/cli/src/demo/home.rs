@@ -85,8 +85,9 @@ pub(super) async fn pair(
         Err(other) => return Err(Failure::found(format!("a wrong code: {other}"))),
         Ok(_) => return Err(Failure::found("a wrong code was accepted")),
     }
-    // 2. The right one, through a recording relay: what it records is searched for the secret afterwards.
-    let relay = Relay::start((std::net::Ipv4Addr::LOCALHOST, 0).into(), pairing).await?;
+    // 2. The right one, through a recording relay: what it records is searched for the secret afterwards. It has the
+    //    device's own address, which the home remembers.
+    let relay = Relay::start((pairing.ip(), 0).into(), pairing).await?;
     let canary = hex(&random.array::<16>()).into_bytes();
     let key = Secret::new(canary.clone(), Strength(128));
     let network = Some(NetworkCredentials { ssid: "Home of the demo".to_owned(), key });

@@ -132,7 +132,7 @@ impl World {
         );
         stage.line(&format!(
             "\nIt all runs on. Talk to it with ordinary clients:\n\
-             \n  mosquitto_sub {client} -t 'things/+/#' -v\
+             \n  mosquitto_sub {client} -t 'things/+/properties/#' -v\
              \n  mosquitto_pub {client} -q 1 -t things/{thing}/properties/relay/set -m true\
              \n  curl --cacert {roots} https://localhost:{est_port}/.well-known/est/cacerts\
              \n  countersign control get --home {home} --thing {thing}\

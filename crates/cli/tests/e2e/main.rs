@@ -17,6 +17,7 @@ mod est;
 mod revocation;
 
 mod bad_files;
+mod descriptors;
 mod hostile;
 mod killed;
 mod killed_streams;

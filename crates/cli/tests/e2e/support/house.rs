@@ -168,6 +168,11 @@ impl House {
         self.running().kill();
     }
 
+    /// The process's number.
+    pub(crate) fn id(&self) -> u32 {
+        self.serve.as_ref().expect("serve is running").id()
+    }
+
     /// The process, by move: for tests of how it ends.
     pub(crate) fn running(&mut self) -> Running {
         self.serve.take().expect("serve is running")
