@@ -116,8 +116,9 @@ pub(crate) async fn permit(
     if !purpose.fits(subject) {
         return Err(Refusal::Purpose.into());
     }
-    // 2. The name is unmistakable. QR codes carry upper case only, so things' names are compared without case.
-    if matches!(subject, Subject::Thing(_))
+    // 2. The name is unmistakable, whatever the case: no two subjects differ by that alone. QR codes keep no case, so a
+    //    name that goes on a label has lower case only.
+    if purpose == Purpose::FactoryIdentity
         && subject.name().bytes().any(|b| b.is_ascii_uppercase())
     {
         return Err(Refusal::UpperCase(subject.name().to_owned()).into());

@@ -215,7 +215,7 @@ pub enum Refusal {
     Purpose,
     /// A thing's name with upper case.
     #[error(
-        "{0:?} has upper-case letters: names of things are lower case, because labels do not keep case"
+        "{0:?} has upper-case letters: a serial that goes on a label is lower case, because QR codes do not keep case"
     )]
     UpperCase(String),
     /// A name that differs from another's only in case.
