@@ -1,18 +1,19 @@
 //! From JSON text to a checked description, with every fault and its path.
 
 use super::affordance::{Action, Event, Property, Rights};
-use super::schema::{DataSchema, Range, Shape};
 use super::security::{self, Schemes};
 use super::services::{NetworkProtocol, NetworkService};
 use super::{
-    ACCESS, AffordanceKind, CONTEXT_IRI, MAX_AFFORDANCES, MAX_DOCUMENT, MAX_ENUM, MAX_ERRORS,
-    MAX_NETWORK_SERVICES, MAX_SCHEMA_DEPTH, MAX_SCHEMAS, MAX_TEXT, RESET, TD_CONTEXT,
-    ThingDescription, ThingError,
+    ACCESS, AffordanceKind, CONTEXT_IRI, MAX_AFFORDANCES, MAX_DOCUMENT, MAX_ERRORS,
+    MAX_NETWORK_SERVICES, MAX_SCHEMA_DEPTH, MAX_TEXT, RESET, TD_CONTEXT, ThingDescription,
+    ThingError,
 };
 use crate::id::AffordanceName;
 use crate::role::Role;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+
+mod schemas;
 
 /// Nesting of the whole document: the path to a schema, its nesting twice (`properties` is a level too), and a value in it.
 const MAX_DOCUMENT_DEPTH: usize = 4 + 2 * MAX_SCHEMA_DEPTH + 8;
@@ -327,225 +328,6 @@ impl Reader {
                 self.faults.add(step(path, name), "must be true or false");
                 // The careful reading of a broken flag: security-relevant, read-only.
                 true
-            }
-        }
-    }
-
-    fn sub_schema(
-        &mut self,
-        member: &Map<String, Value>,
-        name: &str,
-        path: &str,
-        depth: usize,
-    ) -> Option<DataSchema> {
-        let path = step(path, name);
-        match member.get(name)? {
-            Value::Object(schema) => Some(self.schema(schema, &path, depth)),
-            _ => {
-                self.faults.add(path, "must be a data schema (an object)");
-                None
-            }
-        }
-    }
-
-    fn schema(&mut self, member: &Map<String, Value>, path: &str, depth: usize) -> DataSchema {
-        self.schemas += 1;
-        let mut schema = DataSchema {
-            shape: Shape::Any,
-            unit: None,
-            read_only: self.flag(member, "readOnly", path),
-            write_only: self.flag(member, "writeOnly", path),
-            constant: member.get("const").cloned(),
-            one_of: Vec::new(),
-            enumeration: Vec::new(),
-        };
-        if depth >= MAX_SCHEMA_DEPTH || self.schemas > MAX_SCHEMAS {
-            self.faults.add(path, format!("schemas nest at most {MAX_SCHEMA_DEPTH} deep, and there are at most {MAX_SCHEMAS}"));
-            return schema;
-        }
-        schema.unit = self.text(member, "unit", path);
-        for unsupported in ["pattern", "allOf", "anyOf", "not"] {
-            if member.contains_key(unsupported) {
-                self.faults.add(
-                    step(path, unsupported),
-                    "is not checked by devices: take it out, so that nobody relies on it",
-                );
-            }
-        }
-        match member.get("enum") {
-            None => {}
-            Some(Value::Array(values)) if !values.is_empty() && values.len() <= MAX_ENUM => {
-                schema.enumeration.clone_from(values);
-            }
-            Some(_) => self
-                .faults
-                .add(step(path, "enum"), format!("must be a list of 1 to {MAX_ENUM} values")),
-        }
-        if let Some(alternatives) = member.get("oneOf") {
-            schema.one_of = self.alternatives(alternatives, &step(path, "oneOf"), depth + 1);
-        }
-        schema.shape = self.shape(member, path, depth);
-        schema
-    }
-
-    fn alternatives(&mut self, value: &Value, path: &str, depth: usize) -> Vec<DataSchema> {
-        let mut all = Vec::new();
-        let list = value.as_array().map(Vec::as_slice).unwrap_or_default();
-        for (index, one) in list.iter().enumerate() {
-            if let Some(one) = one.as_object() {
-                all.push(self.schema(one, &format!("{path}[{index}]"), depth));
-            }
-        }
-        if all.is_empty() || all.len() != list.len() {
-            self.faults.add(path, "must be a list of data schemas");
-        }
-        all
-    }
-
-    fn shape(&mut self, member: &Map<String, Value>, path: &str, depth: usize) -> Shape {
-        let kind = match member.get("type") {
-            None => "",
-            Some(Value::String(kind)) => kind.as_str(),
-            Some(_) => "?",
-        };
-        const NUMBER: &[&str] =
-            &["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
-        let keywords: &[(&[&str], &[&str])] = &[
-            (NUMBER, &["number", "integer"]),
-            (&["minLength", "maxLength"], &["string"]),
-            (&["items", "minItems", "maxItems"], &["array"]),
-            (&["properties", "required"], &["object"]),
-        ];
-        for (words, kinds) in keywords {
-            for word in words.iter().filter(|word| member.contains_key(**word)) {
-                if !kinds.contains(&kind) {
-                    self.faults.add(
-                        step(path, word),
-                        format!(
-                            "says something only about the type {}, which is not this one's",
-                            kinds.join(" or ")
-                        ),
-                    );
-                }
-            }
-        }
-        match kind {
-            "" => Shape::Any,
-            "null" => Shape::Null,
-            "boolean" => Shape::Boolean,
-            "number" | "integer" => {
-                Shape::Number { whole: kind == "integer", range: self.range(member, path) }
-            }
-            "string" => {
-                let (min, max) = self.lengths(member, "minLength", "maxLength", path);
-                Shape::String { min, max }
-            }
-            "array" => {
-                let (min, max) = self.lengths(member, "minItems", "maxItems", path);
-                let items = self.sub_schema(member, "items", path, depth + 1).map(Box::new);
-                Shape::Array { items, min, max }
-            }
-            "object" => self.object(member, path, depth),
-            _ => {
-                self.faults.add(
-                    step(path, "type"),
-                    "must be boolean, integer, number, string, object, array or null",
-                );
-                Shape::Any
-            }
-        }
-    }
-
-    fn object(&mut self, member: &Map<String, Value>, path: &str, depth: usize) -> Shape {
-        let base = step(path, "properties");
-        let mut properties = BTreeMap::new();
-        match member.get("properties") {
-            None => {}
-            Some(Value::Object(members)) => {
-                for name in members.keys() {
-                    if let Some(schema) = self.sub_schema(members, name, &base, depth + 1) {
-                        properties.insert(name.clone(), schema);
-                    }
-                }
-            }
-            Some(_) => self.faults.add(base, "must be an object of data schemas by name"),
-        }
-        let mut required = Vec::new();
-        let base = step(path, "required");
-        match member.get("required") {
-            None => {}
-            Some(Value::Array(names)) => {
-                for (index, name) in names.iter().enumerate() {
-                    match name.as_str() {
-                        Some(name) if properties.contains_key(name) => {
-                            required.push(name.to_owned());
-                        }
-                        _ => self
-                            .faults
-                            .add(format!("{base}[{index}]"), "must name one of the properties"),
-                    }
-                }
-            }
-            Some(_) => self.faults.add(base, "must be a list of names"),
-        }
-        Shape::Object { properties, required }
-    }
-
-    fn range(&mut self, member: &Map<String, Value>, path: &str) -> Range {
-        let range = Range {
-            minimum: self.number(member, "minimum", path),
-            maximum: self.number(member, "maximum", path),
-            exclusive_minimum: self.number(member, "exclusiveMinimum", path),
-            exclusive_maximum: self.number(member, "exclusiveMaximum", path),
-            multiple_of: self.number(member, "multipleOf", path),
-        };
-        if let (Some(low), Some(high)) = (range.minimum, range.maximum)
-            && low > high
-        {
-            self.faults.add(step(path, "minimum"), format!("{low} is above the maximum {high}"));
-        }
-        if range.multiple_of.is_some_and(|step| step <= 0.0) {
-            self.faults.add(step(path, "multipleOf"), "must be above 0");
-        }
-        range
-    }
-
-    fn number(&mut self, member: &Map<String, Value>, name: &str, path: &str) -> Option<f64> {
-        let value = member.get(name)?;
-        if !value.is_number() {
-            self.faults.add(step(path, name), "must be a number");
-        }
-        value.as_f64()
-    }
-
-    fn lengths(
-        &mut self,
-        member: &Map<String, Value>,
-        min: &str,
-        max: &str,
-        path: &str,
-    ) -> (u64, Option<u64>) {
-        let mut length = |name: &str| {
-            let value = member.get(name)?;
-            if value.as_u64().is_none() {
-                self.faults.add(step(path, name), "must be a whole number from 0");
-            }
-            value.as_u64()
-        };
-        let (low, high) = (length(min).unwrap_or(0), length(max));
-        if high.is_some_and(|high| low > high) {
-            self.faults.add(step(path, min), format!("is above {max}"));
-        }
-        (low, high)
-    }
-
-    fn text(&mut self, member: &Map<String, Value>, name: &str, path: &str) -> Option<String> {
-        match member.get(name)? {
-            Value::String(text) if text.len() <= MAX_TEXT => Some(text.clone()),
-            _ => {
-                self.faults
-                    .add(step(path, name), format!("must be a text of at most {MAX_TEXT} bytes"));
-                None
             }
         }
     }
