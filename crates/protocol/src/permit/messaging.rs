@@ -1,6 +1,6 @@
 //! Who may publish, subscribe to and receive what at the gateway. Pure judgement over identities and topics.
 //!
-//! A device's rights follow from its name alone: it speaks on its own topics and hears its own commands. A service has
+//! A device's rights follow from its name alone: it speaks on its own topics and hears what is said on them. A service has
 //! what it was granted, and never a device's voice. The broker's functions demand the permits made here.
 
 use countersign_model::grant::Grant;
@@ -158,7 +158,7 @@ pub fn judge_publish(subject: &MessagingSubject, topic: &Topic) -> Result<Publis
 //# A device MUST publish and subscribe only beneath its own topics.
 //= specs/house.md#house-mqtt
 //# A service MUST be held to its grants, filter by filter.
-/// Judges a subscription: a device hears its own commands, unshared; a service what a single grant covers.
+/// Judges a subscription: a device hears what lies beneath its own topic, unshared; a service what a single grant covers.
 ///
 /// # Errors
 /// [`Refused`], for whatever reason.
@@ -168,8 +168,7 @@ pub fn judge_subscribe(
 ) -> Result<SubscribePermit, Refused> {
     let allowed = match subject {
         MessagingSubject::Device(me) => {
-            filter.share_group().is_none()
-                && ThingTopic::command_filters(me).iter().any(|own| own.covers(filter))
+            filter.share_group().is_none() && beneath(me).covers(filter)
         }
         MessagingSubject::Service { grants, .. } => {
             grants.iter().any(|grant| grant.allows_subscribe(filter))
@@ -185,14 +184,17 @@ pub fn judge_subscribe(
 /// [`Refused`], for whatever reason.
 pub fn judge_deliver(subject: &MessagingSubject, topic: &Topic) -> Result<DeliverPermit, Refused> {
     let allowed = match subject {
-        MessagingSubject::Device(me) => {
-            ThingTopic::parse(topic).is_some_and(|topic| topic.is_command() && topic.thing() == me)
-        }
+        MessagingSubject::Device(me) => beneath(me).matches(topic),
         MessagingSubject::Service { grants, .. } => {
             grants.iter().any(|grant| grant.allows_receive(topic))
         }
     };
     allowed.then_some(DeliverPermit(())).ok_or(Refused)
+}
+
+/// Everything of one device.
+fn beneath(thing: &ThingId) -> Filter {
+    format!("things/{thing}/#").parse().expect("a thing's id is safe in a filter")
 }
 
 #[cfg(test)]
@@ -247,18 +249,19 @@ mod tests {
             "things/plug-1/actions/+",
             "things/plug-1/properties/+/set",
             "things/plug-1/actions/on",
+            "things/plug-1/properties/+",
+            "things/plug-1/#",
         ] {
             assert!(may_subscribe(&plug, own), "{own}");
         }
         for foreign in [
-            "things/plug-1/#",
             "things/+/actions/+",
             "things/plug-2/actions/+",
             "#",
             "+/+/+/+",
             "$share/g/things/plug-1/actions/+",
-            "things/plug-1/actions/#",
-            "things/plug-1/properties/+",
+            "things/plug-10/actions/+",
+            "things/PLUG-1/#",
         ] {
             assert!(!may_subscribe(&plug, foreign), "{foreign}");
         }
