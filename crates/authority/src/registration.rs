@@ -118,8 +118,7 @@ pub(crate) async fn permit(
     }
     // 2. The name is unmistakable, whatever the case: no two subjects differ by that alone. QR codes keep no case, so a
     //    name that goes on a label has lower case only.
-    if purpose == Purpose::FactoryIdentity
-        && subject.name().bytes().any(|b| b.is_ascii_uppercase())
+    if purpose == Purpose::FactoryIdentity && subject.name().bytes().any(|b| b.is_ascii_uppercase())
     {
         return Err(Refusal::UpperCase(subject.name().to_owned()).into());
     }
