@@ -82,7 +82,7 @@ pub(crate) struct Place {
     /// Where the local API listens.
     #[arg(long, value_parser = address, value_name = "ADDR")]
     api: Option<SocketAddr>,
-    /// Written as JSON at each change: state, addresses, how the uplink stands.
+    /// Written as JSON at each change: state, addresses, how the uplink stands; `ixit` reads the addresses from it.
     #[arg(long)]
     ready_file: Option<PathBuf>,
 }
@@ -199,7 +199,27 @@ fn ixit(arguments: &IxitArgs) -> Ended {
         }
         None => Maker::default(),
     };
-    let declaration = declare(&arguments.place.configuration()?, &maker)?;
-    say(&serde_json::to_string_pretty(&declaration)?);
+    let mut config = arguments.place.configuration()?;
+    as_it_stands(&mut config)?;
+    say(&serde_json::to_string_pretty(&declare(&config, &maker)?)?);
+    Ok(())
+}
+
+/// Takes the addresses from the running device's ready file: free ports, and the interface that is open now.
+fn as_it_stands(config: &mut Config) -> Ended {
+    let Some(path) = &config.ready_file else { return Ok(()) };
+    let now: serde_json::Value = serde_json::from_slice(&std::fs::read(path).at(path)?).at(path)?;
+    let open = |name: &str| now[name].as_str().and_then(|text| text.parse::<SocketAddr>().ok());
+    let (pairing, api) = (open("pairing"), open("api"));
+    for (here, other, configured) in
+        [(pairing, api, &mut config.pairing.listen), (api, pairing, &mut config.api.listen)]
+    {
+        match (here, other) {
+            (Some(here), _) => *configured = here,
+            // The interface that is closed now opens at the same address.
+            (None, Some(other)) if configured.port() == 0 => configured.set_ip(other.ip()),
+            _ => {}
+        }
+    }
     Ok(())
 }

@@ -1,8 +1,12 @@
 //! A device's life with its owner, as two processes that do not trust each other.
 
+use std::fs;
 use std::net::TcpStream;
 
-use crate::support::{Client, Device, Home, House, Paho, Session, Version, countersign, until};
+use crate::support::{
+    Authority, Client, Device, Home, House, Paho, Running, Session, THING, Version, countersign,
+    program, until,
+};
 
 /// A house, a device that is switched on, and the owner's home.
 fn set_up() -> (House, Device, Home) {
@@ -235,4 +239,82 @@ fn what_is_no_label_is_refused_before_anything_is_sent() {
     device.start();
     home.pair(&house, &mut device, &["--label", &label]).with_code(0);
     until("the home", || home.folder.exists().then_some(()));
+}
+
+//= specs/house.md#house-gate
+//= type=test
+//# An action, a writable property or a security-relevant affordance without authentication MUST refuse to start.
+#[test]
+fn a_description_that_opens_what_must_be_closed_refuses_to_start() {
+    let authority = Authority::new();
+    let device = Device::provision(&authority, "plug-000001");
+    let good = fs::read_to_string(THING).unwrap();
+    let thing = authority.folder().join("thing.td.json");
+    let open = |affordance: &str| {
+        let secured = good.replace(
+            "\"securityDefinitions\": {",
+            "\"securityDefinitions\": { \"open\": { \"scheme\": \"nosec\" },",
+        );
+        let at = format!("\"{affordance}\": {{");
+        secured.replacen(
+            &at,
+            &format!(
+                "{at} \"forms\": [{{ \"href\": \"/{affordance}\", \"security\": [\"open\"] }}],"
+            ),
+            1,
+        )
+    };
+    let start = |text: &str| {
+        fs::write(&thing, text).unwrap();
+        let mut command = program(["device", "run", "--simulate", "plug"]);
+        command.arg("--data").arg(device.data()).arg("--thing").arg(&thing);
+        Running::start(&mut command).finish().without_panic().with_code(2)
+    };
+    for affordance in ["toggle", "relay", "maxPower"] {
+        start(&open(affordance)).saying("thing.td.json").saying(affordance);
+    }
+    start("{").saying("thing.td.json");
+    start("{}").saying("thing.td.json");
+}
+
+//= specs/house.md#house-shell
+//= type=test
+//# An unknown configuration key MUST be an error that names the file and the key.
+#[test]
+fn an_unknown_key_in_a_devices_configuration_is_named() {
+    let authority = Authority::without_ceremony();
+    let file = authority.folder().join("device.toml");
+    let name = file.to_str().unwrap();
+    countersign(["device", "config", name]).with_code(0);
+    let good = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("pairing_code = \"x\"\n{good}")).unwrap();
+    countersign(["device", "run", "--simulate", "plug", "--config", name])
+        .with_code(2)
+        .saying(name)
+        .saying("pairing_code");
+}
+
+#[test]
+fn a_devices_damaged_state_is_refused_by_name_and_left_alone() {
+    let (_house, mut device, home) = paired();
+    device.kill();
+    for file in ["state.sealed", "factory/keys/idevid.key", "factory/idevid.crt", "seal.key"] {
+        let path = device.data().join(file);
+        let good = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let mut bad = good.clone();
+        let (from, to) = (bad.len() / 3, bad.len() * 2 / 3);
+        bad[from..to].iter_mut().for_each(|byte| *byte ^= 0x5a);
+        fs::write(&path, &bad).unwrap();
+        let ended = Running::start(&mut device.command()).finish().without_panic().with_code(2);
+        // A sealing key looks like any other: what it does not open is named with it.
+        assert!(
+            ended.stderr.contains(path.file_name().unwrap().to_str().unwrap()),
+            "{file}: {ended}"
+        );
+        assert_eq!(fs::read(&path).unwrap(), bad, "{file} was changed");
+        fs::write(&path, good).unwrap();
+    }
+    device.start();
+    device.connected();
+    home.with("get", &device, &["power"]).with_code(0);
 }

@@ -25,5 +25,8 @@ mod killed_streams;
 mod devices;
 mod devices_killed;
 
+mod assess;
+mod policies;
+
 mod demo;
 mod help;

@@ -7,6 +7,10 @@ use serde_json::Value;
 
 use super::{Authority, Finished, House, Running, countersign, program, until};
 
+/// The Thing Description of the simulated plug.
+pub(crate) const THING: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../device/things/plug.td.json");
+
 /// A device out of the factory: its folder, and what is on its label.
 pub(crate) struct Device {
     pub(crate) serial: String,
@@ -15,6 +19,8 @@ pub(crate) struct Device {
     pub(crate) label: String,
     /// The printed code.
     pub(crate) code: String,
+    /// The address of its interfaces, where it has one of its own.
+    pub(crate) address: Option<String>,
     process: Option<Running>,
 }
 
@@ -29,7 +35,7 @@ impl Device {
         let (label, code) = text.trim().split_once('\n').expect("a label of two lines");
         assert!(!ended.stdout.contains(code), "the code is on the label and nowhere else");
         let (label, code) = (label.to_owned(), code.to_owned());
-        Self { serial: serial.to_owned(), folder, label, code, process: None }
+        Self { serial: serial.to_owned(), folder, label, code, address: None, process: None }
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -42,10 +48,18 @@ impl Device {
 
     /// `device run`, ready to be started.
     pub(crate) fn command(&self) -> std::process::Command {
-        let thing = concat!(env!("CARGO_MANIFEST_DIR"), "/../device/things/plug.td.json");
-        let mut command = program(["device", "run", "--simulate", "plug", "--thing", thing]);
+        let mut command = program(["device", "run", "--simulate", "plug", "--thing", THING]);
         command.arg("--data").arg(self.data()).arg("--ready-file").arg(self.ready_file());
+        command.args(self.address.iter().flat_map(|address| ["--address", address]));
         command
+    }
+
+    /// What it declares about itself, as it stands.
+    pub(crate) fn declaration(&self) -> String {
+        let (data, ready) = (self.data(), self.ready_file());
+        let (data, ready) = (data.to_str().unwrap(), ready.to_str().unwrap());
+        let place = ["--data", data, "--ready-file", ready, "--thing", THING];
+        countersign(["device", "ixit"].iter().chain(&place)).with_code(0).stdout
     }
 
     /// Switches it on and waits until it says how it stands.

@@ -10,7 +10,7 @@ mod relay;
 
 use std::time::{Duration, Instant};
 
-pub(crate) use device::{Device, Home};
+pub(crate) use device::{Device, Home, THING};
 pub(crate) use house::{Authority, House, Identity};
 pub(crate) use mosquitto::{Client, VERSIONS, Version};
 pub(crate) use openssl::{Answer, Key, certificates_in, curl, openssl, s_client};
