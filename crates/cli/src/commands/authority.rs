@@ -54,7 +54,7 @@ pub(crate) enum AuthorityCommand {
         /// One certificate only, by its serial number in hexadecimal.
         #[arg(long, conflicts_with = "name")]
         serial: Option<String>,
-        /// Why: unspecified, key-compromise, affiliation-changed, superseded, cessation-of-operation, privilege-withdrawn.
+        /// Why: unspecified, key-compromise, superseded, suspended, privilege-withdrawn, or cessation-of-operation (for ever).
         #[arg(long, default_value = "unspecified")]
         reason: Reason,
     },

@@ -17,7 +17,7 @@ use countersign_crypto::certificate::certificates_from_pem;
 use countersign_crypto::file;
 use countersign_crypto::policy::{self, CompiledPolicy, Policy, Use};
 use countersign_crypto::tls::{ClientRule, TlsServer};
-use countersign_gateway::server::Gateway;
+use countersign_gateway::server::{Gateway, StartError};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -86,7 +86,9 @@ pub(crate) async fn run(arguments: ServeArgs) -> Ended {
     file::private_folder(&folder).at(&folder)?;
     let registry = Arc::new(directory::Registry(authority.registry()));
     let database = folder.join("gateway.db");
-    let gateway = Gateway::start(config.gateway, servers.mqtt, registry, &database).await?;
+    let gateway = Gateway::start(config.gateway, servers.mqtt, registry, &database)
+        .await
+        .map_err(not_started)?;
     let ready = Ready {
         mqtt: gateway.local_addr(),
         est: est.local_addr()?,
@@ -211,21 +213,28 @@ async fn current_policy(authority: &Authority) -> Ended<CompiledPolicy> {
 }
 
 async fn bind(what: &str, address: SocketAddr) -> Ended<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let mend = match error.kind() {
-            std::io::ErrorKind::AddrInUse => {
-                format!(
-                    "another program listens there: end it, or give --{what} :0 for any free port"
-                )
-            }
-            std::io::ErrorKind::AddrNotAvailable => {
-                "this machine does not have that address".to_owned()
-            }
-            std::io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege".to_owned(),
-            _ => error.to_string(),
-        };
-        Failure::environment(format!("--{what} {address}: {mend}"))
-    })
+    TcpListener::bind(address).await.map_err(|error| not_bound(what, address, &error))
+}
+
+fn not_started(error: StartError) -> Failure {
+    match error {
+        StartError::Listen { address, source } => not_bound("mqtt", address, &source),
+        other => other.into(),
+    }
+}
+
+fn not_bound(what: &str, address: SocketAddr, error: &std::io::Error) -> Failure {
+    let mend = match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            format!("another program listens there: end it, or give --{what} :0 for any free port")
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            "this machine does not have that address".to_owned()
+        }
+        std::io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege".to_owned(),
+        _ => error.to_string(),
+    };
+    Failure::environment(format!("--{what} {address}: {mend}"))
 }
 
 struct Servers {
