@@ -80,7 +80,7 @@ impl Blank {
         verifier: &VerifierRecord,
     ) -> Result<(), FactoryError> {
         let folder = self.root.join("factory");
-        check(&folder, &self.thing, chain, &self.key)?;
+        check(&folder, &self.thing, chain, &self.key, roots)?;
         let write = |name: &str, bytes: &[u8], mode: u32| {
             file::write_atomic(&folder.join(name), bytes, mode).map_err(FactoryError::Io)
         };
@@ -121,7 +121,7 @@ impl Factory {
             .map_err(|error| wrong("roots.pem", error))?;
         let key = Keystore::open(&folder.join("keys"), seal_key.clone())?.require(KEY)?;
         let thing = thing_of(&chain).ok_or_else(|| FactoryError::Mismatch(folder.to_owned()))?;
-        check(folder, &thing, &chain, &key)?;
+        check(folder, &thing, &chain, &key, &roots)?;
         let damaged = || FactoryError::Pairing(folder.join("pairing.sealed"));
         let plain =
             seal::open(seal_key, PURPOSE, &read("pairing.sealed")?).map_err(|_| damaged())?;
@@ -171,9 +171,20 @@ fn check(
     thing: &ThingId,
     chain: &CertificateChain,
     key: &KeyHandle,
+    roots: &[Certificate],
 ) -> Result<(), FactoryError> {
-    let fits = thing_of(chain).as_ref() == Some(thing) && chain.leaf().spki_der() == key.spki_der();
+    let fits = thing_of(chain).as_ref() == Some(thing)
+        && chain.leaf().spki_der() == key.spki_der()
+        && leads_to(chain.certificates(), roots);
     fits.then_some(()).ok_or_else(|| FactoryError::Mismatch(folder.to_owned()))
+}
+
+/// Whether each certificate is signed by the next, and the last by a root: a file that was changed on the device is
+/// found at start, not by whoever connects later.
+fn leads_to(chain: &[Certificate], roots: &[Certificate]) -> bool {
+    let linked = chain.windows(2).all(|pair| pair[0].verify_signed_by(&pair[1]).is_ok());
+    let last = chain.last();
+    linked && last.is_some_and(|last| roots.iter().any(|root| last.verify_signed_by(root).is_ok()))
 }
 
 /// `[salt, memory KiB, passes, lanes, record]`.

@@ -107,7 +107,8 @@ fn check_input(rule: &Rule<'_>, input: Option<&Value>) -> Result<(), Refusal> {
     };
     match (rule.input, input) {
         (Some(schema), Some(value)) => schema.validate(value).map_err(Refusal::Invalid),
-        (None, None) => Ok(()),
+        // Clients that must send JSON send null where there is nothing to say.
+        (None, None | Some(Value::Null)) => Ok(()),
         (Some(_), None) => Err(invalid("an input is required")),
         (None, Some(_)) => Err(invalid("takes no input")),
     }
@@ -118,7 +119,8 @@ fn permit(rule: &Rule<'_>, by: SubjectName, input: Option<&Value>, at: Timestamp
     if !operation.changes() {
         return Permit::Read(ReadPermit { target: Target::Affordance { operation, name }, by, at });
     }
-    let granted = Granted { operation, name, input: input.cloned(), by, at };
+    let input = input.filter(|_| rule.input.is_some()).cloned();
+    let granted = Granted { operation, name, input, by, at };
     if rule.security_relevant {
         Permit::Configure(ConfigurePermit { granted })
     } else {

@@ -147,6 +147,20 @@ fn refusals_do_not_tell_unknown_from_forbidden_from_wrong_state() {
 }
 
 #[test]
+fn null_is_no_input_where_none_is_taken() {
+    let member = person(Role::Member, NOW);
+    for (input, admitted) in [(b"null".as_slice(), true), (b"", true), (b"{}", false)] {
+        let request = Request::new(Operation::InvokeAction, "toggle", input).unwrap();
+        let judged = judge(DeviceState::Initialised, &member, &plug(), &request, NOW);
+        match (judged, admitted) {
+            (Ok(Permit::Command(permit)), true) => assert_eq!(permit.input(), None),
+            (Err(Refusal::Invalid(_)), false) => {}
+            (other, _) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
 fn the_entitled_learn_what_is_wrong_with_their_input() {
     let thing = plug();
     let member = person(Role::Member, NOW);
