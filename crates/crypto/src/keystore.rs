@@ -16,6 +16,7 @@ use zeroize::Zeroize as _;
 use crate::file;
 use crate::random::{Random, SystemRandom};
 use crate::seal::{self, SealError, SealKey};
+use crate::second::{self, SecondAlgorithm, SecondKey};
 use crate::secret::{Secret, Strength};
 use crate::signature::{KeyHandle, SignatureAlgorithm, SignatureError, generate_pkcs8};
 
@@ -68,13 +69,33 @@ impl Keystore {
         algorithm: SignatureAlgorithm,
         pkcs8: &Secret,
     ) -> Result<KeyHandle, KeystoreError> {
-        let path = self.path(label)?;
         let handle = KeyHandle::from_pkcs8(algorithm, pkcs8)?;
+        self.store(label, algorithm.name(), pkcs8)?;
+        Ok(handle)
+    }
+
+    /// Makes a key for second signatures under `label`.
+    ///
+    /// # Errors
+    /// As [`Keystore::generate`]; [`KeystoreError::Signature`] when the provider has no such algorithm.
+    pub fn generate_second(
+        &self,
+        label: &str,
+        algorithm: SecondAlgorithm,
+    ) -> Result<SecondKey, KeystoreError> {
+        let pkcs8 = second::generate_pkcs8(algorithm)?;
+        let key = SecondKey::from_pkcs8(algorithm, &pkcs8)?;
+        self.store(label, algorithm.name(), &pkcs8)?;
+        Ok(key)
+    }
+
+    fn store(&self, label: &str, algorithm: &str, pkcs8: &Secret) -> Result<(), KeystoreError> {
+        let path = self.path(label)?;
         let mut text = Vec::new();
         pkcs8.expose(|bytes| {
             Encoder::new(&mut text)
                 .array(2)
-                .and_then(|e| e.str(algorithm.name()))
+                .and_then(|e| e.str(algorithm))
                 .and_then(|e| e.bytes(bytes))
                 .expect("encoding into a vector cannot fail");
         });
@@ -85,7 +106,7 @@ impl Keystore {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(KeystoreError::Exists(label.to_owned()))
             }
-            result => result.map(|()| handle).map_err(KeystoreError::Io),
+            result => result.map_err(KeystoreError::Io),
         }
     }
 
@@ -94,6 +115,29 @@ impl Keystore {
     /// # Errors
     /// [`KeystoreError::Damaged`] when its file does not open.
     pub fn load(&self, label: &str) -> Result<Option<KeyHandle>, KeystoreError> {
+        let Some((name, pkcs8)) = self.read(label)? else { return Ok(None) };
+        let algorithm =
+            SignatureAlgorithm::from_name(&name).ok_or_else(|| Self::other_kind(label, &name))?;
+        Ok(Some(KeyHandle::from_pkcs8(algorithm, &pkcs8)?))
+    }
+
+    /// The key for second signatures under `label`, if there is one.
+    ///
+    /// # Errors
+    /// As [`Keystore::load`].
+    pub fn load_second(&self, label: &str) -> Result<Option<SecondKey>, KeystoreError> {
+        let Some((name, pkcs8)) = self.read(label)? else { return Ok(None) };
+        let algorithm =
+            SecondAlgorithm::from_name(&name).ok_or_else(|| Self::other_kind(label, &name))?;
+        Ok(Some(SecondKey::from_pkcs8(algorithm, &pkcs8)?))
+    }
+
+    fn other_kind(label: &str, algorithm: &str) -> KeystoreError {
+        KeystoreError::Kind { label: label.to_owned(), algorithm: algorithm.to_owned() }
+    }
+
+    /// Algorithm and PKCS#8 of the key under `label`.
+    fn read(&self, label: &str) -> Result<Option<(String, Secret)>, KeystoreError> {
         let path = self.path(label)?;
         let sealed = match fs::read(&path) {
             Ok(sealed) => sealed,
@@ -102,8 +146,7 @@ impl Keystore {
         };
         let damaged = || KeystoreError::Damaged(path.clone());
         let text = seal::open(&self.seal, PURPOSE, &sealed).map_err(|_| damaged())?;
-        let (algorithm, pkcs8) = text.expose(decode).ok_or_else(damaged)?;
-        Ok(Some(KeyHandle::from_pkcs8(algorithm, &pkcs8)?))
+        text.expose(decode).ok_or_else(damaged).map(Some)
     }
 
     /// The key under `label`; a missing one is an error that names the file.
@@ -178,13 +221,16 @@ impl Keystore {
     }
 }
 
-fn decode(text: &[u8]) -> Option<(SignatureAlgorithm, Secret)> {
+fn decode(text: &[u8]) -> Option<(String, Secret)> {
     let mut decoder = Decoder::new(text);
     if decoder.array().ok()? != Some(2) {
         return None;
     }
-    let algorithm = SignatureAlgorithm::from_name(decoder.str().ok()?)?;
-    Some((algorithm, Secret::new(decoder.bytes().ok()?.to_vec(), algorithm.strength())))
+    let name = decoder.str().ok()?;
+    let strength = SignatureAlgorithm::from_name(name)
+        .map(SignatureAlgorithm::strength)
+        .or_else(|| SecondAlgorithm::from_name(name).map(SecondAlgorithm::strength))?;
+    Some((name.to_owned(), Secret::new(decoder.bytes().ok()?.to_vec(), strength)))
 }
 
 /// A key whose private half may leave as PKCS#8 PEM, because the file is what somebody asked for.
@@ -233,6 +279,16 @@ pub enum KeystoreError {
     /// No key where one must be.
     #[error("{}: the key is missing: restore the folder from backup", .0.display())]
     Missing(PathBuf),
+    /// A key of the other kind where this one is looked for.
+    #[error(
+        "keystore: the key named {label:?} is for {algorithm}, which is not the kind that is wanted here"
+    )]
+    Kind {
+        /// The label.
+        label: String,
+        /// What the key is for.
+        algorithm: String,
+    },
     /// The file was changed, cut, or sealed by another machine.
     #[error(
         "{}: the sealed key does not open: the file was changed, or seal.key belongs to another folder; restore both from the same backup",
@@ -289,6 +345,22 @@ mod tests {
         fs::write(folder.path().join("keys/root.key"), b"garbage").unwrap();
         assert!(store.load("root").unwrap_err().to_string().contains("keys/root.key"));
         assert!(matches!(store.load("../seal"), Err(KeystoreError::Label(_))));
+    }
+
+    #[test]
+    fn keys_for_second_signatures_are_a_kind_of_their_own() {
+        let (_folder, store) = store();
+        store.generate("policy", SignatureAlgorithm::EcdsaP256Sha256).unwrap();
+        assert!(matches!(store.load_second("policy"), Err(KeystoreError::Kind { .. })));
+        for &algorithm in SecondAlgorithm::offered() {
+            let made = store.generate_second(algorithm.name(), algorithm).unwrap();
+            let again = store.load_second(algorithm.name()).unwrap().unwrap();
+            assert_eq!(again.spki_der(), made.spki_der());
+            assert!(matches!(store.load(algorithm.name()), Err(KeystoreError::Kind { .. })));
+            let twice = store.generate_second(algorithm.name(), algorithm);
+            assert!(matches!(twice, Err(KeystoreError::Exists(_))));
+        }
+        assert!(store.load_second("absent").unwrap().is_none());
     }
 
     #[test]

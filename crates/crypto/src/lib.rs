@@ -3,7 +3,7 @@
 //! ```text
 //!  policy ── what is allowed, by name ──► tls ── channels that know their peer and their strength
 //!                                          │
-//!  certificate, csr, issue, pkcs7          ├── signature, keystore ── handles that sign
+//!  certificate, csr, issue, pkcs7          ├── signature, second, keystore ── handles that sign
 //!  cose ── signed documents                └── secret, seal ── what must not leak
 //!  pake ── pairing by setup code
 //!                     provider (private): the one file that names a backend
@@ -29,6 +29,7 @@ pub mod issue;
 pub mod pkcs7;
 
 pub mod keystore;
+pub mod second;
 pub mod signature;
 
 pub mod cose;

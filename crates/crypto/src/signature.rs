@@ -266,6 +266,9 @@ pub enum SignatureError {
     /// The key's holder failed.
     #[error("the key's holder could not sign: check the token, or the platform's random source")]
     Backend,
+    /// The provider of this build has no such algorithm.
+    #[error("{0} is not offered by this build's cryptographic provider")]
+    NotOffered(&'static str),
 }
 
 #[cfg(test)]

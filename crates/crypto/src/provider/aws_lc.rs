@@ -4,13 +4,16 @@
 //! policy files, reports and captures all speak of the same thing.
 
 use aws_lc_rs::{
-    aead, digest, rand,
+    aead, digest,
+    encoding::AsDer as _,
+    rand,
     signature::{self, KeyPair as _},
 };
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs as backend};
 use rustls::pki_types::SignatureVerificationAlgorithm;
 use rustls::{SignatureScheme, SupportedCipherSuite};
 
+use crate::second::SecondAlgorithm;
 use crate::secret::Secret;
 use crate::signature::SignatureAlgorithm;
 
@@ -107,7 +110,6 @@ impl SoftwareKey {
         algorithm: SignatureAlgorithm,
         pkcs8: &[u8],
     ) -> Result<Self, BackendRefused> {
-        use aws_lc_rs::encoding::AsDer;
         let pair = signature::EcdsaKeyPair::from_pkcs8(signing_algorithm(algorithm), pkcs8)
             .map_err(|_| BackendRefused)?;
         let spki = pair.public_key().as_der().map_err(|_| BackendRefused)?.as_ref().to_vec();
@@ -138,6 +140,72 @@ pub(crate) fn verify(
         SignatureAlgorithm::EcdsaP384Sha384 => &signature::ECDSA_P384_SHA384_ASN1,
     };
     verifier.verify_sig(point, message, signature).map_err(|_| BackendRefused)
+}
+
+/// Every algorithm for second signatures that the backend offers.
+pub(crate) static SECOND: &[SecondAlgorithm] = &SecondAlgorithm::ALL;
+
+fn second_algorithm(
+    algorithm: SecondAlgorithm,
+) -> (&'static signature::PqdsaSigningAlgorithm, &'static signature::PqdsaVerificationAlgorithm) {
+    match algorithm {
+        SecondAlgorithm::MlDsa44 => (&signature::ML_DSA_44_SIGNING, &signature::ML_DSA_44),
+        SecondAlgorithm::MlDsa65 => (&signature::ML_DSA_65_SIGNING, &signature::ML_DSA_65),
+        SecondAlgorithm::MlDsa87 => (&signature::ML_DSA_87_SIGNING, &signature::ML_DSA_87),
+    }
+}
+
+/// A private key for second signatures in this process's memory. The backend wipes it when it goes.
+pub(crate) struct SecondSoftwareKey {
+    pair: signature::PqdsaKeyPair,
+    spki: Vec<u8>,
+}
+
+impl SecondSoftwareKey {
+    /// A new key as PKCS#8, the seed in it.
+    pub(crate) fn generate(algorithm: SecondAlgorithm) -> Result<Secret, BackendRefused> {
+        let document = signature::PqdsaKeyPair::generate(second_algorithm(algorithm).0)
+            .and_then(|pair| pair.to_pkcs8v1())
+            .map_err(|_| BackendRefused)?;
+        Ok(Secret::new(document.as_ref().to_vec(), algorithm.strength()))
+    }
+
+    pub(crate) fn from_pkcs8(
+        algorithm: SecondAlgorithm,
+        pkcs8: &[u8],
+    ) -> Result<Self, BackendRefused> {
+        let pair = signature::PqdsaKeyPair::from_pkcs8(second_algorithm(algorithm).0, pkcs8)
+            .map_err(|_| BackendRefused)?;
+        let spki = pair.public_key().as_der().map_err(|_| BackendRefused)?.as_ref().to_vec();
+        Ok(Self { pair, spki })
+    }
+
+    pub(crate) fn spki_der(&self) -> &[u8] {
+        &self.spki
+    }
+
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, BackendRefused> {
+        let mut out = vec![0; self.pair.algorithm().signature_len()];
+        let len = self.pair.sign(message, &mut out).map_err(|_| BackendRefused)?;
+        out.truncate(len);
+        Ok(out)
+    }
+}
+
+/// Verifies a second signature under a raw public key (FIPS 204 section 7.2).
+pub(crate) fn verify_second(
+    algorithm: SecondAlgorithm,
+    public_key: &[u8],
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), BackendRefused> {
+    signature::VerificationAlgorithm::verify_sig(
+        second_algorithm(algorithm).1,
+        public_key,
+        message,
+        signature,
+    )
+    .map_err(|_| BackendRefused)
 }
 
 /// What the backend knows of a TLS group: its registered name and its strength in bits.

@@ -1,11 +1,16 @@
-//! Signed documents: COSE_Sign1 (RFC 9052 section 4.2) with the algorithm in the protected header.
+//! Signed documents: COSE_Sign1 (RFC 9052 section 4.2) with the algorithm in the protected header, or COSE_Sign
+//! (section 4.1) with a second, post-quantum signature beside the classical one.
 //!
 //! The content type names what the document is, so that a signature over one kind is never taken for another.
+
+mod document;
 
 use coset::{
     CborSerializable as _, CoseSign1, CoseSign1Builder, Header, HeaderBuilder, RegisteredLabel,
     TaggedCborSerializable as _, iana,
 };
+
+pub use document::{DocumentKeys, DocumentVerifier, VerifiedDocument, sign, verify};
 
 use crate::signature::{self, KeyHandle, SignatureAlgorithm, SignatureError};
 
@@ -55,20 +60,34 @@ pub fn verify1(document: &[u8], content_type: &str, spki_der: &[u8]) -> Result<V
         .algorithm(algorithm_id(algorithm))
         .content_type(content_type.to_owned())
         .build();
-    if header.content_type != expected.content_type {
-        return Err(CoseError::ContentType(match &header.content_type {
-            Some(RegisteredLabel::Text(other)) => other.chars().take(80).collect(),
-            _ => "none".to_owned(),
-        }));
-    }
+    check_content_type(header, &expected)?;
     if *header != expected || sign1.unprotected != Header::default() {
         return Err(CoseError::Header);
     }
     sign1.verify_signature(&[], |fixed, message| {
-        let asn1 = signature::from_fixed(algorithm, fixed)?;
-        signature::verify(algorithm, spki_der, message, &asn1)
+        verify_fixed(algorithm, spki_der, message, fixed)
     })?;
     sign1.payload.ok_or(CoseError::Form)
+}
+
+fn verify_fixed(
+    algorithm: SignatureAlgorithm,
+    spki_der: &[u8],
+    message: &[u8],
+    fixed: &[u8],
+) -> Result<(), SignatureError> {
+    let asn1 = signature::from_fixed(algorithm, fixed)?;
+    signature::verify(algorithm, spki_der, message, &asn1)
+}
+
+fn check_content_type(header: &Header, expected: &Header) -> Result<(), CoseError> {
+    if header.content_type == expected.content_type {
+        return Ok(());
+    }
+    Err(CoseError::ContentType(match &header.content_type {
+        Some(RegisteredLabel::Text(other)) => other.chars().take(80).collect(),
+        _ => "none".to_owned(),
+    }))
 }
 
 /// Why a signed document was not made or not believed.
@@ -77,8 +96,8 @@ pub enum CoseError {
     /// Over [`MAX_DOCUMENT`].
     #[error("a signed document of {0} bytes is over the limit of {MAX_DOCUMENT}")]
     TooLarge(usize),
-    /// Not COSE_Sign1 with a payload.
-    #[error("not a COSE_Sign1 document: it was cut short, or is another file")]
+    /// Not COSE_Sign1 or COSE_Sign with a payload, in its one encoding.
+    #[error("not a COSE_Sign1 or COSE_Sign document: it was cut short, or is another file")]
     Form,
     /// Another kind of document.
     #[error("the document is of type {0}, not the one that is wanted here")]
@@ -89,40 +108,22 @@ pub enum CoseError {
     /// The signature.
     #[error("the document's signature: {0}")]
     Signature(#[from] SignatureError),
+    /// One signature where two are needed.
+    #[error(
+        "the document bears one signature where two are needed: it must be signed with the post-quantum key as well"
+    )]
+    SecondMissing,
+    /// The second signature, when the first is good.
+    #[error("the document's second signature: {0}")]
+    Second(SignatureError),
+    /// The second signature is by another key than the one that is trusted.
+    #[error("the document's second signature is by another key than the one that is trusted here")]
+    SecondKey,
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    const TYPE: &str = "application/countersign-test";
-
-    #[test]
-    fn verifies_for_its_key_and_type_only() {
-        for algorithm in SignatureAlgorithm::ALL {
-            let key = KeyHandle::ephemeral(algorithm).unwrap();
-            let other = KeyHandle::ephemeral(algorithm).unwrap();
-            let document = sign1(&key, TYPE, b"payload").unwrap();
-            assert_eq!(verify1(&document, TYPE, key.spki_der()).unwrap(), b"payload");
-            assert!(verify1(&document, TYPE, other.spki_der()).is_err());
-            assert!(matches!(
-                verify1(&document, "application/other", key.spki_der()),
-                Err(CoseError::ContentType(_))
-            ));
-        }
-    }
-
-    #[test]
-    fn every_flipped_bit_and_cut_is_found() {
-        let key = KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
-        let document = sign1(&key, TYPE, b"payload").unwrap();
-        for index in 0..document.len() {
-            let mut changed = document.clone();
-            changed[index] ^= 1;
-            let believed = verify1(&changed, TYPE, key.spki_der());
-            assert!(believed.is_err(), "byte {index}");
-            assert!(verify1(&document[..index], TYPE, key.spki_der()).is_err());
-        }
-    }
-}
+mod tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod vectors;
