@@ -269,7 +269,15 @@ impl Authority {
         Ok(self.core.authorities()?.policy().spki_der().to_vec())
     }
 
-    /// Signs a crypto policy and records that in the ledger first.
+    /// Whose devices this authority's policies are for: the organisation of the ceremony.
+    ///
+    /// # Errors
+    /// [`AuthorityError::NoCeremony`] before the ceremony.
+    pub fn maker(&self) -> Result<String, AuthorityError> {
+        Ok(self.core.authorities()?.root().subject_organisation().unwrap_or_default())
+    }
+
+    /// Signs a crypto policy and records that in the ledger first. One that names no maker is signed for this one.
     ///
     /// # Errors
     /// [`AuthorityError`]; nothing is signed that is not in the ledger.
@@ -277,7 +285,9 @@ impl Authority {
         let authorities = self.core.authorities()?;
         let refused =
             |detail: String| AuthorityError::Configuration { file: "policy".to_owned(), detail };
-        let document = policy::sign(policy, authorities.policy())
+        let mut policy = policy.clone();
+        policy.maker.get_or_insert(self.maker()?);
+        let document = policy::sign(&policy, authorities.policy())
             .map_err(|error| refused(error.to_string()))?;
         // The payload's own key verifies it before anybody else sees it.
         cose::verify1(&document, policy::POLICY_CONTENT_TYPE, authorities.policy().spki_der())

@@ -196,13 +196,19 @@ impl Certificate {
     /// The subject's common name, if it has one.
     #[must_use]
     pub fn subject_cn(&self) -> Option<String> {
-        common_name(self.parsed.tbs_certificate().subject())
+        name_part(self.parsed.tbs_certificate().subject(), COMMON_NAME)
+    }
+
+    /// The subject's organisation, if it has one.
+    #[must_use]
+    pub fn subject_organisation(&self) -> Option<String> {
+        name_part(self.parsed.tbs_certificate().subject(), ORGANISATION)
     }
 
     /// The issuer's common name, if it has one.
     #[must_use]
     pub fn issuer_cn(&self) -> Option<String> {
-        common_name(self.parsed.tbs_certificate().issuer())
+        name_part(self.parsed.tbs_certificate().issuer(), COMMON_NAME)
     }
 
     /// The serial number's bytes, big-endian, as encoded.
@@ -370,10 +376,12 @@ fn octets(value: &OctetString) -> Vec<u8> {
     value.as_bytes().to_vec()
 }
 
-fn common_name(name: &x509_cert::name::Name) -> Option<String> {
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+const ORGANISATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
+
+fn name_part(name: &x509_cert::name::Name, part: ObjectIdentifier) -> Option<String> {
     use der::asn1::{PrintableStringRef, Utf8StringRef};
-    const CN: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
-    name.iter_rdn().flat_map(|rdn| rdn.iter()).find(|attribute| attribute.oid == CN).and_then(
+    name.iter_rdn().flat_map(|rdn| rdn.iter()).find(|attribute| attribute.oid == part).and_then(
         |attribute| {
             let value = &attribute.value;
             value

@@ -252,7 +252,11 @@ async fn a_classical_policy_meets_a_hybrid_one_on_p256() {
     let world = World::new();
     let plug = identity(&world.things, IdentityKind::Thing, "plug-1", CLIENT, around_now());
     let text = DEFAULT_TOML.replace("\"SecP256r1MLKEM768\", \"X25519MLKEM768\", ", "");
-    let classical = CompiledPolicy::compile(Policy::from_toml(&text).unwrap()).unwrap();
+    let classical = CompiledPolicy::compile(
+        Policy::from_toml(&text).unwrap(),
+        CompiledPolicy::built_in().day(),
+    )
+    .unwrap();
     let roots = std::slice::from_ref(&world.root.certificate);
     let kinds = [IdentityKind::Server];
     let client =

@@ -20,6 +20,7 @@ pub mod grant;
 pub mod id;
 pub mod ixit;
 pub mod label;
+pub mod registry;
 pub mod role;
 pub mod state;
 pub mod thing;

@@ -1,7 +1,11 @@
 //! Instants. Product code gets them as arguments; only shells read a clock.
 
+mod day;
+
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+
+pub use day::Day;
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(

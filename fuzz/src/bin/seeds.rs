@@ -102,7 +102,9 @@ impl Seeds<'_> {
 
     fn policy(&self) -> Outcome {
         let key = KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256)?;
-        let signed = policy::sign(&Policy::built_in(), &key)?;
+        let mut made = Policy::built_in();
+        made.maker = Some("Seeds".to_owned());
+        let signed = policy::sign(&made, &key)?;
         self.fixture("policy.spki", key.spki_der())?;
         self.fixture("policy.cose", &signed)?;
         self.corpus("policy", "signed", &signed)

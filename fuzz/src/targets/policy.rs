@@ -17,7 +17,7 @@ pub fn target(data: &[u8]) {
     }
     if let Ok(text) = std::str::from_utf8(data)
         && let Ok(policy) = Policy::from_toml(text)
-        && let Err(reasons) = CompiledPolicy::compile(policy)
+        && let Err(reasons) = CompiledPolicy::compile(policy, "2026-11-25".parse().expect("a day"))
     {
         assert!(!reasons.is_empty(), "a refusal without a reason");
     }

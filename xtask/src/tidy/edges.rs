@@ -50,7 +50,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 
 /// What `protocol` and `model` may use from outside: encodings and error types, nothing that acts.
 const PURE: &[(&str, &[&str])] = &[
-    ("model", &["serde", "serde_json", "thiserror", "minicbor", "time", "zeroize"]),
+    ("model", &["serde", "serde_json", "thiserror", "minicbor", "time", "toml", "zeroize"]),
     ("protocol", &["serde", "serde_json", "thiserror", "minicbor", "base64", "hex", "zeroize"]),
 ];
 

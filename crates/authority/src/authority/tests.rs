@@ -54,10 +54,11 @@ async fn a_foreign_ca_is_noticed() {
 async fn a_policy_is_recorded_signed_and_published() {
     let folder = tempfile::tempdir().unwrap();
     let authority = ready(folder.path()).await;
-    let policy = Policy::built_in();
+    let mut policy = Policy::built_in();
     let path = authority.publish_policy(&policy).await.unwrap();
     let document = std::fs::read(&path).unwrap();
     let key = authority.policy_verification_key().unwrap();
+    policy.maker = Some(authority.maker().unwrap());
     assert_eq!(policy::verify(&document, &key).unwrap(), policy);
     let entries = authority.ledger_entries().await.unwrap();
     let last = entries.last().unwrap();

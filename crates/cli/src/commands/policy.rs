@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use countersign_crypto::certificate::certificates_from_pem;
 use countersign_crypto::policy::{self, CompiledPolicy, Policy};
+use countersign_crypto::tls::{Clock as _, SystemClock};
+use countersign_model::time::Day;
 
 use crate::console::{json, say};
 use crate::failure::{Ended, Failure, Named as _};
@@ -67,7 +69,7 @@ fn show(path: &Path, key: Option<&Path>) -> Ended {
 fn check(path: &Path, as_json: bool) -> Ended {
     let text = std::fs::read_to_string(path).at(path)?;
     let policy = Policy::from_toml(&text).at(path)?;
-    let faults = match CompiledPolicy::compile(policy) {
+    let faults = match CompiledPolicy::compile(policy, Day::of(SystemClock.now())) {
         Ok(compiled) => {
             if as_json {
                 json(&serde_json::json!({ "version": compiled.version(), "faults": [] }));
@@ -86,7 +88,7 @@ fn check(path: &Path, as_json: bool) -> Ended {
     if as_json {
         let faults: Vec<_> = faults
             .iter()
-            .map(|fault| serde_json::json!({ "field": fault.path, "fault": fault.text }))
+            .map(|fault| serde_json::json!({ "field": fault.path, "fault": fault.fault, "line": fault.line, "item": fault.item, "mend": fault.mend }))
             .collect();
         json(&serde_json::json!({ "faults": faults }));
         return Err(Failure::found(""));

@@ -16,8 +16,9 @@ use countersign_authority::{Authority, AuthorityError, CeremonyOutcome, Ceremony
 use countersign_crypto::certificate::certificates_from_pem;
 use countersign_crypto::file;
 use countersign_crypto::policy::{self, CompiledPolicy, Policy, Use};
-use countersign_crypto::tls::{ClientRule, TlsServer};
+use countersign_crypto::tls::{ClientRule, Clock as _, SystemClock, TlsServer};
 use countersign_gateway::server::{Gateway, StartError};
+use countersign_model::time::Day;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -206,7 +207,8 @@ async fn current_policy(authority: &Authority) -> Ended<CompiledPolicy> {
         "{}: restore it from backup, or remove it to sign the built-in policy anew",
         path.display()
     ))?;
-    CompiledPolicy::compile(policy).map_err(|faults| {
+    let today = Day::of(SystemClock.now());
+    CompiledPolicy::for_provider(policy, today).map_err(|faults| {
         let list: Vec<String> = faults.iter().map(ToString::to_string).collect();
         Failure::environment(format!("{}: {}", path.display(), list.join("; ")))
     })

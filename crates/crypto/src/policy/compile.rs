@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use countersign_model::time::Timestamp;
+use countersign_model::time::{Day, Timestamp};
 use rustls::SignatureScheme;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 
-use super::{Alpn, Policy, TlsUse, Use};
+use super::resolve::Findings;
+use super::{Alpn, CompileError, Policy, TlsUse, Use};
 use crate::provider::{self, Scheme};
 use crate::secret::Strength;
 use crate::signature::SignatureAlgorithm;
@@ -15,17 +16,24 @@ use crate::signature::SignatureAlgorithm;
 //= specs/house.md#house-channel
 //# TLS below 1.3 MUST be refused by the default policy.
 /// The one version of TLS that the product speaks (RFC 9846).
-const TLS13: &str = "TLS 1.3";
+static VERSIONS: &[&str] = &["TLS 1.3"];
+/// What seals files.
+static AEADS: &[&str] = &[provider::SEAL_AEAD];
 /// Most tickets after a handshake: more only helps clients that open many connections at once.
 const MAX_TICKETS: u8 = 4;
+/// Longest name of a maker, in characters (RFC 5280 appendix A.1, `ub-organization-name`).
+const MAX_MAKER: usize = 64;
+/// Most versions that one policy withdraws. Whoever needs more raises the version once and withdraws none.
+const MAX_WITHDRAWN: usize = 256;
 
-/// A policy that the provider can carry out, whole.
+/// A policy that the provider can carry out, whole, as of a day.
 #[derive(Debug, Clone)]
 pub struct CompiledPolicy {
     policy: Policy,
-    expires: Timestamp,
+    day: Day,
     uses: BTreeMap<Use, TlsRules>,
     signing: Vec<SignatureAlgorithm>,
+    second: Vec<SignatureAlgorithm>,
 }
 
 /// One use's TLS rules, resolved.
@@ -35,6 +43,10 @@ pub struct TlsRules {
     pub(crate) alpn: Alpn,
     pub(crate) tickets: u8,
     pub(crate) weakest: Strength,
+    versions: Vec<&'static str>,
+    groups: Vec<&'static str>,
+    suites: Vec<&'static str>,
+    signatures: Vec<&'static str>,
 }
 
 impl TlsRules {
@@ -43,46 +55,114 @@ impl TlsRules {
     pub fn weakest(&self) -> Strength {
         self.weakest
     }
+
+    /// Versions that are offered, by name, most preferred first.
+    #[must_use]
+    pub fn versions(&self) -> &[&'static str] {
+        &self.versions
+    }
+
+    /// Groups that are offered, by registered name, most preferred first.
+    #[must_use]
+    pub fn groups(&self) -> &[&'static str] {
+        &self.groups
+    }
+
+    /// Cipher suites that are offered, by registered name, most preferred first.
+    #[must_use]
+    pub fn suites(&self) -> &[&'static str] {
+        &self.suites
+    }
+
+    /// Signature schemes that are offered and accepted, by registered name, most preferred first.
+    #[must_use]
+    pub fn signatures(&self) -> &[&'static str] {
+        &self.signatures
+    }
 }
 
 impl CompiledPolicy {
-    /// Resolves every name of `policy` against the provider.
+    /// Compiles what somebody wrote and is about to put in force: every name is resolved against the provider, and
+    /// items past their `until` on `day` are left out.
     ///
     /// # Errors
-    /// Every fault found, each with the path of its field.
-    //= specs/house.md#house-policy
-    //# A policy that the provider cannot carry out MUST be refused with the reason.
-    pub fn compile(policy: Policy) -> Result<Self, Vec<CompileError>> {
-        let mut errors = Vec::new();
-        let mut uses = BTreeMap::new();
-        for use_ in Use::ALL {
-            let Some(tls) = policy.uses.get(&use_) else {
-                errors.push(CompileError::new(
-                    format!("uses.{}", use_.as_str()),
-                    "is missing: every use needs its rules",
-                ));
-                continue;
-            };
-            if let Some(rules) = compile_use(use_, tls, &mut errors) {
-                uses.insert(use_, rules);
-            }
-        }
-        let expires = parse_day(&policy.expires).unwrap_or_else(|| {
-            errors.push(CompileError::new("expires".into(), "is no day: write YYYY-MM-DD"));
-            Timestamp(0)
-        });
-        let signing = compile_signing(&policy, &mut errors);
-        compile_storage(&policy, &mut errors);
-        if policy.version == 0 {
-            errors.push(CompileError::new("version".into(), "must be 1 or more"));
-        }
-        if errors.is_empty() { Ok(Self { policy, expires, uses, signing }) } else { Err(errors) }
+    /// Every fault found, each with its line, field, item and mend.
+    pub fn compile(policy: Policy, day: Day) -> Result<Self, Vec<CompileError>> {
+        Self::for_provider(policy, day)
     }
 
-    /// The built-in policy, compiled.
+    /// Compiles what its maker has put in force already: a policy that arrived signed, or that was accepted before this
+    /// restart. Only the provider and the items' own `until` count: a device that refused its maker's policy on the word
+    /// of a catalogue that came with older firmware would be out of reach.
+    ///
+    /// # Errors
+    /// As [`CompiledPolicy::compile`].
+    //= specs/house.md#house-policy
+    //# A policy that the provider cannot carry out MUST be refused with the reason.
+    pub fn for_provider(policy: Policy, day: Day) -> Result<Self, Vec<CompileError>> {
+        let mut findings = Findings { policy: &policy, day, errors: Vec::new() };
+        let mut uses = BTreeMap::new();
+        for use_ in Use::ALL {
+            let path = format!("uses.{}", use_.as_str());
+            match policy.uses.get(&use_) {
+                Some(tls) => uses.extend(compile_use(&path, tls, &mut findings).map(|r| (use_, r))),
+                None => findings.add(&path, "is missing", "give every use its rules"),
+            }
+        }
+        let documents = &policy.document_signing;
+        let signing =
+            compile_signing("document-signing.signatures", &documents.signatures, &mut findings);
+        let second = compile_signing("document-signing.second", &documents.second, &mut findings);
+        if !documents.second.is_empty() {
+            findings.some("document-signing.second", &documents.second);
+        }
+        findings.some("document-signing.signatures", &documents.signatures);
+        findings.resolve("storage.aead", &policy.storage.aead, AEADS, |name| name);
+        findings.some("storage.aead", &policy.storage.aead);
+        check_head(&policy, &mut findings);
+        let errors = findings.errors;
+        if errors.is_empty() {
+            Ok(Self { policy, day, uses, signing, second })
+        } else {
+            Err(errors)
+        }
+    }
+
+    /// The built-in policy, as of the day on which its items were last reviewed. A shell that has a clock asks
+    /// [`CompiledPolicy::at`] for today's.
     #[must_use]
     pub fn built_in() -> Self {
-        Self::compile(Policy::built_in()).expect("the built-in policy is tested to compile")
+        Self::for_provider(Policy::built_in(), reviewed())
+            .expect("the built-in policy is tested to compile")
+    }
+
+    /// The same policy as of another day. Cheap when no item's `until` lies between.
+    ///
+    /// # Errors
+    /// As [`CompiledPolicy::compile`]: when a use is left without any item, which the fault names with the day.
+    pub fn at(&self, day: Day) -> Result<Self, Vec<CompileError>> {
+        let same = self.policy.lists().all(|(_, items)| {
+            items.iter().all(|item| item.offered_on(day) == item.offered_on(self.day))
+        });
+        if same {
+            return Ok(Self { day, ..self.clone() });
+        }
+        Self::for_provider(self.policy.clone(), day)
+    }
+
+    /// The first day on which this compilation no longer holds, because an item's `until` has passed: ask
+    /// [`CompiledPolicy::at`] then. None when no item ends any more.
+    #[must_use]
+    pub fn next_change(&self) -> Option<Day> {
+        let lists = self.policy.lists();
+        let ends = lists.flat_map(|(_, items)| items.iter().filter_map(|item| item.until));
+        ends.filter(|until| self.day <= *until).min().map(Day::next)
+    }
+
+    /// The day that it was compiled for.
+    #[must_use]
+    pub fn day(&self) -> Day {
+        self.day
     }
 
     /// Its version.
@@ -91,10 +171,22 @@ impl CompiledPolicy {
         self.policy.version
     }
 
+    /// Whose devices it is for; none for the built-in one.
+    #[must_use]
+    pub fn maker(&self) -> Option<&str> {
+        self.policy.maker.as_deref()
+    }
+
+    /// Earlier versions to which nobody may return.
+    #[must_use]
+    pub fn withdraws(&self) -> &[u64] {
+        &self.policy.withdraws
+    }
+
     /// The last instant of its last day.
     #[must_use]
     pub fn expires(&self) -> Timestamp {
-        self.expires
+        self.policy.expires.end()
     }
 
     /// The policy as it was written.
@@ -120,30 +212,66 @@ impl CompiledPolicy {
     pub fn signing_algorithms(&self) -> &[SignatureAlgorithm] {
         &self.signing
     }
+
+    /// What a second signature, needed beside the first, may be made with; empty when none is needed.
+    #[must_use]
+    pub fn second_signing_algorithms(&self) -> &[SignatureAlgorithm] {
+        &self.second
+    }
 }
 
-fn compile_use(use_: Use, tls: &TlsUse, errors: &mut Vec<CompileError>) -> Option<TlsRules> {
-    let before = errors.len();
-    let at = |field: &str| format!("uses.{}.{field}", use_.as_str());
-    for version in &tls.versions {
-        if version != TLS13 {
-            errors.push(CompileError::new(
-                at("versions"),
-                &format!("{version:?} is not offered: write {TLS13:?}"),
-            ));
+/// The day on which the built-in policy's items were last reviewed. It moves with `default.toml`.
+fn reviewed() -> Day {
+    Day::new(2026, 11, 25).expect("a day of the calendar")
+}
+
+fn check_head(policy: &Policy, findings: &mut Findings<'_>) {
+    if policy.version == 0 {
+        findings.add("version", "is 0", "write 1 or more");
+    }
+    if let Some(maker) = &policy.maker {
+        let length = maker.chars().count();
+        if maker.trim().is_empty() || length > MAX_MAKER || maker.chars().any(char::is_control) {
+            let mend = format!(
+                "write the organisation of the ceremony plan, 1 to {MAX_MAKER} printable characters"
+            );
+            findings.add("maker", "is no organisation", mend);
         }
     }
-    if tls.tickets > MAX_TICKETS {
-        errors.push(CompileError::new(at("tickets"), &format!("is over {MAX_TICKETS}")));
+    if policy.withdraws.len() > MAX_WITHDRAWN {
+        let fault = format!("lists {} versions, over {MAX_WITHDRAWN}", policy.withdraws.len());
+        findings.add("withdraws", fault, "leave out those that have expired");
     }
-    let groups = resolve(&tls.groups, &at("groups"), provider::GROUPS, |g| g.name, errors);
-    let suites = resolve(&tls.suites, &at("suites"), provider::SUITES, |s| s.name, errors);
+    for (index, version) in policy.withdraws.iter().enumerate() {
+        if *version >= policy.version {
+            let fault = format!("withdraws version {version}, which is not an earlier one");
+            let mend = format!("name versions below {} only", policy.version);
+            findings.add(&format!("withdraws[{index}]"), fault, mend);
+            break;
+        }
+    }
+    for (path, items) in policy.lists() {
+        findings.bounded(&path, items);
+    }
+}
+
+fn compile_use(path: &str, tls: &TlsUse, findings: &mut Findings<'_>) -> Option<TlsRules> {
+    let before = findings.errors.len();
+    let at = |field: &str| format!("{path}.{field}");
+    let versions = findings.resolve(&at("versions"), &tls.versions, VERSIONS, |name| name);
+    let groups = findings.resolve(&at("groups"), &tls.groups, provider::GROUPS, |g| g.name);
+    let suites = findings.resolve(&at("suites"), &tls.suites, provider::SUITES, |s| s.name);
     let schemes =
-        resolve(&tls.signatures, &at("signatures"), provider::SCHEMES, |s| s.name, errors);
-    if tls.versions.is_empty() {
-        errors.push(CompileError::new(at("versions"), "is empty: nothing could connect"));
+        findings.resolve(&at("signatures"), &tls.signatures, provider::SCHEMES, |s| s.name);
+    if tls.tickets > MAX_TICKETS {
+        let fault = format!("is {}, over {MAX_TICKETS}", tls.tickets);
+        findings.add(&at("tickets"), fault, format!("write 0 to {MAX_TICKETS}"));
     }
-    if errors.len() > before {
+    findings.some(&at("versions"), &tls.versions);
+    findings.some(&at("groups"), &tls.groups);
+    findings.some(&at("suites"), &tls.suites);
+    findings.some(&at("signatures"), &tls.signatures);
+    if findings.errors.len() > before {
         return None;
     }
     let bits = groups.iter().map(|g| g.bits).chain(suites.iter().map(|s| s.bits)).min()?;
@@ -158,56 +286,23 @@ fn compile_use(use_: Use, tls: &TlsUse, errors: &mut Vec<CompileError>) -> Optio
         alpn: tls.alpn,
         tickets: tls.tickets,
         weakest: Strength(bits),
+        versions: versions.into_iter().copied().collect(),
+        groups: groups.iter().map(|g| g.name).collect(),
+        suites: suites.iter().map(|s| s.name).collect(),
+        signatures: schemes.iter().map(|s| s.name).collect(),
     })
 }
 
-fn resolve<T>(
-    names: &[String],
+fn compile_signing(
     path: &str,
-    known: &'static [T],
-    name_of: impl Fn(&T) -> &'static str,
-    errors: &mut Vec<CompileError>,
-) -> Vec<&'static T> {
-    if names.is_empty() {
-        errors.push(CompileError::new(path.to_owned(), "is empty: nothing could connect"));
-    }
-    let mut found: Vec<&'static T> = Vec::new();
-    for (index, name) in names.iter().enumerate() {
-        let path = format!("{path}[{index}]");
-        let Some(entry) = known.iter().find(|entry| name_of(entry) == name) else {
-            let all = known.iter().map(&name_of).collect::<Vec<_>>().join(", ");
-            let text = format!("{name:?} is not offered by the provider: use one of {all}");
-            errors.push(CompileError::new(path, &text));
-            continue;
-        };
-        if found.iter().any(|earlier| name_of(earlier) == name_of(entry)) {
-            errors.push(CompileError::new(path, &format!("{name:?} stands twice")));
-        } else {
-            found.push(entry);
-        }
-    }
-    found
-}
-
-fn compile_signing(policy: &Policy, errors: &mut Vec<CompileError>) -> Vec<SignatureAlgorithm> {
-    let path = "document-signing.signatures";
-    let names = &policy.document_signing.signatures;
-    resolve(names, path, provider::SCHEMES, |s| s.name, errors)
+    items: &[super::Item],
+    findings: &mut Findings<'_>,
+) -> Vec<SignatureAlgorithm> {
+    findings
+        .resolve(path, items, provider::SCHEMES, |scheme| scheme.name)
         .into_iter()
         .filter_map(|scheme| SignatureAlgorithm::from_name(scheme.name))
         .collect()
-}
-
-fn compile_storage(policy: &Policy, errors: &mut Vec<CompileError>) {
-    if policy.storage.aead.is_empty() {
-        errors.push(CompileError::new("storage.aead".into(), "is empty: nothing could be stored"));
-    }
-    for (index, name) in policy.storage.aead.iter().enumerate() {
-        if name != provider::SEAL_AEAD {
-            let text = format!("{name:?} is not offered: use {}", provider::SEAL_AEAD);
-            errors.push(CompileError::new(format!("storage.aead[{index}]"), &text));
-        }
-    }
 }
 
 /// rustls wants these tables for ever. They are made once per set of schemes, of which the registry allows few.
@@ -224,81 +319,6 @@ fn verifiers(schemes: &[&'static Scheme]) -> WebPkiSupportedAlgorithms {
     })
 }
 
-/// The last instant of a day `YYYY-MM-DD`.
-fn parse_day(day: &str) -> Option<Timestamp> {
-    let form = time::macros::format_description!("[year]-[month]-[day]");
-    let date = time::Date::parse(day, form).ok()?;
-    let end = date.with_hms(23, 59, 59).ok()?.assume_utc().unix_timestamp();
-    u64::try_from(end).ok().map(Timestamp::from_secs)
-}
-
-/// One fault of a policy: where, and the mend.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {text}")]
-pub struct CompileError {
-    /// Path of the field, such as `uses.pairing.groups[1]`.
-    pub path: String,
-    /// What is wrong and what to write instead.
-    pub text: String,
-}
-
-impl CompileError {
-    fn new(path: String, text: &str) -> Self {
-        Self { path, text: text.to_owned() }
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-    use crate::policy::DEFAULT_TOML;
-
-    fn compile(text: &str) -> Result<CompiledPolicy, Vec<CompileError>> {
-        CompiledPolicy::compile(Policy::from_toml(text).unwrap())
-    }
-
-    //= specs/en-303-645.md#5.5-1
-    //= type=test
-    //# A device MUST use best-practice cryptography for its communication.
-    #[test]
-    fn the_built_in_policy_compiles_hybrid_first() {
-        let policy = CompiledPolicy::built_in();
-        for use_ in Use::ALL {
-            let rules = policy.rules(use_);
-            assert!(rules.weakest() >= Strength(128));
-            assert!(format!("{:?}", rules.provider.kx_groups[0].name()).contains("MLKEM768"));
-        }
-        assert_eq!(policy.expires().to_rfc3339(), "2031-12-31T23:59:59Z");
-    }
-
-    //= specs/house.md#house-channel
-    //= type=test
-    //# TLS below 1.3 MUST be refused by the default policy.
-    //= specs/house.md#house-policy
-    //= type=test
-    //# A policy that the provider cannot carry out MUST be refused with the reason.
-    #[test]
-    fn each_fault_names_its_field_and_the_mend() {
-        for (from, to, path, mend) in [
-            ("\"X25519MLKEM768\"", "\"X25519Kyber\"", "uses.device-uplink.groups[1]", "use one of"),
-            ("\"TLS 1.3\"", "\"TLS 1.2\"", "uses.device-uplink.versions", "write \"TLS 1.3\""),
-            ("2031-12-31", "31.12.2031", "expires", "YYYY-MM-DD"),
-            ("tickets = 0", "tickets = 9", "uses.device-uplink.tickets", "over 4"),
-            ("version = 1\n", "version = 0\n", "version", "1 or more"),
-            ("AEAD_AES_256_GCM_SIV", "ROT13", "storage.aead[0]", "AEAD_AES_256_GCM_SIV"),
-        ] {
-            let errors = compile(&DEFAULT_TOML.replace(from, to)).unwrap_err();
-            let found = errors.iter().any(|e| e.path == path && e.text.contains(mend));
-            assert!(found, "{path}: {errors:?}");
-        }
-    }
-
-    #[test]
-    fn a_missing_use_and_a_name_that_stands_twice_are_faults() {
-        let missing = DEFAULT_TOML.replace("[uses.est]", "[uses.pairing2]");
-        assert!(Policy::from_toml(&missing).is_err(), "an unknown use is no use");
-        let twice = DEFAULT_TOML.replace("\"X25519MLKEM768\"", "\"SecP256r1MLKEM768\"");
-        assert!(compile(&twice).unwrap_err()[0].text.contains("twice"));
-    }
-}
+mod tests;

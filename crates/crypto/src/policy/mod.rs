@@ -7,14 +7,33 @@
 //! ```
 //!
 //! No algorithm is a constant in the product outside the provider: each is a name in a policy.
+//!
+//! ```
+//! use countersign_crypto::policy::{CompiledPolicy, Policy, Use};
+//! let policy = Policy::built_in();
+//! let today = "2026-11-25".parse()?;
+//! let compiled = CompiledPolicy::compile(policy, today).expect("the built-in policy compiles");
+//! assert!(!compiled.rules(Use::Pairing).groups().is_empty());
+//! # Ok::<(), String>(())
+//! ```
 
 mod compile;
+mod error;
+mod item;
+mod lines;
+mod resolve;
 mod signed;
 
+use countersign_model::registry::Profile;
+use countersign_model::time::Day;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-pub use compile::{CompileError, CompiledPolicy, TlsRules};
+use lines::Lines;
+
+pub use compile::{CompiledPolicy, TlsRules};
+pub use error::CompileError;
+pub use item::Item;
 pub use signed::{POLICY_CONTENT_TYPE, SignedPolicyError, sign, verify};
 
 /// The policy that this build carries, with comments.
@@ -72,13 +91,13 @@ pub enum Alpn {
 #[serde(deny_unknown_fields)]
 pub struct TlsUse {
     /// `TLS 1.3`.
-    pub versions: Vec<String>,
+    pub versions: Vec<Item>,
     /// Key agreement (IANA "TLS Supported Groups").
-    pub groups: Vec<String>,
+    pub groups: Vec<Item>,
     /// Cipher suites (IANA "TLS Cipher Suites").
-    pub suites: Vec<String>,
+    pub suites: Vec<Item>,
     /// Signatures in handshakes and certificates (IANA "TLS SignatureScheme").
-    pub signatures: Vec<String>,
+    pub signatures: Vec<Item>,
     /// Whether ALPN must be offered.
     pub alpn: Alpn,
     /// Session tickets after each handshake, 0 to 4.
@@ -90,7 +109,10 @@ pub struct TlsUse {
 #[serde(deny_unknown_fields)]
 pub struct DocumentSigning {
     /// By scheme name; the first makes new signatures.
-    pub signatures: Vec<String>,
+    pub signatures: Vec<Item>,
+    /// A second signature that is needed beside the first, by an algorithm of another family; none when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub second: Vec<Item>,
 }
 
 /// Encryption of files at rest.
@@ -98,23 +120,34 @@ pub struct DocumentSigning {
 #[serde(deny_unknown_fields)]
 pub struct Storage {
     /// By AEAD name (IANA "AEAD Algorithms"); the first seals what is new.
-    pub aead: Vec<String>,
+    pub aead: Vec<Item>,
 }
 
 /// A policy as somebody wrote it. It binds nobody until it is compiled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Policy {
-    /// Grows with every policy; a lower or equal one is never accepted.
+    /// Grows with every policy; a lower or equal one is never accepted. From 1.
     pub version: u64,
-    /// Last day, `YYYY-MM-DD`.
-    pub expires: String,
+    /// Whose devices it is for: the organisation of the ceremony plan. Needed before it can be signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maker: Option<String>,
+    /// The last day on which it may be used.
+    pub expires: Day,
+    /// The catalogues that it is judged by.
+    #[serde(default)]
+    pub profile: Profile,
+    /// Earlier versions to which nobody may return.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withdraws: Vec<u64>,
     /// TLS, per use.
     pub uses: BTreeMap<Use, TlsUse>,
     /// Signatures over documents.
     pub document_signing: DocumentSigning,
     /// Files at rest.
     pub storage: Storage,
+    #[serde(skip)]
+    lines: Lines,
 }
 
 impl Policy {
@@ -126,13 +159,41 @@ impl Policy {
         if text.len() > MAX_POLICY {
             return Err(PolicyError::TooLarge(text.len()));
         }
-        toml::from_str(text).map_err(|error| PolicyError::Toml(error.to_string()))
+        let mut policy: Self =
+            toml::from_str(text).map_err(|error| PolicyError::Toml(error.to_string()))?;
+        policy.lines = Lines::of(text);
+        Ok(policy)
     }
 
     /// The policy that this build carries.
     #[must_use]
     pub fn built_in() -> Self {
         Self::from_toml(DEFAULT_TOML).expect("the built-in policy is tested to parse")
+    }
+
+    /// Every list of items, by its path, in the order of the document.
+    pub fn lists(&self) -> impl Iterator<Item = (String, &[Item])> {
+        let uses = self.uses.iter().flat_map(|(use_, tls)| {
+            let lists = [
+                ("versions", &tls.versions),
+                ("groups", &tls.groups),
+                ("suites", &tls.suites),
+                ("signatures", &tls.signatures),
+            ];
+            lists.map(|(field, items)| (format!("uses.{}.{field}", use_.as_str()), &items[..]))
+        });
+        let documents = &self.document_signing;
+        uses.chain([
+            ("document-signing.signatures".to_owned(), &documents.signatures[..]),
+            ("document-signing.second".to_owned(), &documents.second[..]),
+            ("storage.aead".to_owned(), &self.storage.aead[..]),
+        ])
+    }
+
+    /// The line of a field such as `uses.pairing.groups[1]` in the text that the policy was read from.
+    #[must_use]
+    pub fn line(&self, path: &str) -> Option<usize> {
+        self.lines.get(path)
     }
 }
 

@@ -1,13 +1,15 @@
 //! A policy as a signed document: COSE_Sign1 over the policy's deterministic CBOR (RFC 8949 section 4.2).
 //!
-//! Map keys are single letters in ascending order, lengths are definite, so that one policy has one encoding;
+//! Map keys are small integers in ascending order, lengths are definite, so that one policy has one encoding;
 //! a document in any other encoding is refused even when its signature verifies.
 
 use std::collections::BTreeMap;
 
+use countersign_model::registry::Profile;
+use countersign_model::time::Day;
 use minicbor::{Decode, Encode};
 
-use super::{Alpn, DocumentSigning, Policy, Storage, TlsUse, Use};
+use super::{Alpn, DocumentSigning, Item, Lines, Policy, Storage, TlsUse, Use};
 use crate::cose::{self, CoseError};
 use crate::signature::KeyHandle;
 
@@ -23,13 +25,21 @@ struct Document {
     #[n(1)]
     version: u64,
     #[n(2)]
-    expires: String,
+    maker: String,
     #[n(3)]
-    uses: Vec<UseEntry>,
+    expires: String,
     #[n(4)]
-    signatures: Vec<String>,
+    profile: String,
     #[n(5)]
-    aead: Vec<String>,
+    withdraws: Vec<u64>,
+    #[n(6)]
+    uses: Vec<UseEntry>,
+    #[n(7)]
+    signatures: Vec<Entry>,
+    #[n(8)]
+    second: Vec<Entry>,
+    #[n(9)]
+    aead: Vec<Entry>,
 }
 
 #[derive(Encode, Decode)]
@@ -38,41 +48,78 @@ struct UseEntry {
     #[n(0)]
     name: String,
     #[n(1)]
-    versions: Vec<String>,
+    versions: Vec<Entry>,
     #[n(2)]
-    groups: Vec<String>,
+    groups: Vec<Entry>,
     #[n(3)]
-    suites: Vec<String>,
+    suites: Vec<Entry>,
     #[n(4)]
-    signatures: Vec<String>,
+    signatures: Vec<Entry>,
     #[n(5)]
     alpn_required: bool,
     #[n(6)]
     tickets: u8,
 }
 
-fn encode(policy: &Policy) -> Vec<u8> {
+/// An item; what it does not say is not in the map.
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct Entry {
+    #[n(1)]
+    name: String,
+    #[n(2)]
+    until: Option<String>,
+    #[n(3)]
+    because: Option<String>,
+}
+
+fn entries(items: &[Item]) -> Vec<Entry> {
+    let entry = |item: &Item| Entry {
+        name: item.name.clone(),
+        until: item.until.map(|day| day.to_string()),
+        because: item.because.clone(),
+    };
+    items.iter().map(entry).collect()
+}
+
+fn items(entries: Vec<Entry>) -> Result<Vec<Item>, SignedPolicyError> {
+    let item = |entry: Entry| {
+        let until = entry.until.as_deref().map(day).transpose()?;
+        Ok(Item { name: entry.name, until, because: entry.because })
+    };
+    entries.into_iter().map(item).collect()
+}
+
+fn day(text: &str) -> Result<Day, SignedPolicyError> {
+    text.parse().map_err(|_| SignedPolicyError::Payload)
+}
+
+fn encode(policy: &Policy) -> Result<Vec<u8>, SignedPolicyError> {
     let uses = policy
         .uses
         .iter()
         .map(|(use_, tls)| UseEntry {
             name: use_.as_str().to_owned(),
-            versions: tls.versions.clone(),
-            groups: tls.groups.clone(),
-            suites: tls.suites.clone(),
-            signatures: tls.signatures.clone(),
+            versions: entries(&tls.versions),
+            groups: entries(&tls.groups),
+            suites: entries(&tls.suites),
+            signatures: entries(&tls.signatures),
             alpn_required: tls.alpn == Alpn::Required,
             tickets: tls.tickets,
         })
         .collect();
     let document = Document {
         version: policy.version,
-        expires: policy.expires.clone(),
+        maker: policy.maker.clone().ok_or(SignedPolicyError::NoMaker)?,
+        expires: policy.expires.to_string(),
+        profile: policy.profile.to_string(),
+        withdraws: policy.withdraws.clone(),
         uses,
-        signatures: policy.document_signing.signatures.clone(),
-        aead: policy.storage.aead.clone(),
+        signatures: entries(&policy.document_signing.signatures),
+        second: entries(&policy.document_signing.second),
+        aead: entries(&policy.storage.aead),
     };
-    minicbor::to_vec(&document).expect("encoding into a vector cannot fail")
+    Ok(minicbor::to_vec(&document).expect("encoding into a vector cannot fail"))
 }
 
 fn decode(payload: &[u8]) -> Result<Policy, SignedPolicyError> {
@@ -80,32 +127,53 @@ fn decode(payload: &[u8]) -> Result<Policy, SignedPolicyError> {
     if document.uses.len() > MAX_USES {
         return Err(SignedPolicyError::Payload);
     }
+    let short = |text: &str| text.chars().take(64).collect::<String>();
     let mut uses = BTreeMap::new();
     for entry in document.uses {
         let use_ = Use::ALL
             .into_iter()
             .find(|use_| use_.as_str() == entry.name)
-            .ok_or_else(|| SignedPolicyError::UnknownUse(entry.name.chars().take(64).collect()))?;
-        let alpn = if entry.alpn_required { Alpn::Required } else { Alpn::IfOffered };
-        let UseEntry { versions, groups, suites, signatures, tickets, .. } = entry;
-        uses.insert(use_, TlsUse { versions, groups, suites, signatures, alpn, tickets });
+            .ok_or_else(|| SignedPolicyError::UnknownUse(short(&entry.name)))?;
+        let tls = TlsUse {
+            versions: items(entry.versions)?,
+            groups: items(entry.groups)?,
+            suites: items(entry.suites)?,
+            signatures: items(entry.signatures)?,
+            alpn: if entry.alpn_required { Alpn::Required } else { Alpn::IfOffered },
+            tickets: entry.tickets,
+        };
+        uses.insert(use_, tls);
     }
+    let profile: Profile = document
+        .profile
+        .parse()
+        .map_err(|_| SignedPolicyError::UnknownProfile(short(&document.profile)))?;
     let policy = Policy {
         version: document.version,
-        expires: document.expires,
+        maker: Some(document.maker),
+        expires: day(&document.expires)?,
+        profile,
+        withdraws: document.withdraws,
         uses,
-        document_signing: DocumentSigning { signatures: document.signatures },
-        storage: Storage { aead: document.aead },
+        document_signing: DocumentSigning {
+            signatures: items(document.signatures)?,
+            second: items(document.second)?,
+        },
+        storage: Storage { aead: items(document.aead)? },
+        lines: Lines::default(),
     };
-    if encode(&policy) == payload { Ok(policy) } else { Err(SignedPolicyError::NotDeterministic) }
+    if encode(&policy)? == payload { Ok(policy) } else { Err(SignedPolicyError::NotDeterministic) }
 }
 
 /// Signs a policy with the policy key.
 ///
 /// # Errors
-/// [`SignedPolicyError::Cose`] when the key's holder cannot sign.
+/// [`SignedPolicyError::NoMaker`] when it does not say whose devices it is for, [`SignedPolicyError::Cose`] when the
+/// key's holder cannot sign.
+//= specs/house.md#house-policy
+//# A policy MUST name its maker before it is signed.
 pub fn sign(policy: &Policy, key: &KeyHandle) -> Result<Vec<u8>, SignedPolicyError> {
-    Ok(cose::sign1(key, POLICY_CONTENT_TYPE, &encode(policy))?)
+    Ok(cose::sign1(key, POLICY_CONTENT_TYPE, &encode(policy)?)?)
 }
 
 //= specs/en-303-645.md#5.5-3
@@ -134,6 +202,14 @@ pub enum SignedPolicyError {
     /// A use that this build does not know.
     #[error("signed policy: the use {0:?} is unknown to this build: update it first")]
     UnknownUse(String),
+    /// A profile that this build does not know.
+    #[error("signed policy: the profile {0:?} is unknown to this build: update it first")]
+    UnknownProfile(String),
+    /// Nobody's devices.
+    #[error(
+        "the policy names no maker: write maker = \"…\" with the organisation of the ceremony plan"
+    )]
+    NoMaker,
     /// Signed, and yet not the one encoding.
     #[error("signed policy: its content is not in deterministic encoding")]
     NotDeterministic,
@@ -145,25 +221,59 @@ mod tests {
     use super::*;
     use crate::signature::SignatureAlgorithm;
 
+    fn made() -> Policy {
+        let mut policy = Policy { version: 7, maker: Some("Example".into()), ..Policy::built_in() };
+        policy.withdraws = vec![2, 5];
+        policy.profile = Profile::Bsi;
+        let group = &mut policy.uses.get_mut(&Use::Est).unwrap().groups[1];
+        group.until = Day::end_of(2031);
+        group.because = Some("peers that have nothing else".into());
+        policy.storage.aead[0].until = Day::end_of(2040);
+        policy
+    }
+
     //= specs/house.md#house-policy
     //= type=test
     //# A policy MUST be refused when its signature does not verify.
     #[test]
     fn a_policy_goes_there_and_back() {
         let key = KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
-        let policy = Policy::built_in();
+        let policy = made();
         let document = sign(&policy, &key).unwrap();
         assert_eq!(verify(&document, key.spki_der()).unwrap(), policy);
         let other = KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
         assert!(verify(&document, other.spki_der()).is_err());
     }
 
+    //= specs/house.md#house-policy
+    //= type=test
+    //# A policy MUST name its maker before it is signed.
+    #[test]
+    fn nobodys_policy_is_not_signed() {
+        let key = KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
+        assert_eq!(sign(&Policy::built_in(), &key), Err(SignedPolicyError::NoMaker));
+    }
+
+    /// RFC 8949 section 4.2.1: shortest lengths, definite lengths, keys in ascending order, nothing twice.
     #[test]
     fn another_encoding_of_the_same_policy_is_refused() {
         let key = KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
-        let mut payload = encode(&Policy::built_in());
-        payload.push(0);
-        let document = cose::sign1(&key, POLICY_CONTENT_TYPE, &payload).unwrap();
-        assert_eq!(verify(&document, key.spki_der()), Err(SignedPolicyError::NotDeterministic));
+        let payload = encode(&made()).unwrap();
+        assert_eq!(&payload[..3], [0xa9, 1, 7], "a map of nine, its first key and value");
+        let verified = |payload: &[u8]| {
+            let document = cose::sign1(&key, POLICY_CONTENT_TYPE, payload).unwrap();
+            verify(&document, key.spki_der())
+        };
+        assert!(verified(&payload).is_ok());
+        let trailing = [&payload[..], &[0]].concat();
+        let longer_integer = [&payload[..2], &[0x18, 7], &payload[3..]].concat();
+        let indefinite = [&[0xbf], &payload[1..], &[0xff]].concat();
+        let longer_length = [&[0xb8, 9], &payload[1..]].concat();
+        let twice = [&[0xaa, 1, 7], &payload[1..]].concat();
+        let unknown_key = [&[0xaa], &payload[1..], &[0x18, 99, 0]].concat();
+        for other in [trailing, longer_integer, indefinite, longer_length, twice, unknown_key] {
+            let refused = verified(&other).unwrap_err();
+            assert_eq!(refused, SignedPolicyError::NotDeterministic, "{}", hex::encode(&other));
+        }
     }
 }

@@ -35,7 +35,7 @@ mod tests {
     fn every_name_of_the_built_in_policy_has_its_code_point() {
         for (use_, tls) in Policy::built_in().uses {
             for names in [tls.versions, tls.suites, tls.groups, tls.signatures] {
-                let found = points(names.iter().map(String::as_str));
+                let found = points(names.iter().map(|item| item.name.as_str()));
                 assert_eq!(found.len(), names.len(), "{use_:?}: {names:?}");
             }
         }

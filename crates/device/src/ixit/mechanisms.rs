@@ -102,10 +102,9 @@ fn row(
     let details = tls(facts, use_, role, chain);
     let remote = matches!(use_, Use::DeviceUplink | Use::Est);
     let reach = if remote { "reached from outside the home" } else { "home network only" };
-    let text = facts.policy.policy().uses.get(&use_).map_or_else(String::new, |tls| {
-        let offered = [&tls.versions, &tls.groups, &tls.suites, &tls.signatures];
-        offered.map(|names| names.join(", ")).join("; ")
-    });
+    let rules = facts.policy.rules(use_);
+    let offered = [rules.versions(), rules.groups(), rules.suites(), rules.signatures()];
+    let text = offered.map(|names| names.join(", ")).join("; ");
     SecComMech {
         id: id.into(),
         description: Twin::new(
@@ -128,17 +127,15 @@ fn row(
 }
 
 fn tls(facts: &Facts, use_: Use, role: EndRole, chain: &CertificateChain) -> CryptoDetails {
-    let Some(rules) = facts.policy.policy().uses.get(&use_) else {
-        return CryptoDetails::default();
-    };
-    let names = |list: &[String]| points(list.iter().map(String::as_str));
+    let rules = facts.policy.rules(use_);
+    let names = |list: &[&'static str]| points(list.iter().copied());
     let key = chain.leaf().key_algorithm();
     CryptoDetails {
         protocol: CryptoProtocol::Tls,
         role,
-        versions: names(&rules.versions),
-        suites: names(&rules.suites),
-        groups: names(&rules.groups),
+        versions: names(rules.versions()),
+        suites: names(rules.suites()),
+        groups: names(rules.groups()),
         signature_schemes: points(key.map(SignatureAlgorithm::name)),
         certificate: certificate(chain),
         client_certificate: use_ == Use::LocalApi,

@@ -1,6 +1,7 @@
 //! authority signs n+1 → ledger → compiled, tried in a real handshake, activated; n is kept until n+1 has carried a session.
 
 use countersign_crypto::policy::{self, CompiledPolicy, Policy, Use};
+use countersign_model::time::Day;
 use countersign_protocol::policy::{OfferRefused, PolicyHead, PolicySlots};
 use countersign_simulator::{Plug, World};
 
@@ -13,7 +14,8 @@ fn update(
 ) -> Result<PolicySlots, String> {
     let key = world.maker.authority.policy_verification_key().unwrap();
     let policy = policy::verify(document, &key).map_err(|error| error.to_string())?;
-    let compiled = CompiledPolicy::compile(policy).map_err(|errors| format!("{errors:?}"))?;
+    let compiled = CompiledPolicy::for_provider(policy, Day::of(world.now()))
+        .map_err(|errors| format!("{errors:?}"))?;
     let head = PolicyHead::of(&compiled);
     let trial = slots.offer(head, 1, world.now()).map_err(|error| error.to_string())?;
     let tried = world.try_policy(plug, &compiled);
@@ -70,7 +72,7 @@ fn a_policy_that_would_strand_the_device_is_left_at_its_trial() {
     // The gateway's certificate is P-256, which this policy does not take.
     let stranding = next_version(|policy| {
         let uplink = policy.uses.get_mut(&Use::DeviceUplink).unwrap();
-        uplink.signatures = vec!["ecdsa_secp384r1_sha384".to_owned()];
+        uplink.signatures = vec!["ecdsa_secp384r1_sha384".into()];
     });
     let document = world.run(world.maker.authority.sign_policy(&stranding)).unwrap();
     let slots = PolicySlots::Steady { active };
