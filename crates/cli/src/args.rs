@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{assess, authority, config, control, device, policy};
+use crate::commands::{assess, authority, config, control, device, gateway, policy};
 use crate::{demo, serve};
 
 /// Secure communication for consumer IoT, built and proven to ETSI EN 303 645 clause 5.5.
@@ -42,6 +42,9 @@ pub(crate) enum Command {
     /// Key management: ceremony, identities, revocation, ledger.
     #[command(subcommand)]
     Authority(authority::AuthorityCommand),
+    /// What the gateway has recorded: who was seen, and who may do what.
+    #[command(subcommand)]
+    Gateway(gateway::GatewayCommand),
     /// Run a device, and what belongs to it.
     #[command(subcommand)]
     Device(device::DeviceCommand),

@@ -360,6 +360,14 @@ impl Certificate {
         SignatureAlgorithm::of_spki(&self.spki_der())
     }
 
+    /// The algorithm of its issuer's signature; `None` when the product does not use such signatures.
+    ///
+    /// The object identifier names a hash only (RFC 5758 section 3.2); the curve is the one that the product pairs with it.
+    #[must_use]
+    pub fn signature_algorithm(&self) -> Option<SignatureAlgorithm> {
+        SignatureAlgorithm::of_signature(self.parsed.signature_algorithm().oid)
+    }
+
     /// Checks this certificate's signature under `issuer`'s key. Not a path validation: that is TLS' work.
     ///
     /// # Errors

@@ -62,6 +62,16 @@ impl SignatureAlgorithm {
     pub fn of_spki(spki_der: &[u8]) -> Option<Self> {
         point(spki_der).ok().map(|(algorithm, _)| algorithm)
     }
+
+    /// The algorithm that a certificate's signatureAlgorithm names; `None` for any other.
+    #[must_use]
+    pub(crate) fn of_signature(oid: ObjectIdentifier) -> Option<Self> {
+        match oid {
+            ECDSA_WITH_SHA256 => Some(Self::EcdsaP256Sha256),
+            ECDSA_WITH_SHA384 => Some(Self::EcdsaP384Sha384),
+            _ => None,
+        }
+    }
 }
 
 impl std::fmt::Display for SignatureAlgorithm {
@@ -72,6 +82,8 @@ impl std::fmt::Display for SignatureAlgorithm {
 
 const ID_EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const SECP256R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
+const ECDSA_WITH_SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.3");
 const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 
 /// Curve and uncompressed point of a SubjectPublicKeyInfo.

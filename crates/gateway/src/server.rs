@@ -20,10 +20,11 @@ use crate::broker::{Broker, CloseReason, ConnId};
 use crate::config::{GatewayConfig, InvalidConfig};
 use crate::directory::{Directory, PeerFacts, PeerKind};
 use crate::store::writer;
-use crate::store::{Negotiation, Store, StoreError};
+use crate::store::{Store, StoreError};
 use acceptor::Acceptor;
 use admission::Admission;
 use countersign_crypto::tls::TlsServer;
+use countersign_protocol::fleet;
 use engine::{Clock, Control, Engine};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -236,14 +237,20 @@ impl RunningGateway {
         answered.await.ok()
     }
 
-    /// Which kinds of channel each subject has used, ever: what a stricter policy would strand. Empty once the gateway
-    /// has ended.
-    pub async fn negotiations(&self) -> Vec<Negotiation> {
+    /// Everybody who was ever seen, with what they offered and agreed on: what a policy is held against before it is signed.
+    /// Empty once the gateway has ended.
+    pub async fn fleet(&self) -> Vec<fleet::Record> {
         let (answer, answered) = oneshot::channel();
-        if self.control.send(Control::Negotiations(answer)).is_err() {
+        if self.control.send(Control::Fleet(answer)).is_err() {
             return Vec::new();
         }
         answered.await.unwrap_or_default()
+    }
+
+    /// Notes that a subject (`thing:NAME` or `service:NAME`) says that it holds this version of the crypto policy.
+    pub fn holds_policy(&self, subject: &str, version: u64) {
+        // An ended gateway takes no notes.
+        let _ = self.control.send(Control::HoldsPolicy { subject: subject.to_owned(), version });
     }
 
     /// Closes the connections that are meant, at once; `why` goes to the log. They may connect again if the directory

@@ -1,8 +1,9 @@
-//! What the gateway keeps on disk: sessions, subscriptions, waiting and retained messages, and what was negotiated.
+//! What the gateway keeps on disk: sessions, subscriptions, waiting and retained messages, and who was seen with what.
 //!
 //! One SQLite file in WAL mode with `synchronous=FULL`: when [`Store::apply`] returns, a power cut takes nothing back.
 //! The statements keep to what SQLite and PostgreSQL share.
 
+pub mod fleet;
 mod read;
 mod schema;
 mod write;
@@ -65,21 +66,6 @@ pub enum StoreError {
         #[source]
         source: sqlx::Error,
     },
-}
-
-/// One kind of channel that a subject has used.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Negotiation {
-    /// `thing:NAME` or `service:NAME`.
-    pub subject: String,
-    /// The protocol version.
-    pub version: String,
-    /// The cipher suite.
-    pub suite: String,
-    /// The key exchange group.
-    pub group: String,
-    /// When it was last used, in milliseconds since 1970.
-    pub at: i64,
 }
 
 impl Store {

@@ -9,7 +9,7 @@ use countersign_crypto::policy::{CompiledPolicy, Use};
 use countersign_crypto::random::SystemRandom;
 use countersign_crypto::signature::KeyHandle;
 use countersign_crypto::tls::{
-    ClientRule, Clock as _, PeerAnchors, SystemClock, TlsClient, TlsIdentity, TlsServer,
+    ChoiceKind, ClientRule, Clock as _, PeerAnchors, SystemClock, TlsClient, TlsIdentity, TlsServer,
 };
 use countersign_gateway::config::GatewayConfig;
 use countersign_gateway::directory::{Directory, PeerFacts, PeerKind, Refusal};
@@ -206,8 +206,15 @@ async fn mosquitto_publishes_and_subscribes() {
             subscriber.wait().await.unwrap();
         }
     }
-    let notes = house.gateway.negotiations().await;
-    assert!(notes.iter().any(|note| note.subject == "thing:plug-1" && !note.group.is_empty()));
+    let fleet = house.gateway.fleet().await;
+    let plug = fleet.iter().find(|record| record.subject == "thing:plug-1").unwrap();
+    let [offer] = &plug.offers[..] else { panic!("one program, one offer: {:?}", plug.offers) };
+    let groups = offer.offered.choices.names(ChoiceKind::Groups);
+    assert!(groups.contains(&offer.group), "{offer:?}");
+    let certificate = plug.certificate.as_ref().unwrap();
+    let algorithm = CompiledPolicy::built_in().signing_algorithm().name();
+    assert_eq!(certificate.key.as_deref(), Some(algorithm));
+    assert_eq!(certificate.signature.as_deref(), Some(algorithm));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

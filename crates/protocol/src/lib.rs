@@ -8,6 +8,7 @@
 //!                               │ telemetry   device ─► gateway         │
 //!                               │ command     gateway ─► device         │
 //!                               │ policy      which of two slots        │
+//!                               │ fleet       what a policy would do    │
 //!                               └───────────────────┬───────────────────┘
 //!                                   permit: nothing happens without one
 //! ```
@@ -42,4 +43,5 @@ pub mod rotation;
 pub mod command;
 pub mod telemetry;
 
+pub mod fleet;
 pub mod policy;

@@ -3,9 +3,10 @@
 use countersign_model::grant::Grant;
 use countersign_model::time::Timestamp;
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
+use std::path::Path;
 
-use super::{Store, StoreError, Turn, signed, unsigned};
+use super::{BUSY, Store, StoreError, Turn, signed, unsigned};
 use crate::registration::State;
 use crate::subject::{Purpose, Subject};
 
@@ -31,6 +32,9 @@ pub(crate) struct KeyOwner {
     pub(crate) purpose: String,
 }
 
+/// Rows that the database's thread may read before they are taken: on a busy machine each hand-over is a wait.
+const ROWS_AHEAD: usize = 1 << 14;
+
 const COLUMNS: &str = "SELECT kind, name, state, grants, created_at, changed FROM subjects";
 
 impl Store {
@@ -47,6 +51,25 @@ impl Store {
         .await
         .map_err(|error| self.failed(error))?;
         rows.iter().map(|row| read(row).ok_or_else(|| self.damaged_row())).collect()
+    }
+
+    /// Every subject of a database that is only read: nothing in it is changed, brought up to date or locked, so that it
+    /// may be in use or lie on a read-only disk.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn read_subjects(path: &Path) -> Result<Vec<SubjectRecord>, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .read_only(true)
+            .busy_timeout(BUSY)
+            .row_buffer_size(ROWS_AHEAD);
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
+        let pool = pool.map_err(|error| StoreError::from_sqlx(path, error))?;
+        let store = Self { pool, path: path.to_owned(), turn: std::sync::Arc::default() };
+        let subjects = store.subjects_since(0).await;
+        store.close().await;
+        subjects
     }
 
     /// Public keys (SHA-256, hexadecimal) given to subjects after `generation`.

@@ -5,6 +5,7 @@ pub(crate) mod authority;
 pub(crate) mod config;
 pub(crate) mod control;
 pub(crate) mod device;
+pub(crate) mod gateway;
 pub(crate) mod policy;
 
 use crate::args::Command;
@@ -16,9 +17,10 @@ pub(crate) async fn run(command: Command) -> Ended {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Serve(arguments) => serve::run(arguments).await,
         Command::Authority(command) => authority::run(command).await,
+        Command::Gateway(command) => gateway::run(command).await,
         Command::Device(command) => device::run(command).await,
         Command::Control(command) => control::run(command).await,
-        Command::Policy(command) => policy::run(command),
+        Command::Policy(command) => policy::run(command).await,
         Command::Assess(command) => assess::run(command).await,
         Command::Config(command) => config::run(command),
     }

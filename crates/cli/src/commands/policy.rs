@@ -1,5 +1,7 @@
 //! `countersign policy`: show and check crypto policies.
 
+mod dry_run;
+
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -33,13 +35,19 @@ pub(crate) enum PolicyCommand {
         #[arg(long)]
         json: bool,
     },
+    /// What a policy would do to the fleet, from what it was seen to do; exit code 1 when somebody would be stranded.
+    #[command(
+        after_help = "Examples:\n  countersign policy dry-run next.toml --data ./data\n  countersign policy dry-run next.toml --data ./data --not-seen-for 7d --strict --json"
+    )]
+    DryRun(dry_run::DryRunArgs),
 }
 
-pub(crate) fn run(command: PolicyCommand) -> Ended {
+pub(crate) async fn run(command: PolicyCommand) -> Ended {
     match command {
         PolicyCommand::Show { file: None, .. } => say(policy::DEFAULT_TOML.trim_end()),
         PolicyCommand::Show { file: Some(path), key } => show(&path, key.as_deref())?,
         PolicyCommand::Check { file, json } => check(&file, json)?,
+        PolicyCommand::DryRun(arguments) => dry_run::run(arguments).await?,
     }
     Ok(())
 }

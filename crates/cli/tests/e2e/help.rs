@@ -38,7 +38,8 @@ fn every_command_has_help_with_an_example_of_itself() {
     }
     let groups: std::collections::BTreeSet<_> =
         all.iter().map(|(path, _)| path[0].as_str()).collect();
-    for group in ["demo", "serve", "authority", "device", "control", "policy", "assess"] {
+    for group in ["demo", "serve", "authority", "device", "control", "policy", "gateway", "assess"]
+    {
         assert!(groups.contains(group), "{group} is missing: {groups:?}");
     }
 }

@@ -26,6 +26,7 @@ mod devices;
 mod devices_killed;
 
 mod assess;
+mod dry_run;
 mod policies;
 
 mod demo;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use rustls::CommonState;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::TlsError;
+use super::{Offered, TlsError};
 use crate::certificate::{Certificate, IdentityKind, IdentityName};
 use crate::policy::{Alpn, TlsRules};
 use crate::provider;
@@ -82,12 +82,14 @@ pub struct SecureChannel<IO> {
     stream: tokio_rustls::TlsStream<IO>,
     peer: Option<VerifiedPeer>,
     negotiated: Negotiated,
+    offered: Option<Offered>,
 }
 
 impl<IO> SecureChannel<IO> {
     pub(super) fn new(
         stream: tokio_rustls::TlsStream<IO>,
         rules: &TlsRules,
+        offered: Option<Offered>,
     ) -> Result<Self, TlsError> {
         let (_, state) = stream.get_ref();
         let negotiated = negotiated(state)?;
@@ -95,7 +97,7 @@ impl<IO> SecureChannel<IO> {
             return Err(TlsError::NoAlpn);
         }
         let peer = peer(state)?;
-        Ok(Self { stream, peer, negotiated })
+        Ok(Self { stream, peer, negotiated, offered })
     }
 
     /// Who is at the other end; `None` for a client without certificate where one is optional.
@@ -108,6 +110,12 @@ impl<IO> SecureChannel<IO> {
     #[must_use]
     pub fn negotiated(&self) -> &Negotiated {
         &self.negotiated
+    }
+
+    /// What the client offered before; `None` at the client's end, which knows.
+    #[must_use]
+    pub fn offered(&self) -> Option<&Offered> {
+        self.offered.as_ref()
     }
 
     /// How strong a secret may travel through it.

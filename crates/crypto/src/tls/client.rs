@@ -96,6 +96,6 @@ impl TlsClient {
         let name = ServerName::try_from(server_name.to_owned())
             .map_err(|_| TlsError::Anchors(format!("{server_name:?} is no server name")))?;
         let stream = self.connector.connect(name, io).await?;
-        SecureChannel::new(stream.into(), &self.rules)
+        SecureChannel::new(stream.into(), &self.rules, None)
     }
 }

@@ -10,6 +10,7 @@
 
 mod channel;
 mod client;
+mod offered;
 mod server;
 mod signing;
 mod verify;
@@ -22,6 +23,7 @@ use rustls::time_provider::TimeProvider;
 
 pub use channel::{Negotiated, SecureChannel, VerifiedPeer};
 pub use client::TlsClient;
+pub use offered::{ChoiceKind, Choices, InvalidOffer, Offered};
 pub use server::{ClientRule, TlsServer};
 pub use verify::{PeerAnchors, RevocationCheck};
 

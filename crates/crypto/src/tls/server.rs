@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::server::NoServerSessionStorage;
+use rustls::server::{Acceptor, NoServerSessionStorage};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 
 use super::signing::{OneIdentity, certified};
 use super::verify::KindVerifier;
-use super::{Clock, ClockAdapter, PeerAnchors, SecureChannel, SystemClock, TlsError, TlsIdentity};
+use super::{
+    Clock, ClockAdapter, Offered, PeerAnchors, SecureChannel, SystemClock, TlsError, TlsIdentity,
+};
 use crate::policy::{CompiledPolicy, TlsRules, Use};
 
 /// Whether clients show certificates, and whose.
@@ -26,7 +28,7 @@ pub enum ClientRule {
 /// Accepts TLS as one use of the policy allows it. Cheap to clone.
 #[derive(Clone)]
 pub struct TlsServer {
-    acceptor: TlsAcceptor,
+    config: Arc<ServerConfig>,
     rules: TlsRules,
 }
 
@@ -93,7 +95,7 @@ impl TlsServer {
         if rules.tickets == 0 {
             config.session_storage = Arc::new(NoServerSessionStorage {});
         }
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), rules })
+        Ok(Self { config: Arc::new(config), rules })
     }
 
     /// Performs the handshake on a fresh connection. The caller bounds its time.
@@ -104,7 +106,9 @@ impl TlsServer {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        let stream = self.acceptor.accept(io).await?;
-        SecureChannel::new(stream.into(), &self.rules)
+        let start = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
+        let offered = Offered::of_hello(&start.client_hello());
+        let stream = start.into_stream(self.config.clone()).await?;
+        SecureChannel::new(stream.into(), &self.rules, Some(offered))
     }
 }

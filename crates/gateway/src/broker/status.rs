@@ -3,6 +3,7 @@
 use super::packet::{Version, code};
 use super::{Broker, CloseReason};
 use crate::directory::PeerFacts;
+use countersign_crypto::tls::Offered;
 use countersign_model::time::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -18,6 +19,12 @@ pub struct ChannelFacts {
     pub suite: String,
     /// The key exchange group's registered name.
     pub group: String,
+    /// What the client had offered.
+    pub offered: Option<Offered>,
+    /// The algorithm of the key that the peer proved, by scheme name.
+    pub key_algorithm: Option<String>,
+    /// The algorithm of the signature under its certificate, by scheme name.
+    pub certificate_signature: Option<String>,
 }
 
 //= specs/house.md#house-shell

@@ -3,6 +3,7 @@
 use crate::broker::status::ChannelFacts;
 use crate::directory::{PeerFacts, PeerKind};
 use countersign_crypto::certificate::IdentityKind;
+use countersign_crypto::signature::SignatureAlgorithm;
 use countersign_crypto::tls::{SecureChannel, TlsError, TlsServer};
 use std::future::Future;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -50,6 +51,9 @@ impl Acceptor for TlsServer {
             other => return Err(AcceptError::Kind(other)),
         };
         let certificate = peer.certificate();
+        let named = |algorithm: SignatureAlgorithm| algorithm.name().to_owned();
+        let key_algorithm = certificate.key_algorithm().map(named);
+        let certificate_signature = certificate.signature_algorithm().map(named);
         let peer = PeerFacts {
             kind,
             name: peer.name().to_owned(),
@@ -63,6 +67,9 @@ impl Acceptor for TlsServer {
             version: negotiated.version.to_owned(),
             suite: negotiated.suite.to_owned(),
             group: negotiated.group.to_owned(),
+            offered: channel.offered().cloned(),
+            key_algorithm,
+            certificate_signature,
         };
         Ok(Accepted { channel, peer, facts })
     }

@@ -31,7 +31,7 @@ pub(super) enum Event {
     Opened {
         conn: ConnId,
         peer: PeerFacts,
-        channel: ChannelFacts,
+        channel: Box<ChannelFacts>,
         outbox: Outbox,
     },
     /// `credit` comes back when the bytes have been handled; only then are more read.
@@ -124,7 +124,7 @@ pub(super) async fn serve<A: Acceptor>(
         closing: closing.clone(),
         limit: config.max_write_queue_bytes,
     };
-    if events.send(Event::Opened { conn, peer, channel: facts, outbox }).await.is_err() {
+    if events.send(Event::Opened { conn, peer, channel: Box::new(facts), outbox }).await.is_err() {
         return;
     }
     let (reader, writer) = tokio::io::split(channel);

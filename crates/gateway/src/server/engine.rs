@@ -6,10 +6,11 @@ use crate::broker::status::{BrokerStatus, ChannelFacts};
 use crate::broker::{Broker, CloseReason, ConnId, Context, Input, Now, Output};
 use crate::config::GatewayConfig;
 use crate::directory::{Directory, PeerFacts};
-use crate::store::Negotiation;
+use crate::store::fleet::{HeldPolicy, Sighting};
 use crate::store::writer::Job;
 use countersign_crypto::random::SystemRandom;
 use countersign_model::time::Timestamp;
+use countersign_protocol::fleet;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -29,7 +30,8 @@ type Meant = Box<dyn Fn(&PeerFacts, &ChannelFacts) -> bool + Send>;
 pub(super) enum Control {
     Stored(Ticket),
     Status(oneshot::Sender<BrokerStatus>),
-    Negotiations(oneshot::Sender<Vec<Negotiation>>),
+    Fleet(oneshot::Sender<Vec<fleet::Record>>),
+    HoldsPolicy { subject: String, version: u64 },
     Close { reason: CloseReason, meant: Meant },
     Drain,
 }
@@ -196,7 +198,7 @@ impl Engine {
     fn event(&mut self, event: Event) {
         match event {
             Event::Opened { conn, peer, channel, outbox } => {
-                self.opened(conn, peer, channel, outbox);
+                self.opened(conn, peer, *channel, outbox);
             }
             Event::Received { conn, bytes, credit } => {
                 let input = Input::Received { conn, bytes: &bytes };
@@ -225,14 +227,20 @@ impl Engine {
             }
         };
         tracing::info!(conn = conn.0, %subject, group = channel.group, "admitted");
-        let at = self.clock.now().wall.as_millis();
-        self.job(Job::Note(Negotiation {
+        self.job(Job::Note(Box::new(Sighting {
             subject: subject.to_string(),
             version: channel.version.clone(),
             suite: channel.suite.clone(),
             group: channel.group.clone(),
-            at: i64::try_from(at).unwrap_or(i64::MAX),
-        }));
+            offered: channel.offered.clone(),
+            certificate: fleet::Certificate {
+                serial: peer.serial_hex.clone(),
+                key: channel.key_algorithm.clone(),
+                signature: channel.certificate_signature.clone(),
+                not_after: peer.not_after,
+            },
+            at: self.clock.now().wall,
+        })));
         self.outboxes.insert(conn, outbox);
         let input = Input::Opened { conn, peer, subject, channel };
         self.with(|broker, context, _| ((), broker.handle(input, context)));
@@ -263,7 +271,11 @@ impl Engine {
             }
             // Whoever asked may have stopped waiting.
             Control::Status(answer) => drop(answer.send(self.broker.status())),
-            Control::Negotiations(answer) => self.job(Job::Notes(answer)),
+            Control::Fleet(answer) => self.job(Job::Fleet(answer)),
+            Control::HoldsPolicy { subject, version } => {
+                let at = self.clock.now().wall;
+                self.job(Job::Policy(HeldPolicy { subject, version, at }));
+            }
             Control::Close { reason, meant } => {
                 self.with(|broker, context, _| ((), broker.close_where(context, &reason, &*meant)));
             }
@@ -277,7 +289,8 @@ impl std::fmt::Debug for Control {
         f.write_str(match self {
             Self::Stored(_) => "Stored",
             Self::Status(_) => "Status",
-            Self::Negotiations(_) => "Negotiations",
+            Self::Fleet(_) => "Fleet",
+            Self::HoldsPolicy { .. } => "HoldsPolicy",
             Self::Close { .. } => "Close",
             Self::Drain => "Drain",
         })

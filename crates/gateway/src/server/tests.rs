@@ -150,8 +150,11 @@ async fn messages_survive_a_restart() {
     assert_eq!(subscriber.client.connack(), Some((0, true)));
     subscriber.until(|client| client.packets.len() > 1).await;
     assert_eq!(subscriber.client.messages(), [got(POWER, "42", 1, false)]);
-    let notes = gateway.negotiations().await;
-    assert!(notes.iter().any(|n| n.subject == "thing:plug-1" && n.group == "secp256r1"));
+    gateway.holds_policy("thing:plug-1", 7);
+    let fleet = gateway.fleet().await;
+    let plug = fleet.iter().find(|record| record.subject == "thing:plug-1").unwrap();
+    assert_eq!(plug.negotiated[0].group, "secp256r1");
+    assert_eq!(plug.policy_version, Some(7));
     gateway.shutdown().await;
     subscriber.closed().await;
     assert_eq!(subscriber.client.goodbye(), Some(0x8b));

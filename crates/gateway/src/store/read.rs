@@ -1,6 +1,6 @@
 //! Rows → what the broker begins with. Every value is checked as if a stranger had written it.
 
-use super::{Negotiation, Store, StoreError};
+use super::{Store, StoreError};
 use crate::broker::message::{Message, Qos};
 use crate::broker::record::{Snapshot, StoredMessage, StoredSession};
 use crate::broker::{SessionId, SessionName, Subscription};
@@ -14,19 +14,19 @@ use std::collections::BTreeMap;
 /// What is wrong with a row, in words.
 type Why = String;
 
-fn column<'r, T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>>(
+pub(super) fn column<'r, T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>>(
     row: &'r SqliteRow,
     name: &str,
 ) -> Result<T, Why> {
     row.try_get(name).map_err(|error| error.to_string())
 }
 
-fn number<T: TryFrom<i64>>(row: &SqliteRow, name: &str) -> Result<T, Why> {
+pub(super) fn number<T: TryFrom<i64>>(row: &SqliteRow, name: &str) -> Result<T, Why> {
     let value: i64 = column(row, name)?;
     T::try_from(value).map_err(|_| format!("{name} is {value}"))
 }
 
-fn optional<T: TryFrom<i64>>(row: &SqliteRow, name: &str) -> Result<Option<T>, Why> {
+pub(super) fn optional<T: TryFrom<i64>>(row: &SqliteRow, name: &str) -> Result<Option<T>, Why> {
     let value: Option<i64> = column(row, name)?;
     value.map(|v| T::try_from(v).map_err(|_| format!("{name} is {v}"))).transpose()
 }
@@ -40,7 +40,7 @@ fn qos(row: &SqliteRow, name: &str) -> Result<Qos, Why> {
     Qos::from_u8(value).ok_or_else(|| format!("{name} is {value}"))
 }
 
-fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
+pub(super) fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
     row: &SqliteRow,
     name: &str,
 ) -> Result<T, Why> {
@@ -117,12 +117,15 @@ fn subscription(row: &SqliteRow) -> Result<Subscription, Why> {
 }
 
 impl Store {
-    async fn rows(&mut self, statement: &'static str) -> Result<Vec<SqliteRow>, StoreError> {
+    pub(super) async fn rows(
+        &mut self,
+        statement: &'static str,
+    ) -> Result<Vec<SqliteRow>, StoreError> {
         let rows = sqlx::query(statement).fetch_all(&mut self.connection).await;
         rows.map_err(|error| self.failed(error))
     }
 
-    fn unreadable(&self, what: &'static str) -> impl Fn(Why) -> StoreError {
+    pub(super) fn unreadable(&self, what: &'static str) -> impl Fn(Why) -> StoreError {
         let path = self.path.clone();
         move |why| StoreError::Row { path: path.clone(), what, why }
     }
@@ -164,24 +167,5 @@ impl Store {
             retained.push(message(&row, "qos", true).map_err(self.unreadable("retained message"))?);
         }
         Ok(Snapshot { sessions: sessions.into_values().collect(), retained })
-    }
-
-    /// Every kind of channel that any subject has used.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn negotiations(&mut self) -> Result<Vec<Negotiation>, StoreError> {
-        let rows =
-            self.rows("SELECT * FROM negotiations ORDER BY subject, version, suite, grp").await?;
-        let read = |row: &SqliteRow| -> Result<Negotiation, Why> {
-            Ok(Negotiation {
-                subject: column(row, "subject")?,
-                version: column(row, "version")?,
-                suite: column(row, "suite")?,
-                group: column(row, "grp")?,
-                at: column(row, "at")?,
-            })
-        };
-        rows.iter().map(|row| read(row).map_err(self.unreadable("negotiation"))).collect()
     }
 }

@@ -25,7 +25,41 @@ const VERSIONS: &[&[&str]] = &[&[
     "CREATE TABLE negotiations (
         subject TEXT NOT NULL, version TEXT NOT NULL, suite TEXT NOT NULL, grp TEXT NOT NULL,
         at BIGINT NOT NULL, PRIMARY KEY (subject, version, suite, grp))",
+], &[
+    "CREATE TABLE seen (
+        subject TEXT PRIMARY KEY, first_at BIGINT NOT NULL, last_at BIGINT NOT NULL,
+        serial TEXT NOT NULL, key_algorithm TEXT, signature_algorithm TEXT, not_after BIGINT NOT NULL,
+        policy_version BIGINT, policy_at BIGINT)",
+    "CREATE TABLE offers (
+        subject TEXT NOT NULL, offer TEXT NOT NULL, suite TEXT NOT NULL, grp TEXT NOT NULL,
+        first_at BIGINT NOT NULL, last_at BIGINT NOT NULL, PRIMARY KEY (subject, offer))",
 ]];
+
+/// The first version with the tables of `store/fleet.rs`.
+pub(super) const WITH_FLEET: i64 = 2;
+
+/// The file's version; 0 for one without tables.
+pub(super) async fn version(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    let named = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'schema_version'";
+    if sqlx::query(named).fetch_optional(&mut *connection).await?.is_none() {
+        return Ok(0);
+    }
+    let newest = "SELECT COALESCE(MAX(version), 0) FROM schema_version";
+    sqlx::query(newest).fetch_one(&mut *connection).await?.try_get(0)
+}
+
+/// The file's version, unless it is beyond this program.
+pub(super) async fn not_newer(
+    connection: &mut SqliteConnection,
+    path: &Path,
+) -> Result<i64, StoreError> {
+    let found = version(connection).await.map_err(|error| sorted(path, error))?;
+    let known = i64::try_from(VERSIONS.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(StoreError::Newer { path: path.to_owned(), found, known });
+    }
+    Ok(found)
+}
 
 /// Applies what is missing, each version in one transaction.
 pub(super) async fn bring_up_to_date(
@@ -37,15 +71,7 @@ pub(super) async fn bring_up_to_date(
         .execute(&mut *connection)
         .await
         .map_err(failed)?;
-    let row = sqlx::query("SELECT COALESCE(MAX(version), 0) FROM schema_version")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(failed)?;
-    let found: i64 = row.try_get(0).map_err(failed)?;
-    let known = i64::try_from(VERSIONS.len()).unwrap_or(i64::MAX);
-    if found > known {
-        return Err(StoreError::Newer { path: path.to_owned(), found, known });
-    }
+    let found = not_newer(connection, path).await?;
     for (version, statements) in
         (1_i64..).zip(VERSIONS).skip_while(|(version, _)| *version <= found)
     {

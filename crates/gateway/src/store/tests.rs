@@ -171,22 +171,3 @@ async fn an_unreadable_row_and_a_newer_schema_are_named() {
     let error = Store::open(&path).await.unwrap_err();
     assert!(matches!(error, StoreError::Newer { found: 99, .. }), "{error}");
 }
-
-#[tokio::test]
-async fn negotiations_are_noted_once_each() {
-    let folder = tempfile::tempdir().unwrap();
-    let (mut store, _) = open(&folder.path().join("gateway.db")).await;
-    let note = |group: &str, at| Negotiation {
-        subject: "thing:plug-1".into(),
-        version: "TLS 1.3".into(),
-        suite: "TLS_AES_128_GCM_SHA256".into(),
-        group: group.into(),
-        at,
-    };
-    store
-        .note(&[note("secp256r1", 1), note("X25519MLKEM768", 2), note("secp256r1", 3)])
-        .await
-        .unwrap();
-    let notes = store.negotiations().await.unwrap();
-    assert_eq!(notes, [note("X25519MLKEM768", 2), note("secp256r1", 3)]);
-}

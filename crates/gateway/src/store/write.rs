@@ -1,6 +1,6 @@
 //! Records → rows.
 
-use super::{Negotiation, Store, StoreError};
+use super::{Store, StoreError};
 use crate::broker::message::Message;
 use crate::broker::record::Record;
 use countersign_model::grant::Grant;
@@ -33,36 +33,6 @@ impl Store {
         let result = apply_all(&mut self.connection, records).await;
         result.map_err(|error| self.failed(error))
     }
-
-    /// Notes which kind of channel a subject has used.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn note(&mut self, negotiations: &[Negotiation]) -> Result<(), StoreError> {
-        let result = note_all(&mut self.connection, negotiations).await;
-        result.map_err(|error| self.failed(error))
-    }
-}
-
-async fn note_all(
-    connection: &mut SqliteConnection,
-    negotiations: &[Negotiation],
-) -> Result<(), sqlx::Error> {
-    let mut transaction = connection.begin().await?;
-    for one in negotiations {
-        sqlx::query(
-            "INSERT INTO negotiations (subject, version, suite, grp, at) VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (subject, version, suite, grp) DO UPDATE SET at = excluded.at",
-        )
-        .bind(one.subject.clone())
-        .bind(one.version.clone())
-        .bind(one.suite.clone())
-        .bind(one.group.clone())
-        .bind(one.at)
-        .execute(&mut *transaction)
-        .await?;
-    }
-    transaction.commit().await
 }
 
 async fn apply_all(

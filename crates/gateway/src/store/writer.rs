@@ -1,7 +1,9 @@
 //! The task that owns the store: what arrives while one commit runs goes into the next, together.
 
-use super::{Negotiation, Store};
+use super::Store;
+use super::fleet::{HeldPolicy, Sighting};
 use crate::broker::record::{Record, Ticket};
+use countersign_protocol::fleet;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -16,10 +18,12 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) enum Job {
     /// Make durable and confirm.
     Batch { ticket: Ticket, records: Vec<Record> },
-    /// Note what was negotiated; nobody waits for it.
-    Note(Negotiation),
+    /// Note who was seen; nobody waits for it.
+    Note(Box<Sighting>),
+    /// Note which policy somebody holds; nobody waits for it.
+    Policy(HeldPolicy),
     /// Read all notes.
-    Notes(oneshot::Sender<Vec<Negotiation>>),
+    Fleet(oneshot::Sender<Vec<fleet::Record>>),
 }
 
 /// Works until every sender of `jobs` is gone, then returns the store. `confirm` hears the highest ticket that is durable.
@@ -38,15 +42,16 @@ pub(crate) async fn run(
             group.push(next);
         }
         let (mut records, mut notes, mut last) = (Vec::new(), Vec::new(), None);
-        let mut readers = Vec::new();
+        let (mut policies, mut readers) = (Vec::new(), Vec::new());
         for job in group {
             match job {
                 Job::Batch { ticket, records: more } => {
                     records.extend(more);
                     last = Some(ticket);
                 }
-                Job::Note(note) => notes.push(note),
-                Job::Notes(reader) => readers.push(reader),
+                Job::Note(note) => notes.push(*note),
+                Job::Policy(held) => policies.push(held),
+                Job::Fleet(reader) => readers.push(reader),
             }
         }
         if let Some(ticket) = last {
@@ -59,15 +64,20 @@ pub(crate) async fn run(
         if !notes.is_empty()
             && let Err(error) = store.note(&notes).await
         {
-            tracing::warn!(%error, "cannot note what was negotiated");
+            tracing::warn!(%error, "cannot note who was seen");
+        }
+        for held in policies {
+            if let Err(error) = store.note_policy(&held).await {
+                tracing::warn!(%error, "cannot note which policy is held");
+            }
         }
         for reader in readers {
-            let notes = store.negotiations().await.unwrap_or_else(|error| {
-                tracing::warn!(%error, "cannot read what was negotiated");
+            let records = store.fleet().await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "cannot read who was seen");
                 Vec::new()
             });
             // The asker may have gone; then nobody misses the answer.
-            let _ = reader.send(notes);
+            let _ = reader.send(records);
         }
     }
     store
