@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use countersign_crypto::cose;
 use countersign_crypto::file;
 use countersign_crypto::issue::Serial;
-use countersign_crypto::keystore::Keystore;
+use countersign_crypto::keystore::{Keystore, KeystoreError, Token};
 use countersign_crypto::policy::{self, Policy};
 use countersign_crypto::random::Random;
 use countersign_crypto::seal::SealKey;
@@ -175,7 +175,10 @@ impl Authority {
         file::private_folder(&layout.authority())
             .map_err(AuthorityError::io(layout.authority()))?;
         let seal = seal_key(&layout, sources.random.as_mut())?;
-        let keys = Keystore::open(&layout.keys(), seal)?;
+        let keys = match config.token() {
+            Some(token) => Keystore::in_token(Token::open(token).map_err(KeystoreError::from)?),
+            None => Keystore::open(&layout.keys(), seal)?,
+        };
         let store = Store::open(&layout.database()).await?;
         let (ledger, torn) = Ledger::open(&layout.ledger(), sources.clock.now())?;
         if let Some(TornTail { file, bytes }) = torn {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use countersign_crypto::keystore::TokenConfig;
 use serde::Deserialize;
 
 use crate::error::AuthorityError;
@@ -26,6 +27,14 @@ operator_days = 90
 
 # TLS certificates of gateway, EST and admin servers.
 server_days = 90
+
+# Keys of the authority in a PKCS#11 token: made inside, never extractable. Without it they are sealed files. A folder
+# stays with what its ceremony used.
+# [token]
+# module = "/usr/lib/softhsm/libsofthsm2.so"  # the token's shared library
+# label = "countersign"                       # the token's label
+# pin_file = "/etc/countersign/token.pin"     # its user PIN; mode 0600
+# prefix = ""                                 # stands before every key's label, where a token has several users
 "#;
 
 #[derive(Debug, Deserialize)]
@@ -35,11 +44,12 @@ struct RawConfig {
     service_days: u32,
     operator_days: u32,
     server_days: u32,
+    token: Option<TokenConfig>,
 }
 
 impl Default for RawConfig {
     fn default() -> Self {
-        Self { device_days: 30, service_days: 90, operator_days: 90, server_days: 90 }
+        Self { device_days: 30, service_days: 90, operator_days: 90, server_days: 90, token: None }
     }
 }
 
@@ -51,6 +61,7 @@ pub struct AuthorityConfig {
     service: Duration,
     operator: Duration,
     server: Duration,
+    token: Option<TokenConfig>,
 }
 
 impl Default for AuthorityConfig {
@@ -74,6 +85,7 @@ impl TryFrom<RawConfig> for AuthorityConfig {
             service: life("service_days", raw.service_days)?,
             operator: life("operator_days", raw.operator_days)?,
             server: life("server_days", raw.server_days)?,
+            token: raw.token,
         })
     }
 }
@@ -99,6 +111,16 @@ impl AuthorityConfig {
     #[must_use]
     pub fn service(&self) -> Duration {
         self.service
+    }
+    /// The PKCS#11 token that holds the authority's keys; none: they are sealed files.
+    #[must_use]
+    pub fn token(&self) -> Option<&TokenConfig> {
+        self.token.as_ref()
+    }
+    /// The same, with the authority's keys in a PKCS#11 token.
+    #[must_use]
+    pub fn with_token(self, token: TokenConfig) -> Self {
+        Self { token: Some(token), ..self }
     }
     /// Life of an operator's certificate.
     #[must_use]
@@ -129,6 +151,8 @@ mod tests {
             ("device_day = 1", "device_day"),
             ("device_days = 0", "1 to 398"),
             ("server_days = 399", "server_days"),
+            ("[token]\nmodule = \"x\"", "label"),
+            ("[token]\nmodule = \"x\"\nlabel = \"\"\npin_file = \"p\"", "1 to 32"),
         ] {
             let refused = AuthorityConfig::from_toml("config.toml", text).unwrap_err().to_string();
             assert!(refused.contains("config.toml") && refused.contains(expected), "{refused}");

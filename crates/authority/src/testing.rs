@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use countersign_crypto::keystore::TokenConfig;
 use countersign_crypto::random::SystemRandom;
 use countersign_crypto::tls::{Clock, SystemClock};
 use countersign_model::time::Timestamp;
@@ -37,7 +38,21 @@ pub(crate) async fn open(folder: &Path) -> Authority {
 
 pub(crate) async fn open_at(folder: &Path, clock: Arc<TestClock>) -> Authority {
     let sources = Sources { clock, random: Box::new(SystemRandom) };
-    Authority::open(folder, AuthorityConfig::default(), sources).await.unwrap()
+    Authority::open(folder, config(folder), sources).await.unwrap()
+}
+
+/// Keys in sealed files; in a PKCS#11 token where the environment names one (`module:label:pin file`), so that the same
+/// tests hold for both. A prefix keeps the tests' folders apart.
+pub(crate) fn config(folder: &Path) -> AuthorityConfig {
+    let config = AuthorityConfig::default();
+    let Some(token) = std::env::var("COUNTERSIGN_TEST_TOKEN").ok() else { return config };
+    let [module, label, pin_file] = token.split(':').collect::<Vec<_>>()[..] else {
+        panic!("COUNTERSIGN_TEST_TOKEN={token}: module:label:pin file is expected");
+    };
+    let digest = countersign_crypto::digest::sha256(folder.as_os_str().as_encoded_bytes());
+    let prefix = format!("{}.", hex::encode(&digest[..8]));
+    let token = TokenConfig::new(module.into(), label.into(), pin_file.into(), prefix);
+    config.with_token(token.unwrap())
 }
 
 /// An authority after its ceremony.

@@ -1,45 +1,55 @@
-//! A folder of sealed private keys, each under a label.
+//! Private keys, each under a label: as sealed files in a folder, or in a PKCS#11 token.
 //!
 //! ```text
-//! keys/current.key  keys/next.key      sealed: [algorithm name, PKCS#8]
+//!                 ┌─► folder ── keys/root.key, sealed with the folder's seal.key
+//!  Keystore ──────┤
+//!                 └─► token ─── CKA_LABEL "root", sensitive, not extractable
 //! ```
 //!
-//! What leaves the keystore is a [`KeyHandle`] that signs. Tokens and TPMs stand behind the same handle.
+//! What leaves the keystore is a [`KeyHandle`] that signs, whatever holds the key.
 
-use std::fs;
+mod export;
+mod folder;
+mod token;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
-use minicbor::{Decoder, Encoder};
-use zeroize::Zeroize as _;
+use crate::seal::{SealError, SealKey};
+use crate::second::{SecondAlgorithm, SecondKey};
+use crate::secret::Secret;
+use crate::signature::{KeyHandle, SignatureAlgorithm, SignatureError};
 
-use crate::file;
-use crate::random::{Random, SystemRandom};
-use crate::seal::{self, SealError, SealKey};
-use crate::second::{self, SecondAlgorithm, SecondKey};
-use crate::secret::{Secret, Strength};
-use crate::signature::{KeyHandle, SignatureAlgorithm, SignatureError, generate_pkcs8};
+pub use export::{exportable_key, key_from_pem};
+use folder::SealedFolder;
+pub use token::{Token, TokenConfig, TokenError};
 
-const PURPOSE: &str = "private key";
-const ENDING: &str = "key";
 /// Longest label in bytes.
 pub const MAX_LABEL: usize = 96;
 
-/// A folder of sealed keys.
+/// Where keys are. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Keystore {
-    folder: PathBuf,
-    seal: SealKey,
+pub struct Keystore(Holder);
+
+#[derive(Debug, Clone)]
+enum Holder {
+    Folder(SealedFolder),
+    Token(Token),
 }
 
 impl Keystore {
-    /// Opens `folder`, made when it is not there (mode 0700).
+    /// Sealed files in `folder`, made when it is not there (mode 0700).
     ///
     /// # Errors
     /// [`KeystoreError::Io`] when the folder cannot be made.
     pub fn open(folder: &Path, seal: SealKey) -> Result<Self, KeystoreError> {
-        file::private_folder(folder)?;
-        Ok(Self { folder: folder.to_owned(), seal })
+        SealedFolder::open(folder, seal).map(Holder::Folder).map(Self)
+    }
+
+    /// Keys in a PKCS#11 token.
+    #[must_use]
+    pub const fn in_token(token: Token) -> Self {
+        Self(Holder::Token(token))
     }
 
     /// Makes a key under `label`.
@@ -51,217 +61,122 @@ impl Keystore {
         label: &str,
         algorithm: SignatureAlgorithm,
     ) -> Result<KeyHandle, KeystoreError> {
-        let pkcs8 = generate_pkcs8(algorithm)?;
-        self.import(label, algorithm, &pkcs8)
+        match &self.0 {
+            Holder::Folder(folder) => folder.generate(label, algorithm),
+            Holder::Token(token) => token.generate(checked(label)?, algorithm),
+        }
     }
 
     /// Takes a key that was made elsewhere, such as in the factory.
     ///
     /// # Errors
-    /// As [`Keystore::generate`]; [`KeystoreError::Signature`] when `pkcs8` is no such key.
-    //= specs/house.md#house-secrets
-    //# A private key at rest MUST be sealed, except in the file that hands it over.
-    //= specs/en-303-645.md#5.5-8
-    //# Storage MUST protect a private key from being read and from being changed unnoticed.
+    /// As [`Keystore::generate`]; [`KeystoreError::Signature`] when `pkcs8` is no such key; [`KeystoreError::MadeInside`]
+    /// for a token.
     pub fn import(
         &self,
         label: &str,
         algorithm: SignatureAlgorithm,
         pkcs8: &Secret,
     ) -> Result<KeyHandle, KeystoreError> {
-        let handle = KeyHandle::from_pkcs8(algorithm, pkcs8)?;
-        self.store(label, algorithm.name(), pkcs8)?;
-        Ok(handle)
-    }
-
-    /// Makes a key for second signatures under `label`.
-    ///
-    /// # Errors
-    /// As [`Keystore::generate`]; [`KeystoreError::Signature`] when the provider has no such algorithm.
-    pub fn generate_second(
-        &self,
-        label: &str,
-        algorithm: SecondAlgorithm,
-    ) -> Result<SecondKey, KeystoreError> {
-        let pkcs8 = second::generate_pkcs8(algorithm)?;
-        let key = SecondKey::from_pkcs8(algorithm, &pkcs8)?;
-        self.store(label, algorithm.name(), &pkcs8)?;
-        Ok(key)
-    }
-
-    fn store(&self, label: &str, algorithm: &str, pkcs8: &Secret) -> Result<(), KeystoreError> {
-        let path = self.path(label)?;
-        let mut text = Vec::new();
-        pkcs8.expose(|bytes| {
-            Encoder::new(&mut text)
-                .array(2)
-                .and_then(|e| e.str(algorithm))
-                .and_then(|e| e.bytes(bytes))
-                .expect("encoding into a vector cannot fail");
-        });
-        let random: &mut dyn Random = &mut SystemRandom;
-        let sealed = seal::seal(&self.seal, PURPOSE, &text, random);
-        text.zeroize();
-        match file::create_new(&path, &sealed?, file::PRIVATE) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Err(KeystoreError::Exists(label.to_owned()))
-            }
-            result => result.map_err(KeystoreError::Io),
+        match &self.0 {
+            Holder::Folder(folder) => folder.import(label, algorithm, pkcs8),
+            Holder::Token(_) => Err(KeystoreError::MadeInside(label.to_owned())),
         }
     }
 
     /// The key under `label`, if there is one.
     ///
     /// # Errors
-    /// [`KeystoreError::Damaged`] when its file does not open.
+    /// [`KeystoreError::Damaged`] when its file does not open; [`KeystoreError::Token`].
     pub fn load(&self, label: &str) -> Result<Option<KeyHandle>, KeystoreError> {
-        let Some((name, pkcs8)) = self.read(label)? else { return Ok(None) };
-        let algorithm =
-            SignatureAlgorithm::from_name(&name).ok_or_else(|| Self::other_kind(label, &name))?;
-        Ok(Some(KeyHandle::from_pkcs8(algorithm, &pkcs8)?))
+        match &self.0 {
+            Holder::Folder(folder) => folder.load(label),
+            Holder::Token(token) => token.load(checked(label)?),
+        }
     }
 
-    /// The key for second signatures under `label`, if there is one.
+    /// Makes a key for second signatures under `label`.
+    ///
+    /// # Errors
+    /// As [`Keystore::generate`]; [`KeystoreError::Signature`] when the provider has no such algorithm;
+    /// [`KeystoreError::NoSecond`] for a token.
+    pub fn generate_second(
+        &self,
+        label: &str,
+        algorithm: SecondAlgorithm,
+    ) -> Result<SecondKey, KeystoreError> {
+        match &self.0 {
+            Holder::Folder(folder) => folder.generate_second(label, algorithm),
+            Holder::Token(token) => Err(KeystoreError::NoSecond(token.name().to_owned())),
+        }
+    }
+
+    /// The key for second signatures under `label`, if there is one; a token has none.
     ///
     /// # Errors
     /// As [`Keystore::load`].
     pub fn load_second(&self, label: &str) -> Result<Option<SecondKey>, KeystoreError> {
-        let Some((name, pkcs8)) = self.read(label)? else { return Ok(None) };
-        let algorithm =
-            SecondAlgorithm::from_name(&name).ok_or_else(|| Self::other_kind(label, &name))?;
-        Ok(Some(SecondKey::from_pkcs8(algorithm, &pkcs8)?))
-    }
-
-    fn other_kind(label: &str, algorithm: &str) -> KeystoreError {
-        KeystoreError::Kind { label: label.to_owned(), algorithm: algorithm.to_owned() }
-    }
-
-    /// Algorithm and PKCS#8 of the key under `label`.
-    fn read(&self, label: &str) -> Result<Option<(String, Secret)>, KeystoreError> {
-        let path = self.path(label)?;
-        let sealed = match fs::read(&path) {
-            Ok(sealed) => sealed,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(KeystoreError::Io(error)),
-        };
-        let damaged = || KeystoreError::Damaged(path.clone());
-        let text = seal::open(&self.seal, PURPOSE, &sealed).map_err(|_| damaged())?;
-        text.expose(decode).ok_or_else(damaged).map(Some)
-    }
-
-    /// The key under `label`; a missing one is an error that names the file.
-    ///
-    /// # Errors
-    /// [`KeystoreError::Missing`], and those of [`Keystore::load`].
-    pub fn require(&self, label: &str) -> Result<KeyHandle, KeystoreError> {
-        match self.load(label)? {
-            Some(key) => Ok(key),
-            None => Err(KeystoreError::Missing(self.path(label)?)),
+        match &self.0 {
+            Holder::Folder(folder) => folder.load_second(label),
+            Holder::Token(_) => checked(label).map(|_| None),
         }
     }
 
-    /// Moves a key to another label, replacing what stands there: *next* becomes *current* in one step.
+    /// The key under `label`; a missing one is an error that names where it was looked for.
     ///
     /// # Errors
-    /// [`KeystoreError::Io`].
-    pub fn rename(&self, from: &str, to: &str) -> Result<(), KeystoreError> {
-        fs::rename(self.path(from)?, self.path(to)?)?;
-        Ok(())
-    }
-
-    /// Destroys a key: its file is overwritten, then removed. A missing one is fine.
-    ///
-    /// Overwriting reaches the old blocks only on storage that writes in place; the sealing key is what protects
-    /// a discarded flash chip.
-    ///
-    /// # Errors
-    /// [`KeystoreError::Io`].
-    pub fn destroy(&self, label: &str) -> Result<(), KeystoreError> {
-        use std::io::Write as _;
-        let path = self.path(label)?;
-        let mut options = fs::OpenOptions::new();
-        match options.write(true).open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(KeystoreError::Io(error)),
-            Ok(mut open) => {
-                let len = usize::try_from(open.metadata()?.len()).unwrap_or(seal::MAX_SEALED);
-                open.write_all(&vec![0; len.min(seal::MAX_SEALED)])?;
-                open.sync_all()?;
+    /// [`KeystoreError::Missing`] or [`KeystoreError::NotInToken`], and those of [`Keystore::load`].
+    pub fn require(&self, label: &str) -> Result<KeyHandle, KeystoreError> {
+        match (self.load(label)?, &self.0) {
+            (Some(key), _) => Ok(key),
+            (None, Holder::Folder(folder)) => Err(KeystoreError::Missing(folder.path(label)?)),
+            (None, Holder::Token(token)) => {
+                Err(KeystoreError::NotInToken(token.full_label(label), token.name().to_owned()))
             }
         }
-        fs::remove_file(&path)?;
-        Ok(())
+    }
+
+    /// Moves a key to another label, replacing what stands there: *next* becomes *current*. In a folder this is one
+    /// step; in a token the old key goes first, and a failure between the two leaves the new one under `from`.
+    ///
+    /// # Errors
+    /// [`KeystoreError::Io`], [`KeystoreError::Token`].
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), KeystoreError> {
+        match &self.0 {
+            Holder::Folder(folder) => folder.rename(from, to),
+            Holder::Token(token) => token.rename(checked(from)?, checked(to)?),
+        }
+    }
+
+    /// Destroys a key. A missing one is fine.
+    ///
+    /// # Errors
+    /// [`KeystoreError::Io`], [`KeystoreError::Token`].
+    pub fn destroy(&self, label: &str) -> Result<(), KeystoreError> {
+        match &self.0 {
+            Holder::Folder(folder) => folder.destroy(label),
+            Holder::Token(token) => token.destroy(checked(label)?),
+        }
     }
 
     /// Every label, sorted.
     ///
     /// # Errors
-    /// [`KeystoreError::Io`].
+    /// [`KeystoreError::Io`], [`KeystoreError::Token`].
     pub fn list(&self) -> Result<Vec<String>, KeystoreError> {
-        let mut labels = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|ending| ending == ENDING) {
-                labels.extend(path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned));
-            }
+        match &self.0 {
+            Holder::Folder(folder) => folder.list(),
+            Holder::Token(token) => token.list(),
         }
-        labels.sort();
-        Ok(labels)
-    }
-
-    fn path(&self, label: &str) -> Result<PathBuf, KeystoreError> {
-        let fits = !label.is_empty()
-            && label.len() <= MAX_LABEL
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-            && !label.starts_with('.');
-        if !fits {
-            return Err(KeystoreError::Label(label.to_owned()));
-        }
-        Ok(self.folder.join(format!("{label}.{ENDING}")))
     }
 }
 
-fn decode(text: &[u8]) -> Option<(String, Secret)> {
-    let mut decoder = Decoder::new(text);
-    if decoder.array().ok()? != Some(2) {
-        return None;
-    }
-    let name = decoder.str().ok()?;
-    let strength = SignatureAlgorithm::from_name(name)
-        .map(SignatureAlgorithm::strength)
-        .or_else(|| SecondAlgorithm::from_name(name).map(SecondAlgorithm::strength))?;
-    Some((name.to_owned(), Secret::new(decoder.bytes().ok()?.to_vec(), strength)))
-}
-
-/// A key whose private half may leave as PKCS#8 PEM, because the file is what somebody asked for.
-///
-/// # Errors
-/// [`SignatureError::Backend`] on a broken platform.
-pub fn exportable_key(
-    algorithm: SignatureAlgorithm,
-) -> Result<(KeyHandle, Secret), SignatureError> {
-    let pkcs8 = generate_pkcs8(algorithm)?;
-    let handle = KeyHandle::from_pkcs8(algorithm, &pkcs8)?;
-    let pem = pkcs8
-        .expose(|bytes| der::pem::encode_string("PRIVATE KEY", der::pem::LineEnding::LF, bytes));
-    let pem = pem.map_err(|_| SignatureError::Backend)?;
-    Ok((handle, Secret::new(pem.into_bytes(), Strength(algorithm.strength().0))))
-}
-
-/// Reads a PKCS#8 PEM private key, as [`exportable_key`] writes it.
-///
-/// # Errors
-/// [`SignatureError::Key`] when the text is no such key.
-pub fn key_from_pem(pem: &[u8]) -> Result<KeyHandle, SignatureError> {
-    let (label, pkcs8) = der::pem::decode_vec(pem).map_err(|_| SignatureError::Key)?;
-    let pkcs8 = Secret::new(pkcs8, Strength(0));
-    if label != "PRIVATE KEY" {
-        return Err(SignatureError::Key);
-    }
-    SignatureAlgorithm::ALL
-        .into_iter()
-        .find_map(|algorithm| KeyHandle::from_pkcs8(algorithm, &pkcs8).ok())
-        .ok_or(SignatureError::Key)
+fn checked(label: &str) -> Result<&str, KeystoreError> {
+    let fits = !label.is_empty()
+        && label.len() <= MAX_LABEL
+        && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        && !label.starts_with('.');
+    if fits { Ok(label) } else { Err(KeystoreError::Label(label.to_owned())) }
 }
 
 /// Why a key was not had.
@@ -295,6 +210,24 @@ pub enum KeystoreError {
         .0.display()
     )]
     Damaged(PathBuf),
+    /// A token makes its keys itself.
+    #[error(
+        "keystore: {0:?} cannot be brought into a token: keys there are made inside and never leave; make it in the token"
+    )]
+    MadeInside(String),
+    /// Keys for second signatures are not made in tokens yet.
+    #[error(
+        "PKCS#11 token {0:?}: keys for a second signature cannot be made in a token: leave document-signing.second out of the policy, or keep the keys in sealed files"
+    )]
+    NoSecond(String),
+    /// No key in the token where one must be.
+    #[error(
+        "PKCS#11 token {1:?} holds no key {0:?}: is it the token of this folder's ceremony, and is token.prefix right?"
+    )]
+    NotInToken(String, String),
+    /// The token refused, or is not there.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// Sealing failed.
     #[error("keystore: {0}")]
     Seal(#[from] SealError),
@@ -307,6 +240,8 @@ pub enum KeystoreError {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::random::SystemRandom;
+    use std::fs;
 
     fn store() -> (tempfile::TempDir, Keystore) {
         let folder = tempfile::tempdir().unwrap();

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use der::Decode as _;
-use der::asn1::{BitStringRef, ObjectIdentifier, UintRef};
-use x509_cert::spki::SubjectPublicKeyInfoRef;
+use der::asn1::{Any, BitStringRef, ObjectIdentifier, UintRef};
+use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfo, SubjectPublicKeyInfoRef};
 
 use crate::provider::{self, SoftwareKey};
 use crate::secret::{Secret, Strength};
@@ -109,6 +109,25 @@ fn point(spki_der: &[u8]) -> Result<(SignatureAlgorithm, Vec<u8>), SignatureErro
         return Err(SignatureError::Key);
     }
     Ok((algorithm, point.to_vec()))
+}
+
+/// The curve of an algorithm's keys.
+pub(crate) const fn curve(algorithm: SignatureAlgorithm) -> ObjectIdentifier {
+    match algorithm {
+        SignatureAlgorithm::EcdsaP256Sha256 => SECP256R1,
+        SignatureAlgorithm::EcdsaP384Sha384 => SECP384R1,
+    }
+}
+
+/// The SubjectPublicKeyInfo of an uncompressed point (RFC 5480 section 2); `None` where curve and point are no key that
+/// is used here.
+pub(crate) fn spki(curve: ObjectIdentifier, uncompressed: &[u8]) -> Option<Vec<u8>> {
+    use der::Encode as _;
+    let algorithm =
+        AlgorithmIdentifierOwned { oid: ID_EC_PUBLIC_KEY, parameters: Some(Any::from(curve)) };
+    let subject_public_key = der::asn1::BitString::from_bytes(uncompressed).ok()?;
+    let spki = SubjectPublicKeyInfo { algorithm, subject_public_key }.to_der().ok()?;
+    point(&spki).is_ok().then_some(spki)
 }
 
 /// What a holder of private keys does, whatever holds them.

@@ -21,6 +21,7 @@ const BACKENDS: &[&str] = &[
     "chacha20poly1305",
     "cms",
     "coset",
+    "cryptoki",
     "curve25519-",
     "der",
     "ecdsa",

@@ -2,10 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::*;
-use crate::testing::{open, ready};
+use crate::testing::{config, open, ready};
 
 async fn refusal(data: &Path) -> String {
-    match Authority::open(data, AuthorityConfig::default(), Sources::system()).await {
+    match Authority::open(data, config(data), Sources::system()).await {
         Ok(authority) => authority.authorities().unwrap_err().to_string(),
         Err(error) => error.to_string(),
     }
@@ -25,12 +25,20 @@ async fn damaged_files_are_named_with_the_mend() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         ready(folder.path()).await;
+        // A token has no key files that could be damaged.
+        if file.starts_with("authority/keys") && config(folder.path()).token().is_some() {
+            continue;
+        }
         let path = folder.path().join(file);
         let mut bytes = std::fs::read(&path).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle..].fill(b'#');
         bytes.push(b'\n');
         std::fs::write(&path, bytes).unwrap();
+        // Nothing of the authority's is sealed where its keys are in a token.
+        if file == "seal.key" && config(folder.path()).token().is_some() {
+            continue;
+        }
         let said = refusal(folder.path()).await;
         // A wrong sealing key shows at the first key that does not open.
         let expected = if file == "seal.key" { "seal.key" } else { file };

@@ -8,6 +8,7 @@ mod support;
 
 mod enrol;
 mod serve;
+mod token;
 
 mod mosquitto;
 mod paho;

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
 
@@ -144,9 +145,14 @@ impl House {
 
     /// Starts `serve`; after a stop, on the same ports.
     pub(crate) fn start(&mut self) {
+        self.start_as(|command| command);
+    }
+
+    /// The same, the command changed by `with`: its environment, for instance.
+    pub(crate) fn start_as(&mut self, with: impl FnOnce(Command) -> Command) {
         let file = self.ready_file();
         let _ = fs::remove_file(&file);
-        let mut serve = Running::start(&mut program(self.serve_command()));
+        let mut serve = Running::start(&mut with(program(self.serve_command())));
         let ready: serde_json::Value = until("serve is ready", || {
             assert!(!serve.has_ended(), "serve ended early: {}", serve.seen());
             serde_json::from_slice(&fs::read(&file).ok()?).ok()
