@@ -27,6 +27,7 @@
 
 mod clock;
 mod enrol;
+pub mod fleet;
 mod gateway;
 mod maker;
 mod owner;

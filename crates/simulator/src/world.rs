@@ -284,6 +284,12 @@ impl World {
         self.runtime.block_on(work)
     }
 
+    /// The organisation of the maker's ceremony.
+    pub fn maker_name(&self) -> String {
+        let root = self.maker.roots().remove(0);
+        root.subject_organisation().unwrap()
+    }
+
     /// The name of the maker's servers.
     pub const fn server_name() -> &'static str {
         SERVER

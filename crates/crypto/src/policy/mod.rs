@@ -21,8 +21,10 @@ mod compile;
 mod error;
 mod item;
 mod lines;
+mod names;
 mod resolve;
 mod signed;
+mod verified;
 
 use countersign_model::registry::Profile;
 use countersign_model::time::Day;
@@ -34,7 +36,9 @@ use lines::Lines;
 pub use compile::{CompiledPolicy, TlsRules};
 pub use error::CompileError;
 pub use item::Item;
+pub use names::{ChannelNames, NotAllowed};
 pub use signed::{POLICY_CONTENT_TYPE, SignedPolicyError, sign, verify};
+pub use verified::{InvalidDigest, PolicyDigest, VerifiedPolicy};
 
 /// The policy that this build carries, with comments.
 pub const DEFAULT_TOML: &str = include_str!("default.toml");

@@ -122,7 +122,7 @@ fn encode(policy: &Policy) -> Result<Vec<u8>, SignedPolicyError> {
     Ok(minicbor::to_vec(&document).expect("encoding into a vector cannot fail"))
 }
 
-fn decode(payload: &[u8]) -> Result<Policy, SignedPolicyError> {
+pub(super) fn decode(payload: &[u8]) -> Result<Policy, SignedPolicyError> {
     let document: Document = minicbor::decode(payload).map_err(|_| SignedPolicyError::Payload)?;
     if document.uses.len() > MAX_USES {
         return Err(SignedPolicyError::Payload);

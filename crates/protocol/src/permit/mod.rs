@@ -8,11 +8,13 @@
 //!                                                                                 │ CommandPermit
 //!                                                                                 │ ConfigurePermit
 //!                                                                                 └ Refusal (says nothing to strangers)
-//!  at the gateway  CONNECT, PUBLISH, SUBSCRIBE, will ─► messaging ─► permit or refusal
+//!  at the gateway  channel ─► door::judge ─► SessionPermit, PolicyUpdatePermit or refusal
+//!                  CONNECT, PUBLISH, SUBSCRIBE, will ─► messaging ─► permit or refusal
 //! ```
 //!
 //! Permits are short-lived: one request, one permit. Whatever lasts longer (an observation, an MQTT session) keeps its
 //! request and is judged again when roles, certificates or the device's state change.
 
 pub mod device;
+pub mod door;
 pub mod messaging;

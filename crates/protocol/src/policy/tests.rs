@@ -1,78 +1,103 @@
+//! Policies of a maker for tests, and what each file of this folder does with them.
+
 use super::*;
-use std::fmt::Write;
+use crate::rotation::Jitter;
+use countersign_crypto::policy::{self, Policy, PolicyDigest, Use};
+use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
+use countersign_model::time::{Day, Timestamp};
+use std::sync::LazyLock;
+use std::time::Duration;
 
-const NOW: Timestamp = Timestamp(1_000);
+mod door;
+mod offers;
+mod restart;
+mod transitions;
 
-fn head(version: u64, expires: u64) -> PolicyHead {
-    PolicyHead { version, expires: Timestamp(expires) }
+pub(super) const MAKER: &str = "Example";
+pub(super) const STILL: Jitter = Jitter(0);
+pub(super) const SOON: Duration = Duration::ZERO;
+
+static KEY: LazyLock<KeyHandle> =
+    LazyLock::new(|| KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256).unwrap());
+
+pub(super) fn today() -> Day {
+    "2026-11-25".parse().unwrap()
 }
 
-fn word(slots: PolicySlots) -> String {
-    match slots {
-        PolicySlots::Steady { active } => format!("Steady({})", active.version),
-        PolicySlots::Trial { active, candidate } => {
-            format!("Trial({}, {})", active.version, candidate.version)
-        }
-        PolicySlots::Probation { active, previous } => {
-            format!("Probation({}, keeps {})", active.version, previous.version)
-        }
+pub(super) fn now() -> Timestamp {
+    today().start()
+}
+
+pub(super) fn trust() -> PolicyTrust {
+    PolicyTrust::new(KEY.spki_der(), MAKER)
+}
+
+pub(super) fn floor() -> PolicyFloor {
+    PolicyFloor::of_build()
+}
+
+/// The built-in rules as a policy of the maker.
+pub(super) fn written(version: u64, change: impl FnOnce(&mut Policy)) -> Policy {
+    let mut policy = Policy::built_in();
+    (policy.version, policy.maker) = (version, Some(MAKER.to_owned()));
+    change(&mut policy);
+    policy
+}
+
+pub(super) fn document(version: u64, change: impl FnOnce(&mut Policy)) -> Vec<u8> {
+    policy::sign(&written(version, change), &KEY).unwrap()
+}
+
+pub(super) fn prepared(version: u64, change: impl FnOnce(&mut Policy)) -> PreparedPolicy {
+    PreparedPolicy::prepare(&document(version, change), &trust(), today()).unwrap()
+}
+
+pub(super) fn plain(version: u64) -> PreparedPolicy {
+    prepared(version, |_| {})
+}
+
+pub(super) fn groups(policy: &mut Policy, names: &[&str]) {
+    for tls in policy.uses.values_mut() {
+        tls.groups = names.iter().map(|name| (*name).into()).collect();
     }
 }
 
-//= specs/house.md#house-policy
-//= type=test
-//# A policy MUST be refused when its version does not grow.
-#[test]
-fn every_transition() {
-    let (old, new, expired) = (head(3, 2_000), head(4, 3_000), head(3, 999));
-    let mut table = String::new();
-    for slots in [
-        PolicySlots::Steady { active: old },
-        PolicySlots::Trial { active: old, candidate: new },
-        PolicySlots::Probation { active: new, previous: old },
-        PolicySlots::Probation { active: new, previous: expired },
-    ] {
-        writeln!(
-            table,
-            "{}{}",
-            word(slots),
-            if slots == (PolicySlots::Probation { active: new, previous: expired }) {
-                ", which has expired"
-            } else {
-                ""
-            }
-        )
-        .unwrap();
-        for (name, candidate) in [
-            ("offer 5", head(5, 5_000)),
-            ("offer 4", head(4, 5_000)),
-            ("offer 3", head(3, 5_000)),
-            ("offer 1", head(1, 5_000)),
-            ("offer 5, expired", head(5, 999)),
-        ] {
-            let after = match slots.offer(candidate, 2, NOW) {
-                Ok(after) => word(after),
-                Err(refused) => format!("refused: {refused}"),
-            };
-            writeln!(table, "    {name:<28} {after}").unwrap();
-        }
-        for (name, after) in [
-            ("handshake succeeded", slots.tried(true)),
-            ("handshake failed", slots.tried(false)),
-            ("session carried", slots.carried()),
-            ("sessions fail", slots.failing(false, NOW)),
-            ("sessions fail, old withdrawn", slots.failing(true, NOW)),
-        ] {
-            writeln!(table, "    {name:<28} {}", word(after)).unwrap();
-        }
-    }
-    insta::assert_snapshot!(table);
+/// Offers as a gateway or authority does.
+pub(super) fn offer(
+    slots: &mut PolicySlots,
+    policy: PreparedPolicy,
+    at: Timestamp,
+) -> Result<PolicyDigest, Refusal> {
+    let digest = policy.digest();
+    slots.offer(Ok(policy), &floor(), Source::Peer("gateway.example"), at, SOON)?;
+    Ok(digest)
 }
 
-#[test]
-fn a_compiled_policy_can_be_offered() {
-    let built_in = PolicyHead::of(&CompiledPolicy::built_in());
-    let slots = PolicySlots::Steady { active: built_in };
-    let again = slots.offer(built_in, 0, NOW);
-    assert!(matches!(again, Err(OfferRefused::NotNewer { .. })));
+pub(super) fn steady(side: Side, version: u64) -> PolicySlots {
+    PolicySlots::new(side, plain(version))
+}
+
+/// Steady(n) to Probation(n+1, keeps n).
+pub(super) fn probation(side: Side, from: u64, to: PreparedPolicy) -> PolicySlots {
+    let mut slots = steady(side, from);
+    let digest = offer(&mut slots, to, now()).unwrap();
+    assert_eq!(slots.report(Event::TrialSucceeded(digest), now(), STILL), Ok(Change::Activated));
+    slots
+}
+
+pub(super) fn word(slots: &PolicySlots) -> String {
+    let version = |policy: &std::sync::Arc<PreparedPolicy>| policy.version();
+    let mut text = format!("{:?}({}", slots.phase(), slots.active().version());
+    if let Some(candidate) = slots.candidate() {
+        text += &format!(", tries {}", version(candidate));
+    }
+    if let Some(previous) = slots.previous() {
+        text += &format!(", keeps {}", version(previous));
+    }
+    let kept = slots.stored().kept;
+    if !kept.is_empty() {
+        let kept: Vec<_> = kept.iter().map(|policy| policy.version.to_string()).collect();
+        text += &format!(", door {}", kept.join(" "));
+    }
+    text + ")"
 }
