@@ -10,7 +10,7 @@
 mod plan;
 mod run;
 
-pub use self::plan::{CeremonyPlan, DEFAULT_PLAN};
+pub use self::plan::{CeremonyPlan, default_plan};
 pub(crate) use self::run::is_finished;
 pub use self::run::{CeremonyOutcome, Made, Step, Transcript};
 

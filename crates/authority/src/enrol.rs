@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use countersign_crypto::certificate::CertificateChain;
 use countersign_crypto::file;
 use countersign_crypto::keystore::{exportable_key, key_from_pem};
+use countersign_crypto::policy::CompiledPolicy;
 use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
 use countersign_model::grant::Grant;
 use countersign_model::id::{ServiceName, ThingId};
@@ -117,7 +118,7 @@ impl Authority {
         mut progress: impl FnMut(u32, u32) + Send,
     ) -> Result<Vec<Enrolled>, AuthorityError> {
         let algorithm = self.core.authorities()?.root().key_algorithm();
-        let algorithm = algorithm.unwrap_or(SignatureAlgorithm::EcdsaP256Sha256);
+        let algorithm = algorithm.unwrap_or_else(|| CompiledPolicy::built_in().signing_algorithm());
         let names = request.names.list()?;
         let subjects: Vec<Subject> =
             names.iter().map(|name| subject(&request.profile, name)).collect::<Result<_, _>>()?;

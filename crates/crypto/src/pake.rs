@@ -43,6 +43,10 @@ mod tests;
 
 /// Bytes of a share: an uncompressed P-256 point.
 pub const SHARE_LEN: usize = 65;
+/// The protocol and its ciphersuite (RFC 9383 section 4).
+pub const SUITE: &str = "SPAKE2+-P256-SHA256-HKDF-SHA256-HMAC-SHA256";
+/// What the setup code is stretched with (RFC 9106).
+pub const STRETCHING: &str = "Argon2id";
 /// Bytes of a confirmation.
 pub const CONFIRM_LEN: usize = 32;
 /// Bytes of a stored verifier record: `w0` and `L`.

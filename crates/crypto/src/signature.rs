@@ -39,6 +39,33 @@ impl SignatureAlgorithm {
         Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
+    /// The key's curve by its name in FIPS 186-5.
+    #[must_use]
+    pub const fn curve_name(self) -> &'static str {
+        match self {
+            Self::EcdsaP256Sha256 => "P-256",
+            Self::EcdsaP384Sha384 => "P-384",
+        }
+    }
+
+    /// The key's length, in bits.
+    #[must_use]
+    pub const fn key_bits(self) -> u32 {
+        match self {
+            Self::EcdsaP256Sha256 => 256,
+            Self::EcdsaP384Sha384 => 384,
+        }
+    }
+
+    /// The name of its signatures in certificates (RFC 5758 section 3.2).
+    #[must_use]
+    pub const fn x509_name(self) -> &'static str {
+        match self {
+            Self::EcdsaP256Sha256 => "ecdsa-with-SHA256",
+            Self::EcdsaP384Sha384 => "ecdsa-with-SHA384",
+        }
+    }
+
     /// Security strength of the key (NIST SP 800-57 part 1, table 2).
     #[must_use]
     pub const fn strength(self) -> Strength {

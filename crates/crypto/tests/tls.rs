@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use countersign_crypto::certificate::{Certificate, CertificateChain, IdentityKind, IdentityName};
 use countersign_crypto::issue::{self, CaTemplate, Eku, Serial, Template};
-use countersign_crypto::policy::{CompiledPolicy, DEFAULT_TOML, Policy, Use};
+use countersign_crypto::policy::{CompiledPolicy, Policy, Use};
 use countersign_crypto::random::SystemRandom;
 use countersign_crypto::secret::Strength;
 use countersign_crypto::signature::KeyHandle;
@@ -251,12 +251,9 @@ async fn a_wrong_application_protocol_is_refused_and_a_required_one_must_be_offe
 async fn a_classical_policy_meets_a_hybrid_one_on_p256() {
     let world = World::new();
     let plug = identity(&world.things, IdentityKind::Thing, "plug-1", CLIENT, around_now());
-    let text = DEFAULT_TOML.replace("\"SecP256r1MLKEM768\", \"X25519MLKEM768\", ", "");
-    let classical = CompiledPolicy::compile(
-        Policy::from_toml(&text).unwrap(),
-        CompiledPolicy::built_in().day(),
-    )
-    .unwrap();
+    let mut classical = Policy::built_in();
+    classical.uses.get_mut(&Use::DeviceUplink).unwrap().groups.retain(|group| group == "secp256r1");
+    let classical = CompiledPolicy::compile(classical, CompiledPolicy::built_in().day()).unwrap();
     let roots = std::slice::from_ref(&world.root.certificate);
     let kinds = [IdentityKind::Server];
     let client =

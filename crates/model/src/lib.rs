@@ -6,6 +6,7 @@
 //!  role ─ viewer < member < owner                    topic ── MQTT topic names bound to identities
 //!  time ─ instants and validity windows              ixit ─── the declaration that a test lab needs
 //!  state  factory-default … initialised … reset       label ── serial, setup code, QR text
+//!  registry ── what catalogues say of algorithms, as data
 //! ```
 //!
 //! ```

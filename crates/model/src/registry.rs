@@ -81,7 +81,10 @@ pub struct Registry {
     profiles: BTreeMap<Profile, ProfileData>,
     floors: Vec<Floor>,
     entries: BTreeMap<(Kind, String), Entry>,
-    codes: BTreeMap<(Kind, CodePoint), String>,
+    /// Ids by kind and other name.
+    also: BTreeMap<(Kind, String), String>,
+    /// Ids by the title of an IANA registry and code point.
+    codes: BTreeMap<(String, CodePoint), String>,
 }
 
 #[derive(Deserialize)]
@@ -114,13 +117,19 @@ impl Registry {
     pub fn parse(files: Files<'_>) -> Result<Self, RegistryError> {
         let SourcesFile { edition, sources } = read("sources", files.sources)?;
         let ProfilesFile { profiles, floors } = read("profiles", files.profiles)?;
-        let (mut entries, mut codes) = (BTreeMap::new(), BTreeMap::new());
+        let (mut entries, mut also, mut codes) =
+            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for (kind, text) in files.entries {
             let file: EntriesFile = read(kind.as_str(), text)?;
             for entry in file.entry {
-                for code in entry.iana.iter().flat_map(|iana| &iana.codes) {
-                    if codes.insert((*kind, *code), entry.id.clone()).is_some() {
+                for (title, code) in entry.iana.iter().flat_map(Iana::each) {
+                    if codes.insert((title.to_owned(), code), entry.id.clone()).is_some() {
                         return Err(RegistryError::twice(*kind, &code.to_string()));
+                    }
+                }
+                for name in &entry.also {
+                    if also.insert((*kind, name.clone()), entry.id.clone()).is_some() {
+                        return Err(RegistryError::twice(*kind, name));
                     }
                 }
                 let key = (*kind, entry.id.clone());
@@ -129,7 +138,7 @@ impl Registry {
                 }
             }
         }
-        let registry = Self { edition, sources, profiles, floors, entries, codes };
+        let registry = Self { edition, sources, profiles, floors, entries, also, codes };
         registry.check()?;
         Ok(registry)
     }
@@ -147,16 +156,17 @@ impl Registry {
         self.edition
     }
 
-    /// The entry of that kind and id.
+    /// The entry of that kind, by its id or another of its names.
     #[must_use]
-    pub fn entry(&self, kind: Kind, id: &str) -> Option<&Entry> {
-        self.entries.get(&(kind, id.to_owned()))
+    pub fn entry(&self, kind: Kind, name: &str) -> Option<&Entry> {
+        let key = (kind, name.to_owned());
+        self.entries.get(&key).or_else(|| self.entries.get(&(kind, self.also.get(&key)?.clone())))
     }
 
-    /// The entry of that kind with that IANA code point.
+    /// The entry of that kind with that code point in [`Kind::iana`].
     #[must_use]
     pub fn by_code(&self, kind: Kind, code: CodePoint) -> Option<&Entry> {
-        self.entry(kind, self.codes.get(&(kind, code))?)
+        self.entry(kind, self.codes.get(&(kind.iana()?.to_owned(), code))?)
     }
 
     /// Every entry with its kind, in the order of kind and id.

@@ -11,10 +11,11 @@ use countersign_crypto::pake::derive;
 use countersign_crypto::policy::{self, Policy};
 use countersign_crypto::random::SystemRandom;
 use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
-use countersign_crypto::{csr, pkcs7, seal};
+use countersign_crypto::{cose, csr, pkcs7, seal};
 use countersign_fuzz::targets::{known, sealed_file};
 use countersign_model::ixit::{Declaration, SecComMech, SecParam};
 use countersign_model::label::{Label, RootFingerprint, SetupCode};
+use countersign_model::registry;
 use countersign_model::time::{Timestamp, Validity};
 use countersign_protocol::pairing::{
     Attempts, ControllerOutput, DeviceOutput, Installed, PairingController, PairingDevice,
@@ -107,7 +108,14 @@ impl Seeds<'_> {
         let signed = policy::sign(&made, &key)?;
         self.fixture("policy.spki", key.spki_der())?;
         self.fixture("policy.cose", &signed)?;
-        self.corpus("policy", "signed", &signed)
+        self.corpus("policy", "signed", &signed)?;
+        let content = cose::verify1(&signed, policy::POLICY_CONTENT_TYPE, key.spki_der())?;
+        self.corpus("policy", "content", &content)?;
+        self.corpus("policy_text", "default.toml", policy::DEFAULT_TOML.as_bytes())?;
+        let drbgs = registry::BUILT_IN.entries.iter().find(|(kind, _)| *kind == registry::Kind::Drbg);
+        self.corpus("registry", "drbgs.toml", drbgs.map_or("", |(_, text)| text).as_bytes())?;
+        self.corpus("registry", "profiles.toml", registry::BUILT_IN.profiles.as_bytes())?;
+        self.corpus("registry", "sources.toml", registry::BUILT_IN.sources.as_bytes())
     }
 
     fn sealed(&self) -> Outcome {

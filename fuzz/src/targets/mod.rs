@@ -11,6 +11,8 @@ pub mod pairing_controller;
 pub mod pairing_device;
 pub mod pkcs7;
 pub mod policy;
+pub mod policy_text;
+pub mod registry;
 pub mod sealed_file;
 pub mod server_hello;
 pub mod thing_description;
@@ -30,6 +32,8 @@ pub const ALL: &[Target] = &[
     ("pairing_device", pairing_device::target),
     ("pkcs7", pkcs7::target),
     ("policy", policy::target),
+    ("policy_text", policy_text::target),
+    ("registry", registry::target),
     ("sealed_file", sealed_file::target),
     ("server_hello", server_hello::target),
     ("thing_description", thing_description::target),

@@ -1,5 +1,6 @@
 //! The rules of the house that a compiler does not hold.
 
+mod algorithms;
 mod backends;
 mod edges;
 mod length;
@@ -45,6 +46,7 @@ type Rule = fn(&Tree) -> Vec<Finding>;
 
 /// Every rule over the tree's text. `edges` stands apart: it reads `cargo metadata`.
 const RULES: &[Rule] = &[
+    algorithms::check,
     backends::check,
     length::check,
     manifests::check,

@@ -126,7 +126,7 @@ fn protection(view: &View<'_>, case: &str, row: &AuthMech) -> Finding {
     });
     if let Some(attack) = broken {
         let reason = "what carries this mechanism falls to a published attack";
-        return Finding::fail(row.id.as_str(), reason, "no known attack", attack.as_str());
+        return Finding::fail(row.id.as_str(), reason, "no known attack", attack.to_string());
     }
     view.human(
         &format!("{case} c"),

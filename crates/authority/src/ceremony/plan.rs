@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use countersign_crypto::policy::CompiledPolicy;
 use countersign_crypto::signature::SignatureAlgorithm;
 use countersign_model::id::OperatorName;
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,14 @@ use serde::{Deserialize, Serialize};
 use crate::error::AuthorityError;
 
 /// The commented default, as the command writes it for review.
-pub const DEFAULT_PLAN: &str = r#"# Plan of a key ceremony. Two people review it before it is carried out; it stands in the ledger afterwards.
+#[must_use]
+pub fn default_plan() -> String {
+    let names = SignatureAlgorithm::ALL.map(SignatureAlgorithm::name);
+    let preferred = CompiledPolicy::built_in().signing_algorithm().name();
+    TEMPLATE.replace("ALL_ALGORITHMS", &names.join(" or ")).replace("ALGORITHM", preferred)
+}
+
+const TEMPLATE: &str = r#"# Plan of a key ceremony. Two people review it before it is carried out; it stands in the ledger afterwards.
 
 # The manufacturer, as it appears in every CA certificate (1 to 64 characters).
 organisation = "Example Manufacturer"
@@ -17,8 +25,8 @@ organisation = "Example Manufacturer"
 # Its country, two letters (ISO 3166-1).
 country = "DE"
 
-# Signature algorithm of all keys: ecdsa_secp256r1_sha256 or ecdsa_secp384r1_sha384.
-algorithm = "ecdsa_secp256r1_sha256"
+# Signature algorithm of all keys: ALL_ALGORITHMS.
+algorithm = "ALGORITHM"
 
 # Life of the root, in years (1 to 60). Devices carry it in their label and firmware.
 root_years = 40
@@ -73,7 +81,7 @@ impl CeremonyPlan {
     /// The default plan, for demonstrations.
     #[must_use]
     pub fn example() -> Self {
-        Self::from_toml("default plan", DEFAULT_PLAN)
+        Self::from_toml("default plan", &default_plan())
             .expect("the default is valid: a test holds it")
     }
 

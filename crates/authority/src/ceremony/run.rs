@@ -106,7 +106,7 @@ pub struct Transcript {
 impl std::fmt::Display for Transcript {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "Ceremony finished {}", self.finished_at.to_rfc3339())?;
-        writeln!(f, "  plan, SHA-256  {}", self.plan_sha256)?;
+        writeln!(f, "  plan, digest   {}", self.plan_sha256)?;
         for made in &self.made {
             writeln!(f, "  {:24} {}", made.step, made.what)?;
         }

@@ -124,7 +124,7 @@ async fn another_plan_is_refused_once_one_was_begun() {
     let authority = open(folder.path()).await;
     let stop = |step| if step == Step::RootKey { ControlFlow::Break(()) } else { GO_ON };
     authority.ceremony(&CeremonyPlan::example(), stop).await.unwrap();
-    let other = DEFAULT_PLAN.replace("Example Manufacturer", "Somebody Else");
+    let other = default_plan().replace("Example Manufacturer", "Somebody Else");
     let other = CeremonyPlan::from_toml("other.toml", &other).unwrap();
     let refused = authority.ceremony(&other, |_| GO_ON).await.unwrap_err();
     assert!(refused.to_string().contains("ceremony.toml"), "{refused}");
@@ -147,7 +147,7 @@ fn plans_are_checked_with_field_and_mend() {
         ("administrator", "administrators", "administrators"),
         ("\"Example Manufacturer\"", "\"\"", "organisation"),
     ] {
-        let text = DEFAULT_PLAN.replace(from, to);
+        let text = default_plan().replace(from, to);
         let refused = CeremonyPlan::from_toml("plan.toml", &text).unwrap_err().to_string();
         assert!(refused.contains("plan.toml") && refused.contains(expected), "{refused}");
     }

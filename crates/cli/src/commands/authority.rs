@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
-use countersign_authority::ceremony::{CeremonyOutcome, CeremonyPlan, DEFAULT_PLAN};
+use countersign_authority::ceremony::{CeremonyOutcome, CeremonyPlan, default_plan};
 use countersign_authority::enrol::{EnrolNames, EnrolProfile, EnrolRequest};
 use countersign_authority::factory::LabelFiles;
 use countersign_authority::registration::Reason;
@@ -172,7 +172,7 @@ pub(crate) struct EnrolArgs {
 pub(crate) async fn run(command: AuthorityCommand) -> Ended {
     match command {
         AuthorityCommand::Ceremony { write_plan: Some(path), .. } => {
-            countersign_crypto::file::create_new(&path, DEFAULT_PLAN.as_bytes(), 0o644)
+            countersign_crypto::file::create_new(&path, default_plan().as_bytes(), 0o644)
                 .at(&path)?;
             say(&format!(
                 "wrote {}; review it, then run: countersign authority ceremony --data DIR --plan {0}",

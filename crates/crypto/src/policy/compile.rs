@@ -10,13 +10,14 @@ use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use super::resolve::Findings;
 use super::{Alpn, CompileError, Policy, TlsUse, Use};
 use crate::provider::{self, Scheme};
+use crate::second::SecondAlgorithm;
 use crate::secret::Strength;
 use crate::signature::SignatureAlgorithm;
 
 //= specs/house.md#house-channel
 //# TLS below 1.3 MUST be refused by the default policy.
 /// The one version of TLS that the product speaks (RFC 9846).
-static VERSIONS: &[&str] = &["TLS 1.3"];
+pub(super) static VERSIONS: &[&str] = &["TLS 1.3"];
 /// What seals files.
 static AEADS: &[&str] = &[provider::SEAL_AEAD];
 /// Most tickets after a handshake: more only helps clients that open many connections at once.
@@ -33,7 +34,7 @@ pub struct CompiledPolicy {
     day: Day,
     uses: BTreeMap<Use, TlsRules>,
     signing: Vec<SignatureAlgorithm>,
-    second: Vec<SignatureAlgorithm>,
+    second: Vec<SecondAlgorithm>,
 }
 
 /// One use's TLS rules, resolved.
@@ -82,18 +83,34 @@ impl TlsRules {
 }
 
 impl CompiledPolicy {
-    /// Compiles what somebody wrote and is about to put in force: every name is resolved against the provider, and
-    /// items past their `until` on `day` are left out.
+    /// Compiles what somebody wrote and is about to put in force: every name is resolved against the provider and judged
+    /// by the policy's profile, and items past their `until` on `day` are left out.
     ///
     /// # Errors
-    /// Every fault found, each with its line, field, item and mend.
+    /// Every fault found, each with its line, field, item and mend, and the catalogue's statement where one says no.
+    //= specs/house.md#house-policy
+    //# A policy MUST NOT be put in force with an item that its profile does not allow, unless no source lists the item and the policy says why it stands there.
     pub fn compile(policy: Policy, day: Day) -> Result<Self, Vec<CompileError>> {
-        Self::for_provider(policy, day)
+        let judged = super::judge::faults(&policy, day);
+        match Self::for_provider(policy, day) {
+            Ok(compiled) if judged.is_empty() => Ok(compiled),
+            Ok(_) => Err(judged),
+            Err(mut errors) => {
+                // An item that the provider does not have is told once.
+                let known = errors.len();
+                for fault in judged {
+                    if errors[..known].iter().all(|error| error.path != fault.path) {
+                        errors.push(fault);
+                    }
+                }
+                Err(errors)
+            }
+        }
     }
 
     /// Compiles what its maker has put in force already: a policy that arrived signed, or that was accepted before this
     /// restart. Only the provider and the items' own `until` count: a device that refused its maker's policy on the word
-    /// of a catalogue that came with older firmware would be out of reach.
+    /// of a catalogue that came with older firmware would be out of reach (`docs/decisions/0013-registry-judges-authors.md`).
     ///
     /// # Errors
     /// As [`CompiledPolicy::compile`].
@@ -112,7 +129,16 @@ impl CompiledPolicy {
         let documents = &policy.document_signing;
         let signing =
             compile_signing("document-signing.signatures", &documents.signatures, &mut findings);
-        let second = compile_signing("document-signing.second", &documents.second, &mut findings);
+        let second = findings
+            .resolve(
+                "document-signing.second",
+                &documents.second,
+                SecondAlgorithm::offered(),
+                |a| a.name(),
+            )
+            .into_iter()
+            .copied()
+            .collect();
         if !documents.second.is_empty() {
             findings.some("document-signing.second", &documents.second);
         }
@@ -215,7 +241,7 @@ impl CompiledPolicy {
 
     /// What a second signature, needed beside the first, may be made with; empty when none is needed.
     #[must_use]
-    pub fn second_signing_algorithms(&self) -> &[SignatureAlgorithm] {
+    pub fn second_signing_algorithms(&self) -> &[SecondAlgorithm] {
         &self.second
     }
 }

@@ -20,6 +20,8 @@
 mod compile;
 mod error;
 mod item;
+mod judge;
+mod lifetime;
 mod lines;
 mod names;
 mod resolve;
@@ -36,6 +38,8 @@ use lines::Lines;
 pub use compile::{CompiledPolicy, TlsRules};
 pub use error::CompileError;
 pub use item::Item;
+pub use judge::{Judged, judge};
+pub use lifetime::{Finding, Lifetime, Question, lifetime};
 pub use names::{ChannelNames, NotAllowed};
 pub use signed::{POLICY_CONTENT_TYPE, SignedPolicyError, sign, verify};
 pub use verified::{InvalidDigest, PolicyDigest, VerifiedPolicy};

@@ -49,8 +49,13 @@ impl Findings<'_> {
             self.reason(&path, item);
             let Some(entry) = known.iter().find(|entry| name_of(entry) == item.name) else {
                 let all = known.iter().map(&name_of).collect::<Vec<_>>().join(", ");
+                let all = if all.is_empty() {
+                    "none: leave the list out".to_owned()
+                } else {
+                    format!("one of {all}")
+                };
                 let fault = "is not offered by the provider".to_owned();
-                self.push(&path, Some(item), fault, format!("use one of {all}"));
+                self.push(&path, Some(item), fault, format!("use {all}"));
                 continue;
             };
             if found.iter().any(|earlier| name_of(earlier) == name_of(entry)) {

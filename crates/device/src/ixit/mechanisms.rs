@@ -3,12 +3,14 @@
 use super::Facts;
 use super::codes::points;
 use countersign_crypto::certificate::CertificateChain;
+use countersign_crypto::pake;
 use countersign_crypto::policy::Use;
 use countersign_crypto::signature::SignatureAlgorithm;
 use countersign_model::ixit::{
     CertificateDetails, CommUse, CryptoDetails, CryptoProtocol, EndRole, Guarantee, Interface,
     SecComMech, Twin,
 };
+use countersign_model::registry::Kind;
 use std::collections::BTreeSet;
 
 pub(super) const PAIRING: &str = "ComMech-Pairing";
@@ -32,10 +34,7 @@ pub(super) fn mechanisms(facts: &Facts) -> Vec<SecComMech> {
     let pake = CryptoDetails {
         protocol: CryptoProtocol::Other("SPAKE2+".to_owned()),
         role: EndRole::Server,
-        primitives: vec![
-            "SPAKE2+-P256-SHA256-HKDF-SHA256-HMAC-SHA256".to_owned(),
-            "Argon2id".to_owned(),
-        ],
+        primitives: vec![pake::SUITE.to_owned(), pake::STRETCHING.to_owned()],
         replaceable: true,
         ..CryptoDetails::default()
     };
@@ -128,15 +127,15 @@ fn row(
 
 fn tls(facts: &Facts, use_: Use, role: EndRole, chain: &CertificateChain) -> CryptoDetails {
     let rules = facts.policy.rules(use_);
-    let names = |list: &[&'static str]| points(list.iter().copied());
+    let names = |kind, list: &[&'static str]| points(kind, list.iter().copied());
     let key = chain.leaf().key_algorithm();
     CryptoDetails {
         protocol: CryptoProtocol::Tls,
         role,
-        versions: names(rules.versions()),
-        suites: names(rules.suites()),
-        groups: names(rules.groups()),
-        signature_schemes: points(key.map(SignatureAlgorithm::name)),
+        versions: names(Kind::Protocol, rules.versions()),
+        suites: names(Kind::Suite, rules.suites()),
+        groups: names(Kind::Group, rules.groups()),
+        signature_schemes: points(Kind::Signature, key.map(SignatureAlgorithm::name)),
         certificate: certificate(chain),
         client_certificate: use_ == Use::LocalApi,
         early_data: false,
@@ -147,18 +146,11 @@ fn tls(facts: &Facts, use_: Use, role: EndRole, chain: &CertificateChain) -> Cry
 
 fn certificate(chain: &CertificateChain) -> Option<CertificateDetails> {
     let issuer = chain.certificates().get(1)?.key_algorithm()?;
-    let (key_algorithm, key_bits) = match chain.leaf().key_algorithm()? {
-        SignatureAlgorithm::EcdsaP256Sha256 => ("P-256", 256),
-        SignatureAlgorithm::EcdsaP384Sha384 => ("P-384", 384),
-    };
-    let signature_algorithm = match issuer {
-        SignatureAlgorithm::EcdsaP256Sha256 => "ecdsa-with-SHA256",
-        SignatureAlgorithm::EcdsaP384Sha384 => "ecdsa-with-SHA384",
-    };
+    let key = chain.leaf().key_algorithm()?;
     Some(CertificateDetails {
-        key_algorithm: key_algorithm.to_owned(),
-        key_bits,
-        signature_algorithm: signature_algorithm.to_owned(),
+        key_algorithm: key.curve_name().to_owned(),
+        key_bits: key.key_bits(),
+        signature_algorithm: issuer.x509_name().to_owned(),
         // The root is not sent, but counts.
         chain_depth: u8::try_from(chain.certificates().len() + 1).unwrap_or(u8::MAX),
         iot_profile: true,

@@ -62,7 +62,7 @@ const ROWS: &[Row] = &[
         reach: Reach::Never,
         mechanisms: &[],
         provisioning: "written by the factory station, sealed",
-        generation: "130 random bits, stretched by Argon2id with the device's own salt",
+        generation: "130 random bits, stretched by a memory-hard function with the device's own salt",
     },
     Row {
         id: "SecParam-Network",

@@ -47,6 +47,19 @@ impl Kind {
         Self::Radio,
     ];
 
+    /// The title of the IANA registry that code points of this kind are looked up in.
+    #[must_use]
+    pub const fn iana(self) -> Option<&'static str> {
+        match self {
+            Self::Protocol => Some("TLS ProtocolVersion"),
+            Self::Suite => Some("TLS Cipher Suites"),
+            Self::Group => Some("TLS Supported Groups"),
+            Self::Signature => Some("TLS SignatureScheme"),
+            Self::Cipher => Some("AEAD Algorithms"),
+            Self::Hash | Self::Mac | Self::Kdf | Self::Drbg | Self::Radio => None,
+        }
+    }
+
     /// The word for people.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -177,6 +190,12 @@ pub struct Iana {
     pub codes: Vec<CodePoint>,
 }
 
+impl Iana {
+    pub(super) fn each(&self) -> impl Iterator<Item = (&str, CodePoint)> {
+        self.codes.iter().map(|code| (self.registry.as_str(), *code))
+    }
+}
+
 /// How a bill of materials names an entry (CycloneDX 1.7, `cryptography-defs.json`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -197,6 +216,9 @@ pub struct CycloneDx {
 pub struct Entry {
     /// Its registered name, unique in its kind.
     pub id: String,
+    /// Its names in other registries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
     /// Where IANA registers it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iana: Option<Iana>,

@@ -20,6 +20,12 @@ fn the_built_in_registry_is_whole() {
         assert!(registry.entries().any(|(of, _)| of == kind), "no {} at all", kind.as_str());
     }
     assert!(registry.entries().count() > 180);
+    // A code point of another registry is no version.
+    assert_eq!(registry.by_code(Kind::Protocol, CodePoint(1)), None);
+    assert_eq!(
+        registry.entry(Kind::Signature, "ML-DSA-65"),
+        registry.by_code(Kind::Signature, CodePoint(0x0905))
+    );
     let named = registry.entries().filter(|(kind, entry)| {
         matches!(kind, Kind::Suite | Kind::Signature) && entry.iana.is_some()
     });

@@ -45,6 +45,12 @@ impl Day {
         self.date().and_then(time::Date::next_day).and_then(Self::of_date).unwrap_or(self)
     }
 
+    /// The day before; 1970-01-01 has none and stays.
+    #[must_use]
+    pub fn previous(self) -> Self {
+        self.date().and_then(time::Date::previous_day).and_then(Self::of_date).unwrap_or(self)
+    }
+
     /// Its first instant.
     #[must_use]
     pub fn start(self) -> Timestamp {
@@ -65,6 +71,13 @@ impl Day {
 
     fn of_date(date: time::Date) -> Option<Self> {
         Self::new(u16::try_from(date.year()).ok()?, date.month().into(), date.day())
+    }
+
+    /// The same day some years later; 29 February becomes 28 February where the year has none.
+    #[must_use]
+    pub fn plus_years(self, years: u16) -> Self {
+        let year = self.year.saturating_add(years).min(9999);
+        Self::new(year, self.month, self.day).unwrap_or(Self { year, month: 2, day: 28 })
     }
 
     /// The year.
@@ -139,6 +152,9 @@ mod tests {
         assert_eq!(new_year.start().to_rfc3339(), "2032-01-01T00:00:00Z");
         assert_eq!((Day::of(eve.end()), Day::of(new_year.start())), (eve, new_year));
         let last = Day::end_of(9999).unwrap();
-        assert_eq!(last.next(), last);
+        assert_eq!((last.next(), new_year.previous()), (last, eve));
+        let leap = Day::new(2028, 2, 29).unwrap();
+        assert_eq!(leap.plus_years(5), Day::new(2033, 2, 28).unwrap());
+        assert_eq!(Day::default().previous(), Day::default());
     }
 }

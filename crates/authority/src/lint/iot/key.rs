@@ -3,7 +3,7 @@
 use crate::lint::{Context, Rule, require};
 
 pub(in crate::lint) const RULE: Rule =
-    Rule { id: "iot/key", source: "profile: secp256r1 or secp384r1; RFC 5480 section 2.2", check };
+    Rule { id: "iot/key", source: "profile: a curve of its list; RFC 5480 section 2.2", check };
 
 fn check(context: &Context) -> Result<(), String> {
     require(context.facts.key.is_some(), || "the key is of another kind".to_owned())?;
