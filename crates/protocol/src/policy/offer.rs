@@ -26,8 +26,7 @@ impl PolicySlots {
     /// # Errors
     /// [`Refusal`]; only the record has changed, which the shell stores when it likes.
     //= specs/en-303-645.md#5.5-5
-    //# Functions that change security-relevant configuration over the network MUST be usable only after
-    //# authentication.
+    //# Security-relevant configuration over a network interface MUST follow authentication.
     pub fn offer(
         &mut self,
         prepared: Result<PreparedPolicy, Refusal>,

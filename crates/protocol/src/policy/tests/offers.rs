@@ -131,8 +131,7 @@ fn the_same_knock_again_only_counts_up() {
 
 //= specs/en-303-645.md#5.5-5
 //= type=test
-//# Functions that change security-relevant configuration over the network MUST be usable only after
-//# authentication.
+//# Security-relevant configuration over a network interface MUST follow authentication.
 #[test]
 fn at_the_device_itself_a_policy_comes_in_by_the_owners_permit() {
     let thing = ThingDescription::parse(
