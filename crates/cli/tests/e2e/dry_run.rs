@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::devices::paired;
 use crate::support::{Authority, Client, Finished, Version, countersign, until};
 
-const HYBRIDS: &str = r#"groups = ["SecP256r1MLKEM768", "X25519MLKEM768"]"#;
+const HYBRIDS: &str =
+    r#"groups = ["SecP256r1MLKEM768", { name = "X25519MLKEM768", because = "a test" }]"#;
 
 /// The built-in policy as version 2, its lists of groups as given.
 fn policy(folder: &Path, name: &str, groups: &str) -> PathBuf {

@@ -13,7 +13,7 @@ fn compile(text: &str) -> Result<CompiledPolicy, Vec<CompileError>> {
 
 fn with_uplink_groups(groups: &str) -> String {
     let (head, rest) = DEFAULT_TOML.split_once("groups = [").unwrap();
-    let (_, rest) = rest.split_once("\n]\n").unwrap();
+    let (_, rest) = rest.split_once("]\n").unwrap();
     format!("{head}groups = [{groups}]\n{rest}")
 }
 
