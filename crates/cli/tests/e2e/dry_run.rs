@@ -96,7 +96,7 @@ fn a_hybrid_policy_would_strand_classical_clients_and_nobody_else() {
     let same = policy(
         house.folder(),
         "same.toml",
-        r#"groups = ["SecP256r1MLKEM768", "secp256r1", "x25519"]"#,
+        r#"groups = ["SecP256r1MLKEM768", "secp256r1", { name = "x25519", because = "a test" }]"#,
     );
     dry_run(&house, &same, &[]).with_code(0).saying("thing:plug-000042");
     dry_run(&house, &same, &["--strict"]).with_code(1);

@@ -108,6 +108,7 @@ mod tests {
     fn two_signatures_over_one_policy_are_one_policy() {
         let key = KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
         let mut policy = Policy::built_in();
+        policy.maker = Some("Example".to_owned());
         let sign = |policy: &Policy| signed::sign(policy, &key).unwrap();
         let (first, second) = (sign(&policy), sign(&policy));
         assert_ne!(first, second, "ECDSA signatures differ each time");

@@ -77,8 +77,10 @@ pub(super) fn run(arguments: DiffArgs) -> Ended {
 fn changes(older: &Policy, newer: &Policy) -> Ended<Vec<Change>> {
     let mut changes = Vec::new();
     let (before, after) = (scalars(older)?, scalars(newer)?);
-    let fields: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    for field in fields {
+    // The head of the policy first.
+    let fields: BTreeSet<_> =
+        before.keys().chain(after.keys()).map(|field| (field.contains('.'), field)).collect();
+    for (_, field) in fields {
         let value =
             |of: &serde_json::Map<String, Value>| of.get(field).cloned().unwrap_or(Value::Null);
         let (before, after) = (value(&before), value(&after));
