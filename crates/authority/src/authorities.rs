@@ -1,12 +1,15 @@
-//! The root and the issuing CAs, as a ceremony left them: certificates in `ca/`, keys in the keystore.
+//! The root and the issuing CAs, as ceremony and rolls left them: certificates in `ca/`, keys in the keystore.
 
 use std::path::{Path, PathBuf};
 
 use countersign_crypto::certificate::{Certificate, CertificateChain, certificates_from_pem};
 use countersign_crypto::keystore::Keystore;
 use countersign_crypto::signature::KeyHandle;
+use countersign_model::time::Timestamp;
 
 use crate::error::AuthorityError;
+use crate::rotation::KeyState;
+use crate::store::{Issuing, IssuingRow};
 
 /// The keystore's label of the root's key.
 pub(crate) const ROOT: &str = "root";
@@ -24,6 +27,23 @@ pub enum IssuingCa {
     Service,
 }
 
+impl std::str::FromStr for IssuingCa {
+    type Err = UnknownCa;
+    /// `idevid`, `ldevid` or `service`, with or without `-ca`.
+    fn from_str(text: &str) -> Result<Self, UnknownCa> {
+        let named = |ca: &Self| {
+            let label = ca.label();
+            label == text || label.strip_suffix("-ca") == Some(text)
+        };
+        Self::ALL.into_iter().find(named).ok_or_else(|| UnknownCa(text.to_owned()))
+    }
+}
+
+/// A word that names no issuing CA.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no issuing CA: use idevid, ldevid or service")]
+pub struct UnknownCa(String);
+
 impl IssuingCa {
     /// Every issuing CA.
     pub const ALL: [Self; 3] = [Self::FactoryIdentity, Self::Operation, Self::Service];
@@ -38,7 +58,8 @@ impl IssuingCa {
         }
     }
 
-    /// Its label: of the key in the keystore, of the certificate's file, in database and ledger.
+    /// Its label: of its first key in the keystore, of the certificate's file, in database and ledger. Later generations
+    /// carry a number after it.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -49,36 +70,48 @@ impl IssuingCa {
     }
 }
 
-/// What a finished ceremony left.
+/// One generation of an issuing CA whose certificates may count.
+#[derive(Debug, Clone)]
+struct Generation {
+    ca: IssuingCa,
+    label: String,
+    state: KeyState,
+    certificate: Certificate,
+    key: Option<KeyHandle>,
+}
+
+/// What ceremony and rolls left: the root, and every generation of the issuing CAs that verifiers take.
 #[derive(Debug, Clone)]
 pub struct Authorities {
     root: Certificate,
-    issuing: Vec<(IssuingCa, Certificate, KeyHandle)>,
+    issuing: Vec<Generation>,
     policy: KeyHandle,
+    version: u64,
 }
 
 impl Authorities {
     /// Loads and checks that certificates, keys and issuers belong together.
-    pub(crate) fn load(folder: &Path, keys: &Keystore) -> Result<Self, AuthorityError> {
+    pub(crate) fn load(
+        folder: &Path,
+        keys: &Keystore,
+        recorded: &Issuing,
+    ) -> Result<Self, AuthorityError> {
         let root = read(&certificate_file(folder, ROOT))?;
         let mut issuing = Vec::new();
-        for ca in IssuingCa::ALL {
-            let path = certificate_file(folder, ca.label());
-            let certificate = read(&path)?;
-            let damaged = |detail: &str| AuthorityError::Damaged {
-                path: path.clone(),
-                detail: detail.to_owned(),
-            };
-            certificate
-                .verify_signed_by(&root)
-                .map_err(|_| damaged("the certificate was not signed by the root beside it"))?;
-            let key = keys.require(ca.label())?;
-            if key.spki_der() != certificate.spki_der() {
-                return Err(damaged("the key in the keystore is not that of this certificate"));
+        for row in generations(recorded) {
+            if row.state.verifies() {
+                issuing.push(Generation::load(folder, keys, &root, row)?);
             }
-            issuing.push((ca, certificate, key));
         }
-        Ok(Self { root, issuing, policy: keys.require(POLICY)? })
+        for ca in IssuingCa::ALL {
+            let active = |one: &&Generation| one.ca == ca && one.state == KeyState::Active;
+            if issuing.iter().filter(active).count() != 1 {
+                let path = certificate_file(folder, ca.label());
+                let detail = "not exactly one generation of this CA is active".to_owned();
+                return Err(AuthorityError::Damaged { path, detail });
+            }
+        }
+        Ok(Self { root, issuing, policy: keys.require(POLICY)?, version: recorded.version })
     }
 
     /// The root's certificate.
@@ -87,39 +120,107 @@ impl Authorities {
         &self.root
     }
 
-    /// An issuing CA's certificate.
+    /// The certificate of the generation that issues.
     #[must_use]
     pub fn certificate(&self, ca: IssuingCa) -> &Certificate {
-        &self.entry(ca).1
+        &self.active(ca).certificate
+    }
+
+    /// The certificates under which something may have been issued that counts: what verifiers trust.
+    #[must_use]
+    pub fn verifiers(&self, ca: IssuingCa) -> Vec<Certificate> {
+        let of = self.issuing.iter().filter(|one| one.ca == ca);
+        of.map(|one| one.certificate.clone()).collect()
     }
 
     /// Root and issuing CAs, as EST hands them out.
     #[must_use]
     pub fn all(&self) -> Vec<Certificate> {
-        let issuing = self.issuing.iter().map(|(_, certificate, _)| certificate.clone());
+        let issuing = self.issuing.iter().map(|one| one.certificate.clone());
         std::iter::once(self.root.clone()).chain(issuing).collect()
     }
 
-    /// The chain of a leaf under `ca`, without the root.
-    pub(crate) fn chain(
-        &self,
-        leaf: Certificate,
-        ca: IssuingCa,
-    ) -> Result<CertificateChain, AuthorityError> {
-        Ok(CertificateChain::new(vec![leaf, self.certificate(ca).clone()])?)
+    /// The chain of a leaf, without the root: with that generation of an issuing CA which signed it.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Unknown`] for a leaf that none of those signed which still verify.
+    pub fn chain(&self, leaf: Certificate) -> Result<CertificateChain, AuthorityError> {
+        let signed = |one: &&Generation| {
+            leaf.authority_key_id() == one.certificate.subject_key_id()
+                && leaf.verify_signed_by(&one.certificate).is_ok()
+        };
+        let issuer = self.issuing.iter().find(signed);
+        let issuer = issuer.ok_or_else(|| {
+            AuthorityError::Unknown(format!("the issuer of certificate {}", leaf.serial_hex()))
+        })?;
+        let issuer = issuer.certificate.clone();
+        Ok(CertificateChain::new(vec![leaf, issuer])?)
+    }
+
+    /// The label of the generation that issues.
+    pub(crate) fn label(&self, ca: IssuingCa) -> &str {
+        &self.active(ca).label
     }
 
     pub(crate) fn key(&self, ca: IssuingCa) -> &KeyHandle {
-        &self.entry(ca).2
+        self.active(ca).key.as_ref().expect("load demands the key of an active generation")
     }
 
     pub(crate) fn policy(&self) -> &KeyHandle {
         &self.policy
     }
 
-    fn entry(&self, ca: IssuingCa) -> &(IssuingCa, Certificate, KeyHandle) {
-        self.issuing.iter().find(|one| one.0 == ca).expect("load puts every issuing CA in")
+    /// Of which change of the issuing CAs this is the picture.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
     }
+
+    fn active(&self, ca: IssuingCa) -> &Generation {
+        let active = |one: &&Generation| one.ca == ca && one.state == KeyState::Active;
+        self.issuing.iter().find(active).expect("load demands an active generation of every CA")
+    }
+}
+
+impl Generation {
+    fn load(
+        folder: &Path,
+        keys: &Keystore,
+        root: &Certificate,
+        row: IssuingRow,
+    ) -> Result<Self, AuthorityError> {
+        let path = certificate_file(folder, &row.label);
+        let certificate = read(&path)?;
+        let damaged = |detail: &str| AuthorityError::Damaged {
+            path: path.clone(),
+            detail: detail.to_owned(),
+        };
+        certificate
+            .verify_signed_by(root)
+            .map_err(|_| damaged("the certificate was not signed by the root beside it"))?;
+        let key = match row.state.has_key() {
+            true => Some(keys.require(&row.label)?),
+            false => None,
+        };
+        if key.as_ref().is_some_and(|key| key.spki_der() != certificate.spki_der()) {
+            return Err(damaged("the key in the keystore is not that of this certificate"));
+        }
+        Ok(Self { ca: row.ca, label: row.label, state: row.state, certificate, key })
+    }
+}
+
+/// Every generation of every issuing CA, oldest first. A CA that was never rolled has the one of the ceremony.
+pub(crate) fn generations(recorded: &Issuing) -> Vec<IssuingRow> {
+    let mut all = Vec::new();
+    for ca in IssuingCa::ALL {
+        let rows: Vec<_> = recorded.rows.iter().filter(|row| row.ca == ca).cloned().collect();
+        if rows.is_empty() {
+            let (label, since) = (ca.label().to_owned(), Timestamp(0));
+            all.push(IssuingRow { label, ca, state: KeyState::Active, since });
+        }
+        all.extend(rows);
+    }
+    all
 }
 
 /// Where a CA's certificate lies.

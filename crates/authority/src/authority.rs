@@ -18,9 +18,10 @@ use serde_json::{Value, json};
 use crate::authorities::Authorities;
 use crate::config::AuthorityConfig;
 use crate::error::AuthorityError;
+use crate::in_force::InForce;
 use crate::ledger::{Entry, Kind, Ledger, LedgerSummary, TornTail};
 use crate::registry::RegistryView;
-use crate::store::{Store, SubjectRecord};
+use crate::store::{Issuing, Store, SubjectRecord};
 
 /// Where time and randomness come from.
 pub struct Sources {
@@ -105,6 +106,7 @@ pub(crate) struct Core {
     pub(crate) store: Store,
     pub(crate) ledger: Arc<Ledger>,
     authorities: RwLock<Option<Arc<Authorities>>>,
+    pub(crate) in_force: InForce,
     pub(crate) registry: RegistryView,
 }
 
@@ -123,21 +125,41 @@ impl Core {
 
     /// Root and issuing CAs; an error that names the mend before the ceremony.
     pub(crate) fn authorities(&self) -> Result<Arc<Authorities>, AuthorityError> {
-        let known = self.authorities.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(known) = known {
-            return Ok(known);
-        }
-        if !crate::ceremony::is_finished(&self.layout) {
+        let recorded = self.registry.issuing();
+        if self.known_authorities().is_none() && !crate::ceremony::is_finished(&self.layout) {
             return Err(AuthorityError::NoCeremony(self.layout.authority()));
         }
-        self.load_authorities()
+        self.authorities_as(&recorded)
     }
 
-    /// The same while the ceremony is still going on.
-    pub(crate) fn load_authorities(&self) -> Result<Arc<Authorities>, AuthorityError> {
-        let loaded = Arc::new(Authorities::load(&self.layout.authority(), &self.keys)?);
-        *self.authorities.write().unwrap_or_else(PoisonError::into_inner) = Some(loaded.clone());
+    /// The same, not older than `recorded`: what a writer's turn saw.
+    pub(crate) fn authorities_as(
+        &self,
+        recorded: &Issuing,
+    ) -> Result<Arc<Authorities>, AuthorityError> {
+        match self.known_authorities() {
+            Some(known) if known.version() >= recorded.version => Ok(known),
+            _ => self.load_authorities(recorded),
+        }
+    }
+
+    /// Reads them from their files; also while the ceremony is still going on.
+    pub(crate) fn load_authorities(
+        &self,
+        recorded: &Issuing,
+    ) -> Result<Arc<Authorities>, AuthorityError> {
+        let folder = self.layout.authority();
+        let loaded = Arc::new(Authorities::load(&folder, &self.keys, recorded)?);
+        let mut known = self.authorities.write().unwrap_or_else(PoisonError::into_inner);
+        // Another task may have seen more in the meantime.
+        if known.as_ref().is_none_or(|known| known.version() <= recorded.version) {
+            *known = Some(loaded.clone());
+        }
         Ok(loaded)
+    }
+
+    fn known_authorities(&self) -> Option<Arc<Authorities>> {
+        self.authorities.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Appends to the ledger, off the async threads: it waits for the disk.
@@ -194,6 +216,7 @@ impl Authority {
             store,
             ledger: Arc::new(ledger),
             authorities: RwLock::new(None),
+            in_force: InForce::default(),
             registry,
         };
         Ok(Self { core: Arc::new(core) })

@@ -11,8 +11,8 @@ mod plan;
 mod run;
 
 pub use self::plan::{CeremonyPlan, default_plan};
-pub(crate) use self::run::is_finished;
 pub use self::run::{CeremonyOutcome, Made, Step, Transcript};
+pub(crate) use self::run::{certificate_facts, is_finished, key_facts, once, plan_file};
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use countersign_crypto::certificate::CertificateChain;
 use countersign_crypto::file;
 use countersign_crypto::keystore::{exportable_key, key_from_pem};
-use countersign_crypto::policy::CompiledPolicy;
 use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
 use countersign_model::grant::Grant;
 use countersign_model::id::{ServiceName, ThingId};
@@ -117,8 +116,10 @@ impl Authority {
         request: &EnrolRequest,
         mut progress: impl FnMut(u32, u32) + Send,
     ) -> Result<Vec<Enrolled>, AuthorityError> {
-        let algorithm = self.core.authorities()?.root().key_algorithm();
-        let algorithm = algorithm.unwrap_or_else(|| CompiledPolicy::built_in().signing_algorithm());
+        let algorithm = self.core.algorithm_for(match &request.profile {
+            EnrolProfile::Device => Purpose::Operation,
+            EnrolProfile::Service(_) => Purpose::Service,
+        })?;
         let names = request.names.list()?;
         let subjects: Vec<Subject> =
             names.iter().map(|name| subject(&request.profile, name)).collect::<Result<_, _>>()?;

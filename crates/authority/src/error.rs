@@ -15,6 +15,7 @@ use countersign_crypto::tls::TlsError;
 use crate::ledger::LedgerError;
 use crate::lint::LintFailure;
 use crate::registration::Refusal;
+use crate::rotation::NotAdmitted;
 use crate::store::StoreError;
 
 /// Whose fault an error is.
@@ -113,6 +114,9 @@ pub enum AuthorityError {
     /// A factory step failed.
     #[error("factory: {0}")]
     Factory(String),
+    /// A step of a roll out of its order.
+    #[error(transparent)]
+    Roll(#[from] NotAdmitted),
     /// A worker ended before its work did.
     #[error("a worker thread ended before its work was done")]
     Worker,
@@ -144,6 +148,7 @@ impl AuthorityError {
             | Self::Certificate(_)
             | Self::Pkcs7(_)
             | Self::Factory(_)
+            | Self::Roll(_)
             | Self::Worker => Fault::Program,
         }
     }

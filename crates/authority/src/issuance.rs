@@ -62,9 +62,11 @@ pub struct Issued {
 
 /// Issues in the nine steps.
 pub(crate) async fn issue(core: &Core, ask: Ask) -> Result<Issued, AuthorityError> {
-    let authorities = core.authorities()?;
+    core.authorities()?;
     let now = core.now();
     let mut turn = core.store.exclusive().await?;
+    // As this turn sees them: another process may have rolled an issuing CA a moment ago.
+    let authorities = core.authorities_as(&turn.issuing().await?)?;
     let spki_sha256 = hex::encode(sha256(&ask.spki_der));
 
     // 1. Registration.
@@ -73,12 +75,13 @@ pub(crate) async fn issue(core: &Core, ask: Ask) -> Result<Issued, AuthorityErro
 
     // 2. Retry.
     let ca = profile::issuer(ask.purpose);
-    if let Some(again) = again(&mut turn, &ask, &spki_sha256, now).await? {
-        let chain = authorities.chain(again.certificate, ca)?;
+    if let Some(again) = again(&mut turn, &ask, &spki_sha256, authorities.label(ca), now).await? {
+        let chain = authorities.chain(again.certificate)?;
         return Ok(Issued { chain, fresh: false });
     }
 
     // 3. Profile.
+    core.admits_key(ask.purpose, &ask.spki_der, now)?;
     let issuer = authorities.certificate(ca);
     let serial = core.serial();
     let from = issuer.validity().not_before;
@@ -102,7 +105,7 @@ pub(crate) async fn issue(core: &Core, ask: Ask) -> Result<Issued, AuthorityErro
     core.record(
         Kind::IssuanceIntent,
         json!({
-            "subject": ask.subject.to_string(), "purpose": ask.purpose.as_str(), "issuer": ca.label(),
+            "subject": ask.subject.to_string(), "purpose": ask.purpose.as_str(), "issuer": authorities.label(ca),
             "serial": serial.hex(), "spki_sha256": spki_sha256, "request_sha256": ask.request_sha256,
             "tbs_sha256": hex::encode(sha256(linted.tbs())), "by": word(&ask.claim),
         }),
@@ -128,7 +131,7 @@ pub(crate) async fn issue(core: &Core, ask: Ask) -> Result<Issued, AuthorityErro
         subject: ask.subject,
         purpose: ask.purpose,
         certificate: certificate.clone(),
-        issuer: ca.label().to_owned(),
+        issuer: authorities.label(ca).to_owned(),
         request_sha256: ask.request_sha256,
         key_label: ask.key_label,
         status: CertificateStatus::Active,
@@ -137,10 +140,10 @@ pub(crate) async fn issue(core: &Core, ask: Ask) -> Result<Issued, AuthorityErro
     .await?;
     turn.commit().await?;
     core.notify();
-    Ok(Issued { chain: authorities.chain(certificate, ca)?, fresh: true })
+    Ok(Issued { chain: authorities.chain(certificate)?, fresh: true })
 }
 
-/// An issuing CA, below the root; in the ceremony only.
+/// An issuing CA, below the root; in the ceremony, and when the CA is rolled.
 pub(crate) fn issue_ca(
     template: &CaTemplate,
     key: &KeyHandle,
@@ -184,11 +187,12 @@ fn sign(
 }
 
 /// The certificate that answers a repeated request: same subject, purpose and key, still good, and either the very
-/// same request or more than a third of its life left.
+/// same request, or more than a third of its life left and an issuer that still issues.
 async fn again(
     turn: &mut Turn,
     ask: &Ask,
     spki_sha256: &str,
+    issuer: &str,
     now: Timestamp,
 ) -> Result<Option<CertificateRecord>, AuthorityError> {
     let earlier = turn.certificates_of(&ask.subject, ask.purpose).await?;
@@ -198,7 +202,7 @@ async fn again(
             !ask.request_sha256.is_empty() && record.request_sha256 == ask.request_sha256;
         record.is_good(now)
             && record.certificate.spki_sha256() == spki_sha256
-            && (same_request || !in_renewal(&validity, now))
+            && (same_request || (record.issuer == issuer && !in_renewal(&validity, now)))
     }))
 }
 

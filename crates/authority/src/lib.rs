@@ -1,4 +1,5 @@
-//! The manufacturer's key management: ceremony, factory, enrolment, revocation, ledger. The only holder of issuing keys.
+//! The manufacturer's key management: ceremony, factory, enrolment, rotation, revocation, ledger. The only holder of
+//! issuing keys.
 //!
 //! ```text
 //!              ┌──────────── est ────────────┐  devices and services renew over mutual TLS (RFC 7030)
@@ -7,6 +8,7 @@
 //!     EnrolmentPermit            LintedCertificate   │              │
 //!                                                    ▼              ▼
 //!  ceremony ── root, issuing CAs, policy key      ledger        registry ── what gateways ask, live
+//!  rotation ── their successors, as `in_force` (the policy) demands
 //! ```
 //!
 //! What cannot be skipped is a type: a signature needs a [`lint::LintedCertificate`], which only linting makes; an
@@ -35,12 +37,14 @@ pub mod profile;
 pub mod registration;
 pub mod subject;
 
+mod in_force;
 mod issuance;
 
 pub mod enrol;
 pub mod est;
 pub mod factory;
 pub mod revocation;
+pub mod rotation;
 mod server_identity;
 
 pub mod ledger;
@@ -53,7 +57,7 @@ mod serve;
 #[cfg(test)]
 mod testing;
 
-pub use authorities::{Authorities, IssuingCa};
+pub use authorities::{Authorities, IssuingCa, UnknownCa};
 pub use authority::{Authority, Layout, Sources};
 pub use ceremony::{CeremonyOutcome, CeremonyPlan};
 pub use config::AuthorityConfig;

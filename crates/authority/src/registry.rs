@@ -17,7 +17,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::error::AuthorityError;
 use crate::registration::{Reason, State};
-use crate::store::{Store, StoreError};
+use crate::store::{Issuing, Store, StoreError};
 use crate::subject::Subject;
 
 /// How often another process' changes are looked for. A tenth of the second in which a revocation takes effect.
@@ -44,6 +44,7 @@ struct Tables {
     names: HashSet<String>,
     keys: HashMap<String, Subject>,
     revoked: HashMap<String, Revoked>,
+    issuing: Arc<Issuing>,
 }
 
 /// What a gateway needs to know of a subject.
@@ -134,6 +135,18 @@ impl RegistryView {
         self.read(|tables| tables.subjects.len())
     }
 
+    /// The issuing CAs' generations.
+    pub(crate) fn issuing(&self) -> Arc<Issuing> {
+        self.read(|tables| tables.issuing.clone())
+    }
+
+    /// A number that grows when an issuing CA is prepared, activated or retired: whoever verifies by
+    /// [`crate::Authority::gateway_anchors`] and its like asks for them anew.
+    #[must_use]
+    pub fn issuing_version(&self) -> u64 {
+        self.issuing().version
+    }
+
     /// Follows no longer; what is known stays.
     pub(crate) fn stop(&self) {
         self.worker.0.abort();
@@ -177,6 +190,7 @@ impl Shared {
         let revocations = store.revocations_since(seen).await?;
         let keys = store.keys_since(seen).await?;
         let subjects = store.subjects_since(seen).await?;
+        let issuing = store.issuing().await?;
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         for one in revocations {
             let entry = Revoked { at: one.at, reason: one.reason };
@@ -189,6 +203,9 @@ impl Shared {
             tables.names.insert(one.subject.name().to_ascii_lowercase());
             let registered = Registered { state: one.state, grants: one.grants };
             tables.subjects.insert(one.subject, registered);
+        }
+        if issuing.version > tables.issuing.version {
+            tables.issuing = Arc::new(issuing);
         }
         tables.seen = newest;
         Ok(Some(newest))

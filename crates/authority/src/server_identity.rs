@@ -18,7 +18,8 @@ use crate::subject::{Purpose, Subject};
 
 impl Authority {
     /// The identity of the server `name` for these host names and addresses: the one at hand, or a new one with a new
-    /// key when there is none, less than a third of its life is left, or the names differ.
+    /// key when there is none, less than a third of its life is left, the names differ, the Service CA was rolled, or the
+    /// policy retires its algorithm.
     ///
     /// The key before the last is destroyed; the last is kept for processes that still serve with it.
     ///
@@ -37,15 +38,21 @@ impl Authority {
             turn.certificates_of(&subject, Purpose::Server).await?
         };
         // 1. What is at hand.
-        if let Some(current) = earlier.iter().find(|record| self.serves(record, names))
+        let algorithm = core.algorithm_for(Purpose::Server)?;
+        let active = authorities.label(issuer(Purpose::Server));
+        let serves = |record: &&CertificateRecord| {
+            record.issuer == active
+                && record.certificate.key_algorithm() == Some(algorithm)
+                && self.serves(record, names)
+        };
+        if let Some(current) = earlier.iter().find(serves)
             && let Some(key) = core.keys.load(&current.key_label)?
         {
-            let chain = authorities.chain(current.certificate.clone(), issuer(Purpose::Server))?;
+            let chain = authorities.chain(current.certificate.clone())?;
             return Ok(TlsIdentity::new(chain, key)?);
         }
         // 2. A new key under a label of its own, so that a kill leaves either pair whole.
         let label = format!("server-{}-{}", short(name), &core.serial().hex()[..12]);
-        let algorithm = authorities.key(issuer(Purpose::Server)).algorithm();
         let key = core.keys.generate(&label, algorithm)?;
         // 3. Its certificate.
         let ask = Ask {
@@ -111,7 +118,7 @@ impl Authority {
                 IdentityKind::Thing => IssuingCa::Operation,
                 _ => IssuingCa::Service,
             };
-            anchors.with(*kind, std::slice::from_ref(authorities.certificate(ca)))
+            anchors.with(*kind, &authorities.verifiers(ca))
         }))
     }
 }

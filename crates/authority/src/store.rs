@@ -5,6 +5,7 @@
 //! Two processes may work on one file: writers take turns by [`Store::exclusive`].
 
 mod certificates;
+mod issuing;
 mod revocations;
 mod schema;
 mod subjects;
@@ -18,6 +19,8 @@ use sqlx::sqlite::{
 use sqlx::{Row as _, Sqlite, SqliteConnection, Transaction};
 
 pub use self::certificates::{CertificateRecord, CertificateStatus};
+pub use self::issuing::Outstanding;
+pub(crate) use self::issuing::{Issuing, IssuingRow};
 pub use self::revocations::RevocationRecord;
 pub use self::subjects::SubjectRecord;
 

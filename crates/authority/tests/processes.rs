@@ -83,7 +83,14 @@ async fn a_killed_process_loses_nothing_that_it_handed_out() {
     ready(folder.path()).await;
     for round in 0..12_u64 {
         let mut child = spawn(folder.path(), "plug-", 10_000);
-        tokio::time::sleep(Duration::from_millis(150 + round * 23)).await;
+        // On a busy machine it takes long to come so far that there is something to lose.
+        for _ in 0..1_000 {
+            if std::fs::read_dir(folder.path().join("out")).is_ok_and(|all| all.count() > 2) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(round * 23)).await;
         child.kill().unwrap();
         child.wait().unwrap();
         let authority = open(folder.path()).await;

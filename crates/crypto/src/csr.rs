@@ -128,6 +128,24 @@ pub fn attributes(algorithm: SignatureAlgorithm) -> Vec<u8> {
     tlv(0x30, [key, oid(signature)].concat())
 }
 
+/// The algorithm that CSR attributes ask for, by the curve that they name (RFC 7030 section 4.5.2); `None` when they
+/// name none of ours, or are not to be read: then the client decides.
+#[must_use]
+pub fn wanted(attributes_der: &[u8]) -> Option<SignatureAlgorithm> {
+    if attributes_der.len() > MAX_REQUEST {
+        return None;
+    }
+    let all = Vec::<der::asn1::Any>::from_der(attributes_der).ok()?;
+    all.iter().find_map(|one| {
+        // An object identifier alone names a signature; the curve stands as the value of an attribute.
+        let attribute: x509_cert::attr::Attribute = one.decode_as().ok()?;
+        let curve: ObjectIdentifier = attribute.values.get(0)?.decode_as().ok()?;
+        let named = |known: &SignatureAlgorithm| curve == signature::curve(*known);
+        let ours = SignatureAlgorithm::ALL.into_iter().find(named);
+        ours.filter(|_| attribute.oid == ID_EC_PUBLIC_KEY)
+    })
+}
+
 fn common_name(request: &CertReq) -> Result<Option<String>, CsrError> {
     let mut found = request.info.subject.iter().filter(|one| one.oid.to_string() == "2.5.4.3");
     let Some(one) = found.next() else { return Ok(None) };
@@ -209,6 +227,20 @@ pub enum CsrError {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_announced_is_what_is_read() {
+        for algorithm in SignatureAlgorithm::ALL {
+            assert_eq!(wanted(&attributes(algorithm)), Some(algorithm));
+        }
+        let good = attributes(SignatureAlgorithm::EcdsaP384Sha384);
+        for end in 0..good.len() {
+            assert_eq!(wanted(&good[..end]), None);
+        }
+        // A signature alone (RFC 7030 section 4.5.2 allows it), nothing at all, and too much.
+        assert_eq!(wanted(&[0x30, 0x00]), None);
+        assert_eq!(wanted(&vec![0x30; MAX_REQUEST + 1]), None);
+    }
 
     #[test]
     fn what_was_requested_is_what_is_verified() {

@@ -21,6 +21,7 @@
 //! decides which of it the product may use.
 
 pub mod policy;
+pub mod retirement;
 pub mod tls;
 
 pub mod certificate;

@@ -1,5 +1,6 @@
 //! The device's configuration: one TOML file, every key documented, unknown keys refused.
 
+use countersign_protocol::rotation::SPREAD;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,9 @@ pub const DEFAULT_TOML: &str = include_str!("default.toml");
 
 /// Least pause between two looks at the product's properties, in milliseconds: more often only fills the outbox.
 const MIN_INTERVAL_MS: u64 = 100;
+
+/// Longest spread of renewals, in seconds: a week. Whoever renews later is long refused.
+const MAX_SPREAD_SECS: u64 = 7 * 24 * 3600;
 
 /// What [`crate::agent::run`] needs to know. See [`DEFAULT_TOML`].
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -27,6 +31,8 @@ pub struct Config {
     pub api: Listen,
     /// The connection to the gateway.
     pub uplink: UplinkConfig,
+    /// The operational identity.
+    pub identity: IdentityConfig,
     /// What is published without being asked.
     pub telemetry: Telemetry,
     /// Listeners of the product around the agent. Every other listener of this process ends it.
@@ -47,6 +53,21 @@ pub struct Listen {
 pub struct UplinkConfig {
     /// Seconds of silence after which the device pings, 5 to 3600.
     pub keep_alive_secs: u16,
+}
+
+/// The operational identity.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdentityConfig {
+    /// Seconds over which the devices of a fleet spread their renewals when the policy ends their algorithm in less than
+    /// thirty days, or has ended it, 1 to 604800.
+    pub renewal_spread_secs: u64,
+}
+
+impl Default for IdentityConfig {
+    fn default() -> Self {
+        Self { renewal_spread_secs: SPREAD.as_secs() }
+    }
 }
 
 /// What is published without being asked: every observable property.
@@ -79,6 +100,7 @@ impl Default for Config {
             pairing: Listen { listen: any },
             api: Listen { listen: any },
             uplink: UplinkConfig::default(),
+            identity: IdentityConfig::default(),
             telemetry: Telemetry::default(),
             product_listeners: Vec::new(),
         }
@@ -137,6 +159,10 @@ impl Config {
         if !(5..=3600).contains(&config.uplink.keep_alive_secs) {
             return Err(ConfigError("uplink.keep_alive_secs: use 5 to 3600".to_owned()));
         }
+        if !(1..=MAX_SPREAD_SECS).contains(&config.identity.renewal_spread_secs) {
+            let text = format!("identity.renewal_spread_secs: use 1 to {MAX_SPREAD_SECS}");
+            return Err(ConfigError(text));
+        }
         if config.telemetry.interval_ms < MIN_INTERVAL_MS {
             let text = format!("telemetry.interval_ms: use {MIN_INTERVAL_MS} or more");
             return Err(ConfigError(text));
@@ -168,6 +194,7 @@ mod tests {
             ("[api]\nlisten = \"127.0.0.1:0\"\nopen = true", "open"),
             ("[uplink]\nkeep_alive_secs = 0", "uplink.keep_alive_secs"),
             ("[telemetry]\ninterval_ms = 1", "telemetry.interval_ms"),
+            ("[identity]\nrenewal_spread_secs = 0", "identity.renewal_spread_secs"),
             ("[pairing]\nlisten = \"localhost\"", "listen"),
         ] {
             let error = Config::parse(text).unwrap_err().to_string();

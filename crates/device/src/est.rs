@@ -7,7 +7,7 @@ use countersign_crypto::certificate::{Certificate, CertificateChain, IdentityKin
 use countersign_crypto::csr;
 use countersign_crypto::pkcs7::parse_certs_only;
 use countersign_crypto::policy::{CompiledPolicy, Use};
-use countersign_crypto::signature::KeyHandle;
+use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
 use countersign_crypto::tls::{TlsClient, TlsError, TlsIdentity};
 use countersign_model::id::ThingId;
 use countersign_protocol::pairing::GatewayAddress;
@@ -68,12 +68,30 @@ impl EstClient {
             Enrol::Renewal => "simplereenroll",
         };
         let body = Some(STANDARD.encode(request));
-        let issued = certificates(&self.exchange(identity, path, body).await?)?;
+        let issued = certificates(&self.exchange(Some(identity), path, body).await?)?;
         let others = match issued.len() {
-            1 => certificates(&self.exchange(identity, "cacerts", None).await?)?,
+            1 => certificates(&self.exchange(Some(identity), "cacerts", None).await?)?,
             _ => issued.clone(),
         };
         self.verified(&issued, &others, key)
+    }
+
+    /// The algorithm that the server wants the next key to have, if it says so (RFC 7030 section 4.5). It answers anybody:
+    /// whether an identity of ours is refused does not matter here.
+    ///
+    /// # Errors
+    /// [`EstError`] when it cannot be asked.
+    pub async fn wanted(&self) -> Result<Option<SignatureAlgorithm>, EstError> {
+        match self.exchange(None, "csrattrs", None).await {
+            Ok(body) => {
+                let text: Vec<u8> =
+                    body.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+                Ok(STANDARD.decode(text).ok().and_then(|der| csr::wanted(&der)))
+            }
+            // It has no wish, or does not offer to tell: RFC 7030 leaves both open.
+            Err(EstError::Status(204 | 404 | 501, _)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Proves that the server takes `identity`: it answers only after it has verified the certificate.
@@ -81,7 +99,7 @@ impl EstClient {
     /// # Errors
     /// [`EstError::Tls`] or [`EstError::Broken`] when it does not.
     pub async fn prove(&self, identity: &TlsIdentity) -> Result<(), EstError> {
-        self.exchange(identity, "cacerts", None).await.map(|_| ())
+        self.exchange(Some(identity), "cacerts", None).await.map(|_| ())
     }
 
     /// The certificate is for our key and our name, by a CA directly below a root that we know.
@@ -111,7 +129,7 @@ impl EstClient {
 
     async fn exchange(
         &self,
-        identity: &TlsIdentity,
+        identity: Option<&TlsIdentity>,
         path: &str,
         body: Option<String>,
     ) -> Result<Bytes, EstError> {
@@ -122,14 +140,14 @@ impl EstClient {
 
     async fn exchange_now(
         &self,
-        identity: &TlsIdentity,
+        identity: Option<&TlsIdentity>,
         path: &str,
         body: Option<String>,
     ) -> Result<Bytes, EstError> {
         let client = TlsClient::with_clock(
             &self.policy,
             Use::Est,
-            Some(identity),
+            identity,
             &self.roots,
             &[IdentityKind::Server],
             "http/1.1",

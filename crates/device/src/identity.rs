@@ -6,6 +6,10 @@
 //! ```
 //! A kill between two steps leaves a stored phase, which is carried on from, and at worst a key that nobody names,
 //! which the next start sweeps away.
+//!
+//! The policy says when that is done early and with what: see `outlook`.
+
+mod outlook;
 
 use crate::clock::DeviceClock;
 use crate::data::{Factory, Record, Slot, Store, StoreError};
@@ -19,7 +23,7 @@ use countersign_crypto::signature::KeyHandle;
 use countersign_crypto::tls::{Clock, TlsError, TlsIdentity};
 use countersign_model::time::Timestamp;
 use countersign_protocol::enrolment::{Action, Enrolment, Event, Identity, Next, Retire};
-use countersign_protocol::rotation::Jitter;
+use countersign_protocol::rotation::{Jitter, Outlook};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -48,8 +52,10 @@ pub struct Slots {
     pub keys: Keystore,
     /// The device's time.
     pub clock: Arc<DeviceClock>,
-    /// Which keys are made.
-    pub policy: Arc<CompiledPolicy>,
+    /// Which keys are made, and until when they may be used. The newest counts.
+    pub policy: watch::Receiver<Arc<CompiledPolicy>>,
+    /// Over how long renewals are spread where the policy ends an algorithm soon, or has ended it.
+    pub spread: Duration,
 }
 
 /// What a step of enrolment brought, to be stored with its phase.
@@ -100,9 +106,14 @@ impl Slots {
         let record = self.store.get();
         let mut enrolment =
             Enrolment::new(record.enrolment, validity(&record), self.renewal_jitter());
+        let mut outlook = self.outlook();
+        let mut policies = self.policy.clone();
         loop {
+            let (lasts, successor) = self.lasts();
+            outlook.policy_is(lasts, successor, self.clock.now());
+            enrolment.retires_at(outlook.renewal_at(self.spread, self.renewal_jitter()));
             let (event, brought) = match enrolment.next(self.clock.now()) {
-                Next::Wait(until) => match self.wait(until, &mut verdicts).await {
+                Next::Wait(until) => match self.wait(until, &mut verdicts, &mut policies).await {
                     Some(event) => (event, Brought::Nothing),
                     None => continue,
                 },
@@ -114,7 +125,8 @@ impl Slots {
                     }
                 },
             };
-            if let Err(error) = self.settle(&mut enrolment, event, brought, identity) {
+            let stored = self.settle(&mut enrolment, &mut outlook, event, brought, identity);
+            if let Err(error) = stored {
                 // Nothing was stored, so nothing happened: the same step comes again, later.
                 tracing::error!(%error, "enrolment could not be stored");
                 let _ = enrolment.report(Event::Unreachable, self.clock.now(), jitter());
@@ -122,15 +134,17 @@ impl Slots {
         }
     }
 
-    /// Waits for the gateway's word or the time of the next step.
+    /// Waits for the gateway's word, another policy, or the time of the next step.
     async fn wait(
         &self,
         until: Timestamp,
         verdicts: &mut watch::Receiver<Option<Verdict>>,
+        policies: &mut watch::Receiver<Arc<CompiledPolicy>>,
     ) -> Option<Event> {
         let pause = until.since(self.clock.now()).min(LONGEST_SLEEP);
         tokio::select! {
             event = self.verdict(verdicts) => Some(event),
+            Ok(()) = policies.changed() => None,
             () = tokio::time::sleep(pause) => None,
         }
     }
@@ -159,9 +173,16 @@ impl Slots {
     ) -> Result<(Event, Brought), SlotError> {
         match action {
             Action::MakeKey => {
+                let algorithm = self.next_algorithm(est).await?;
                 let label = format!("ldevid-{}", self.store.with(|record| record.next_label));
-                if self.keys.load(&label)?.is_none() {
-                    self.keys.generate(&label, self.policy.signing_algorithm())?;
+                match self.keys.load(&label)? {
+                    Some(left) if left.algorithm() == algorithm => {}
+                    left => {
+                        if left.is_some() {
+                            self.keys.destroy(&label)?;
+                        }
+                        self.keys.generate(&label, algorithm)?;
+                    }
                 }
                 Ok((Event::KeyMade, Brought::Key(Slot { key: label, chain: None })))
             }
@@ -171,8 +192,17 @@ impl Slots {
                     (Identity::Current, Some(current)) => (Enrol::Renewal, current),
                     _ => (Enrol::First, self.factory.identity().clone()),
                 };
-                let chain = est.enrol(kind, &proof, &key).await?;
-                Ok((Event::CertificateStored, Brought::Certificate(chain)))
+                match est.enrol(kind, &proof, &key).await.map_err(SlotError::from) {
+                    Ok(chain) => Ok((Event::CertificateStored, Brought::Certificate(chain))),
+                    // It may be the key that is refused, when a policy came between its making and now.
+                    Err(error) if is_refusal(&error) => match self.next_algorithm(est).await {
+                        Ok(wanted) if wanted != key.algorithm() => {
+                            Ok((Event::KeyOutdated, Brought::Nothing))
+                        }
+                        _ => Err(error),
+                    },
+                    Err(error) => Err(error),
+                }
             }
             Action::Prove => {
                 let (slot, key) = self.next()?;
@@ -200,6 +230,7 @@ impl Slots {
     fn settle(
         &self,
         enrolment: &mut Enrolment,
+        outlook: &mut Outlook,
         event: Event,
         brought: Brought,
         identity: &watch::Sender<Option<TlsIdentity>>,
@@ -228,6 +259,8 @@ impl Slots {
         // 2. What is in use now.
         if self.store.with(serial) != before {
             stepped.current_is(validity(&self.store.get()), self.renewal_jitter());
+            let (lasts, successor) = self.lasts();
+            outlook.identity_is(lasts, successor, self.clock.now());
             let current = self.current()?;
             if let Some(current) = &current {
                 // The authority dated it: so late it is at least.
@@ -277,18 +310,22 @@ fn change(record: &mut Record, brought: Brought, retire: Retire) -> Option<Slot>
     }
 }
 
-/// What a failed step means to the table.
-fn event_of(action: Action, error: &SlotError) -> Event {
-    let refused = match error {
+/// Whether a step failed because somebody who was himself in order said no.
+fn is_refusal(error: &SlotError) -> bool {
+    match error {
         SlotError::Est(EstError::Status(status, _)) => {
             (400..500).contains(status) && !matches!(status, 408 | 429)
         }
         SlotError::Est(error) => refusal::of_certificate(error).is_some(),
         _ => false,
-    };
+    }
+}
+
+/// What a failed step means to the table.
+fn event_of(action: Action, error: &SlotError) -> Event {
     match action {
-        Action::Request { .. } if refused => Event::RequestRefused,
-        Action::Prove if refused => Event::ProofRefused,
+        Action::Request { .. } if is_refusal(error) => Event::RequestRefused,
+        Action::Prove if is_refusal(error) => Event::ProofRefused,
         _ => Event::Unreachable,
     }
 }
@@ -322,6 +359,11 @@ pub enum SlotError {
     /// Key and certificate do not fit.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The policy allows nothing that a key could be made with.
+    #[error(
+        "the policy allows no signature algorithm that counts at the gateway, at enrolment and in the home: it needs a successor that does"
+    )]
+    NoAlgorithm,
     /// The state says that a slot is filled, and it is not.
     #[error("the slot for the next identity is empty")]
     Empty,

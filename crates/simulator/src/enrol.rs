@@ -6,7 +6,7 @@ use crate::plug::{Plug, SlotContent};
 use crate::wire::Adversary;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use countersign_crypto::certificate::CertificateChain;
+use countersign_crypto::signature::SignatureAlgorithm;
 use countersign_crypto::tls::{Clock, TlsIdentity};
 use countersign_crypto::{csr, pkcs7};
 use countersign_model::time::{Timestamp, Validity};
@@ -27,7 +27,7 @@ pub(crate) async fn one_step(
     };
     let event = match action {
         Action::MakeKey => {
-            plug.next = Some(SlotContent::fresh());
+            plug.next = Some(SlotContent::made_with(wanted(maker, plug).await));
             Event::KeyMade
         }
         Action::Request { with } => request(maker, plug, with, adversary).await,
@@ -65,6 +65,15 @@ pub(crate) fn report(plug: &mut Plug, event: Event, now: Timestamp) {
     }
 }
 
+/// What the authority wants the next key to be made with.
+async fn wanted(maker: &Maker, plug: &Plug) -> SignatureAlgorithm {
+    let identity = plug.factory_identity();
+    match maker.est(&identity, "csrattrs", None, Adversary::honest()).await {
+        EstAnswer::Body(body) => csr::wanted(&STANDARD.decode(body.trim()).unwrap()).unwrap(),
+        other => panic!("csrattrs: {other:?}"),
+    }
+}
+
 fn validity(plug: &Plug) -> Option<Validity> {
     Some(plug.current.as_ref()?.chain.as_ref()?.leaf().validity())
 }
@@ -87,10 +96,7 @@ async fn request(maker: &Maker, plug: &mut Plug, with: Identity, adversary: Adve
             else {
                 return Event::Unreachable;
             };
-            let authorities = maker.authority.authorities().unwrap();
-            let issuer = countersign_authority::IssuingCa::Operation;
-            next.chain =
-                CertificateChain::new(vec![leaf, authorities.certificate(issuer).clone()]).ok();
+            next.chain = maker.authority.authorities().unwrap().chain(leaf).ok();
             // The gateway hears of it by a task of its own: let that run, so that every run is the same.
             let registry = maker.authority.registry();
             let key = hex::encode(countersign_crypto::digest::sha256(next.key.spki_der()));

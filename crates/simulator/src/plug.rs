@@ -5,6 +5,7 @@ use countersign_crypto::certificate::CertificateChain;
 use countersign_crypto::digest::sha256;
 use countersign_crypto::keystore::exportable_key;
 use countersign_crypto::pake::VerifierRecord;
+use countersign_crypto::retirement::{Lasts, Signatures};
 use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
 use countersign_crypto::tls::TlsIdentity;
 use countersign_device::uplink::core::Incoming;
@@ -22,9 +23,10 @@ use countersign_protocol::permit::device::{
     AccessList, CommandPermit, ConfigurePermit, Permit, ReadPermit, Refusal, Request, Subject,
     Target, judge,
 };
-use countersign_protocol::rotation::Jitter;
+use countersign_protocol::rotation::{Jitter, Outlook};
 use countersign_protocol::telemetry::{self, TelemetryError};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const DESCRIPTION: &[u8] = include_bytes!("../../model/tests/things/plug.td.json");
 
@@ -36,8 +38,8 @@ pub struct SlotContent {
 }
 
 impl SlotContent {
-    pub(crate) fn fresh() -> Self {
-        Self { key: new_key(), chain: None }
+    pub(crate) fn made_with(algorithm: SignatureAlgorithm) -> Self {
+        Self { key: exportable_key(algorithm).unwrap().0, chain: None }
     }
 
     pub(crate) fn identity(&self) -> Option<TlsIdentity> {
@@ -93,6 +95,23 @@ impl Plug {
     }
 
     /// The label, once: after that it is with its owner.
+    /// Hears what signatures a policy allows: when that has its identity renewed early, if it does.
+    pub fn hears_of(
+        &mut self,
+        allowed: &Signatures,
+        spread: Duration,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let leaf = self.current.as_ref()?.chain.as_ref()?.leaf();
+        let successor = allowed.for_new(now, Timestamp(u64::MAX)).map(|one| allowed.lasts(one));
+        let successor = successor.unwrap_or(Lasts::Ended);
+        let [high, low, ..] = leaf.fingerprint();
+        let outlook = Outlook::new(allowed.lasts_for(leaf), successor, now);
+        let at = outlook.renewal_at(spread, Jitter(u16::from_be_bytes([high, low])));
+        self.enrolment.retires_at(at);
+        at
+    }
+
     pub fn take_label(&mut self) -> Label {
         self.label.take().unwrap()
     }

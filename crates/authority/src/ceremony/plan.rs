@@ -14,7 +14,15 @@ use crate::error::AuthorityError;
 pub fn default_plan() -> String {
     let names = SignatureAlgorithm::ALL.map(SignatureAlgorithm::name);
     let preferred = CompiledPolicy::built_in().signing_algorithm().name();
-    TEMPLATE.replace("ALL_ALGORITHMS", &names.join(" or ")).replace("ALGORITHM", preferred)
+    TEMPLATE
+        .replace("ALL_ALGORITHMS", &names.join(" or "))
+        .replace("STRONGEST", strongest().name())
+        .replace("ALGORITHM", preferred)
+}
+
+fn strongest() -> SignatureAlgorithm {
+    let all = SignatureAlgorithm::ALL;
+    all.into_iter().max_by_key(|one| one.strength()).expect("there are some")
 }
 
 const TEMPLATE: &str = r#"# Plan of a key ceremony. Two people review it before it is carried out; it stands in the ledger afterwards.
@@ -25,8 +33,13 @@ organisation = "Example Manufacturer"
 # Its country, two letters (ISO 3166-1).
 country = "DE"
 
-# Signature algorithm of all keys: ALL_ALGORITHMS.
+# Signature algorithm of the issuing CAs, the policy key and the first operator: ALL_ALGORITHMS.
+# A policy may retire it later: the issuing CAs are then rolled.
 algorithm = "ALGORITHM"
+
+# Signature algorithm of the root; left out: the same. The root cannot be rolled in the field, so no policy can ever
+# retire its algorithm: choose what outlasts the devices.
+root_algorithm = "STRONGEST"
 
 # Life of the root, in years (1 to 60). Devices carry it in their label and firmware.
 root_years = 40
@@ -53,6 +66,8 @@ struct RawPlan {
     organisation: String,
     country: String,
     algorithm: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    root_algorithm: Option<String>,
     root_years: u32,
     factory_years: u32,
     issuing_years: u32,
@@ -64,6 +79,7 @@ struct RawPlan {
 pub struct CeremonyPlan {
     raw: RawPlan,
     algorithm: SignatureAlgorithm,
+    root_algorithm: SignatureAlgorithm,
 }
 
 impl CeremonyPlan {
@@ -98,10 +114,17 @@ impl CeremonyPlan {
                 raw.country
             ));
         }
-        let algorithm = SignatureAlgorithm::from_name(&raw.algorithm).ok_or_else(|| {
-            let names = SignatureAlgorithm::ALL.map(SignatureAlgorithm::name).join(" or ");
-            format!("algorithm = {:?}: use {names}", raw.algorithm)
-        })?;
+        let known = |field: &str, name: &str| {
+            SignatureAlgorithm::from_name(name).ok_or_else(|| {
+                let names = SignatureAlgorithm::ALL.map(SignatureAlgorithm::name).join(" or ");
+                format!("{field} = {name:?}: use {names}")
+            })
+        };
+        let algorithm = known("algorithm", &raw.algorithm)?;
+        let root_algorithm = match &raw.root_algorithm {
+            Some(name) => known("root_algorithm", name)?,
+            None => algorithm,
+        };
         if !(1..=MAX_YEARS).contains(&raw.root_years) {
             return Err(format!("root_years = {}: use 1 to {MAX_YEARS}", raw.root_years));
         }
@@ -113,7 +136,7 @@ impl CeremonyPlan {
                 return Err(format!("{field} = {years}: use 1 to the root's {root} years"));
             }
         }
-        Ok(Self { raw, algorithm })
+        Ok(Self { raw, algorithm, root_algorithm })
     }
 
     /// The plan as it is kept beside the keys, and hashed in the ledger.
@@ -132,10 +155,15 @@ impl CeremonyPlan {
     pub fn country(&self) -> &str {
         &self.raw.country
     }
-    /// Algorithm of all keys.
+    /// Algorithm of all keys but the root's.
     #[must_use]
     pub fn algorithm(&self) -> SignatureAlgorithm {
         self.algorithm
+    }
+    /// Algorithm of the root's key.
+    #[must_use]
+    pub fn root_algorithm(&self) -> SignatureAlgorithm {
+        self.root_algorithm
     }
     /// Life of the root.
     #[must_use]

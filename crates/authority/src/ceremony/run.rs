@@ -21,6 +21,7 @@ use crate::error::AuthorityError;
 use crate::issuance;
 use crate::ledger::Kind;
 use crate::profile::BACKDATE;
+use crate::store::Issuing;
 use crate::subject::{Purpose, Subject};
 
 /// One step of a ceremony.
@@ -125,7 +126,7 @@ pub enum CeremonyOutcome {
     Stopped(Step),
 }
 
-fn plan_file(layout: &Layout) -> PathBuf {
+pub(crate) fn plan_file(layout: &Layout) -> PathBuf {
     layout.authority().join("ceremony.toml")
 }
 
@@ -174,7 +175,7 @@ impl Authority {
         let folder = self.core.layout.authority();
         match step {
             Step::Begin => self.begin(plan),
-            Step::RootKey => Ok(key_facts(&self.key(ROOT, plan.algorithm())?)),
+            Step::RootKey => Ok(key_facts(&self.key(ROOT, plan.root_algorithm())?)),
             Step::RootCertificate => {
                 let key = self.core.keys.require(ROOT)?;
                 let name = format!("{} Root", plan.organisation());
@@ -233,7 +234,7 @@ impl Authority {
     }
 
     async fn operator(&self, plan: &CeremonyPlan) -> Result<Value, AuthorityError> {
-        self.core.load_authorities()?;
+        self.core.load_authorities(&Issuing::default())?;
         let folder = self.core.layout.operators();
         file::private_folder(&folder).map_err(AuthorityError::io(&folder))?;
         let subject = Subject::Operator(plan.administrator().clone());
@@ -283,14 +284,14 @@ impl Authority {
                 transcript
             }
         };
-        self.core.load_authorities()?;
+        self.core.load_authorities(&Issuing::default())?;
         let text = serde_json::to_vec_pretty(&transcript).expect("a transcript serialises");
         let path = transcript_file(&self.core.layout);
         file::write_atomic(&path, &text, file::PUBLIC).map_err(AuthorityError::io(&path))?;
         Ok(transcript)
     }
 
-    fn ca_template(
+    pub(crate) fn ca_template(
         &self,
         plan: &CeremonyPlan,
         common_name: String,
@@ -331,7 +332,7 @@ fn lock(layout: &Layout) -> Result<File, AuthorityError> {
 }
 
 /// The certificate of a file, made if there is none.
-fn once(
+pub(crate) fn once(
     path: &Path,
     make: impl FnOnce() -> Result<Certificate, AuthorityError>,
 ) -> Result<Certificate, AuthorityError> {
@@ -342,11 +343,11 @@ fn once(
     authorities::read(path)
 }
 
-fn key_facts(key: &KeyHandle) -> Value {
+pub(crate) fn key_facts(key: &KeyHandle) -> Value {
     json!({"algorithm": key.algorithm().name(), "spki_sha256": hex::encode(sha256(key.spki_der()))})
 }
 
-fn certificate_facts(certificate: &Certificate) -> Value {
+pub(crate) fn certificate_facts(certificate: &Certificate) -> Value {
     json!({
         "subject": certificate.subject_cn(),
         "serial": certificate.serial_hex(),

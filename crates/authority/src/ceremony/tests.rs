@@ -144,6 +144,7 @@ fn plans_are_checked_with_field_and_mend() {
         ("root_years = 40", "root_years = 61", "root_years"),
         ("issuing_years = 10", "issuing_years = 41", "issuing_years"),
         ("ecdsa_secp256r1_sha256\"", "rsa_pkcs1_sha1\"", "algorithm"),
+        ("ecdsa_secp384r1_sha384\"", "rsa_pkcs1_sha1\"", "root_algorithm"),
         ("administrator", "administrators", "administrators"),
         ("\"Example Manufacturer\"", "\"\"", "organisation"),
     ] {
@@ -152,4 +153,9 @@ fn plans_are_checked_with_field_and_mend() {
         assert!(refused.contains("plan.toml") && refused.contains(expected), "{refused}");
     }
     assert_eq!(CeremonyPlan::example().organisation(), "Example Manufacturer");
+    // A plan from before the root had an algorithm of its own, and what is kept of it.
+    let old = default_plan().replace("root_algorithm", "# root_algorithm");
+    let old = CeremonyPlan::from_toml("plan.toml", &old).unwrap();
+    assert_eq!(old.root_algorithm(), old.algorithm());
+    assert!(!old.to_toml().contains("root_algorithm"));
 }

@@ -15,7 +15,7 @@ use super::body::request_der;
 use crate::authority::Authority;
 use crate::error::{AuthorityError, Fault};
 use crate::issuance::{Ask, issue};
-use crate::profile::{ServerNames, dns_names, issuer};
+use crate::profile::{ServerNames, dns_names};
 use crate::registration::{Claim, Refusal};
 use crate::serve::ConnectedPeer;
 use crate::subject::{Purpose, Subject};
@@ -32,15 +32,19 @@ pub(super) async fn cacerts(State(authority): State<Authority>) -> Response {
     bundle.map_or_else(|error| refusal(&error), |der| encoded(CERTS_ONLY, &der))
 }
 
-/// CSR attributes (RFC 7030 section 4.5): the curve and hash of the CA for operational identities.
-pub(super) async fn csrattrs(State(authority): State<Authority>) -> Response {
-    let algorithm = authority.authorities().map(|all| {
-        let ca = all.certificate(issuer(Purpose::Operation));
-        ca.key_algorithm()
-    });
-    match algorithm {
-        Ok(Some(algorithm)) => encoded(CSR_ATTRIBUTES, &csr::attributes(algorithm)),
-        Ok(None) => StatusCode::NO_CONTENT.into_response(),
+/// CSR attributes (RFC 7030 section 4.5): the curve and hash that the next key is to have, by the policy in force.
+//= specs/house.md#house-est
+//# A client MUST be able to learn which key the authority will certify before it makes one.
+pub(super) async fn csrattrs(
+    State(authority): State<Authority>,
+    Extension(ConnectedPeer(peer)): Extension<ConnectedPeer>,
+) -> Response {
+    let purpose = match peer.map(|peer| peer.kind()) {
+        Some(IdentityKind::Service) => Purpose::Service,
+        _ => Purpose::Operation,
+    };
+    match authority.core.authorities().and_then(|_| authority.core.algorithm_for(purpose)) {
+        Ok(algorithm) => encoded(CSR_ATTRIBUTES, &csr::attributes(algorithm)),
         Err(error) => refusal(&error),
     }
 }

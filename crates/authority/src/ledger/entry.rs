@@ -39,6 +39,8 @@ pub enum Kind {
     KeyDestroyed,
     /// A torn tail was set aside.
     LedgerRepaired,
+    /// An issuing CA took a step of its roll: its successor was prepared or activated, or it was retired.
+    CaRolled,
 }
 
 /// One line of the ledger.

@@ -240,6 +240,16 @@ pub enum Refusal {
         "the request asks for a name that such certificates do not carry: leave subjectAltName out"
     )]
     OtherNames,
+    /// The key is of a kind that the policy in force does not allow for new certificates.
+    #[error(
+        "the policy in force allows no new certificate for a key of {found}: make a key for {allowed}, as csrattrs says, and ask again"
+    )]
+    KeyAlgorithm {
+        /// What the key would sign with.
+        found: &'static str,
+        /// What is allowed.
+        allowed: String,
+    },
 }
 
 #[cfg(test)]

@@ -5,7 +5,17 @@ use sqlx::Row as _;
 use super::{StoreError, Turn};
 
 /// One entry a version; never changed once released, only followed by another.
-const MIGRATIONS: [&[&str]; 1] = [&[
+const MIGRATIONS: [&[&str]; 2] = [FIRST, ISSUING];
+
+/// The issuing CAs' generations, from the first roll on.
+const ISSUING: &[&str] = &[
+    "CREATE TABLE issuing_authorities (
+        label TEXT PRIMARY KEY, ca TEXT NOT NULL, state TEXT NOT NULL, since BIGINT NOT NULL,
+        seq BIGINT NOT NULL, changed BIGINT NOT NULL)",
+    "CREATE INDEX certificates_issuer ON certificates (issuer, status)",
+];
+
+const FIRST: &[&str] = &[
     "CREATE TABLE counters (name TEXT PRIMARY KEY, value BIGINT NOT NULL)",
     "INSERT INTO counters (name, value) VALUES ('generation', 0)",
     "CREATE TABLE subjects (
@@ -26,7 +36,7 @@ const MIGRATIONS: [&[&str]; 1] = [&[
     "CREATE TABLE revocations (
         seq BIGINT PRIMARY KEY, at BIGINT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
         serial TEXT NOT NULL, reason TEXT NOT NULL)",
-]];
+];
 
 /// Brings the file to the present schema.
 pub(super) async fn migrate(turn: &mut Turn) -> Result<(), StoreError> {

@@ -9,9 +9,8 @@ use countersign_authority::enrol::{EnrolNames, EnrolProfile, EnrolRequest};
 use countersign_authority::factory::LabelFiles;
 use countersign_authority::registration::Reason;
 use countersign_authority::revocation::Target;
-use countersign_authority::subject::Subject;
+use countersign_authority::subject::{Purpose, Subject};
 use countersign_authority::{Authority, Sources};
-use countersign_crypto::policy::CompiledPolicy;
 use countersign_device::data::Blank;
 use countersign_model::grant::Grant;
 use countersign_model::id::ThingId;
@@ -91,6 +90,11 @@ pub(crate) enum AuthorityCommand {
         #[arg(long)]
         out: PathBuf,
     },
+    /// Replace issuing CAs, with overlap: prepare, activate, retire. A roll that was killed is carried on by the same command.
+    #[command(
+        after_help = "Examples:\n  countersign authority rotate --data ./data --ca ldevid\n  countersign authority rotate --data ./data --ca ldevid --step retire\n  countersign authority rotate --data ./data --for-policy\n  countersign authority rotate status --data ./data --json"
+    )]
+    Rotate(super::rotate::RotateArgs),
     /// The ledger of what the authority did.
     #[command(subcommand)]
     Ledger(LedgerCommand),
@@ -205,6 +209,7 @@ pub(crate) async fn run(command: AuthorityCommand) -> Ended {
         }
         AuthorityCommand::Subjects { data, json } => subjects(&data, json).await,
         AuthorityCommand::Provision { data, serial, out } => provision(&data, &serial, &out).await,
+        AuthorityCommand::Rotate(arguments) => super::rotate::run(arguments).await,
         AuthorityCommand::Ledger(command) => ledger(command).await,
     }
 }
@@ -335,7 +340,7 @@ pub(crate) async fn make_device(
     thing: ThingId,
     folder: &Path,
 ) -> Ended<Label> {
-    let algorithm = CompiledPolicy::built_in().signing_algorithm();
+    let algorithm = authority.key_algorithm(Purpose::FactoryIdentity)?;
     let blank = Blank::prepare(folder, thing, algorithm)?;
     let made = authority.manufacture(&blank.request()?).await?;
     blank.provision(&made.chain, &made.roots, &made.params, &made.verifier)?;

@@ -7,6 +7,7 @@ pub(crate) mod control;
 pub(crate) mod device;
 pub(crate) mod gateway;
 pub(crate) mod policy;
+pub(crate) mod rotate;
 
 use crate::args::Command;
 use crate::failure::Ended;

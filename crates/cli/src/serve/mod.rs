@@ -4,6 +4,7 @@
 //! and the ready file is written when every listener is bound.
 
 mod directory;
+mod keeper;
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -28,6 +29,7 @@ use crate::config::ServeConfig;
 use crate::console::say;
 use crate::failure::{Ended, Failure, Named as _};
 use crate::spawn::asked_to_end;
+use keeper::{Keeper, Standing};
 
 /// The name of the platform's servers in their certificate.
 const SERVER_NAME: &str = "gateway";
@@ -80,6 +82,8 @@ pub(crate) async fn run(arguments: ServeArgs) -> Ended {
     let policy = current_policy(&authority).await?;
     // 4. Identity and TLS.
     let servers = Servers::make(&authority, &policy, &config).await?;
+    let standing = servers.standing.clone();
+    let (_policy_set, policy) = watch::channel(Arc::new(policy));
     // 5. Listeners; a port in use is known before anybody is served.
     let est = bind("est", config.est.listen).await?;
     let admin = bind("admin", config.admin.listen).await?;
@@ -87,7 +91,7 @@ pub(crate) async fn run(arguments: ServeArgs) -> Ended {
     file::private_folder(&folder).at(&folder)?;
     let registry = Arc::new(directory::Registry(authority.registry()));
     let database = folder.join("gateway.db");
-    let gateway = Gateway::start(config.gateway, servers.mqtt, registry, &database)
+    let gateway = Gateway::start(config.gateway.clone(), servers.mqtt, registry, &database)
         .await
         .map_err(not_started)?;
     let ready = Ready {
@@ -101,8 +105,8 @@ pub(crate) async fn run(arguments: ServeArgs) -> Ended {
     let ended = |mut stopped: watch::Receiver<()>| async move {
         let _ = stopped.changed().await;
     };
-    let (_est_tls, est_server) = watch::channel(servers.est);
-    let (_admin_tls, admin_server) = watch::channel(servers.admin);
+    let (est_tls, est_server) = watch::channel(servers.est);
+    let (admin_tls, admin_server) = watch::channel(servers.admin);
     let est = tokio::spawn(countersign_authority::serve(
         est,
         est_server,
@@ -117,7 +121,18 @@ pub(crate) async fn run(arguments: ServeArgs) -> Ended {
     ));
     // 7. Say so.
     announce(&arguments, &ready)?;
-    asked_to_end(arguments.until_input_ends).await;
+    let keeper = Keeper {
+        authority: authority.clone(),
+        config,
+        policy,
+        est: est_tls,
+        admin: admin_tls,
+        standing,
+    };
+    tokio::select! {
+        () = asked_to_end(arguments.until_input_ends) => {}
+        () = keeper.keep(&gateway) => {}
+    }
     // 8. End in order: no new work, then the sessions, then the file that says we are here.
     drop(stop);
     let _ = tokio::join!(est, admin);
@@ -243,6 +258,7 @@ struct Servers {
     mqtt: TlsServer,
     est: TlsServer,
     admin: TlsServer,
+    standing: Standing,
 }
 
 impl Servers {
@@ -251,6 +267,8 @@ impl Servers {
         policy: &CompiledPolicy,
         config: &ServeConfig,
     ) -> Ended<Self> {
+        // Read first: what changes in between is seen by the next look.
+        let issuing = authority.registry().issuing_version();
         let names =
             ServerNames { dns: config.server.names.clone(), ips: config.server.addresses.clone() };
         let identity = authority.server_identity(&SERVER_NAME.parse()?, &names).await?;
@@ -259,7 +277,9 @@ impl Servers {
             ClientRule::Required(authority.gateway_anchors()?.checked_by(denylist.clone()));
         let est = ClientRule::Optional(authority.est_anchors()?.checked_by(denylist.clone()));
         let admin = ClientRule::Required(authority.admin_anchors()?.checked_by(denylist));
+        let standing = Standing { serial: identity.chain().leaf().serial_hex(), issuing };
         Ok(Self {
+            standing,
             mqtt: TlsServer::new(policy, Use::DeviceUplink, &identity, &gateway, "mqtt")?,
             est: TlsServer::new(policy, Use::Est, &identity, &est, "http/1.1")?,
             admin: TlsServer::new(policy, Use::Service, &identity, &admin, "http/1.1")?,

@@ -10,7 +10,7 @@ use crate::support::{
 const REENROL: &str = "simplereenroll";
 
 /// A new key and the certificate that EST gave for it, as files.
-fn renewed(house: &House, key: &Key, answer: &Answer) -> Identity {
+pub(crate) fn renewed(house: &House, key: &Key, answer: &Answer) -> Identity {
     let printed = certificates_in(&answer.body, house.folder());
     let start = printed.find("-----BEGIN CERTIFICATE-----").expect("a certificate");
     let crt = key.file.with_extension("crt");
@@ -149,7 +149,7 @@ fn nobody_is_renewed_as_somebody_else() {
 fn one_key_has_one_name() {
     let house = House::new();
     let [first, second] = ["plug-000001", "plug-000002"].map(|name| house.device(name));
-    let request = Key { file: first.key.clone() }.request("plug-000002");
+    let request = Key::of(first.key.clone()).request("plug-000002");
     let answer = curl(&house, &house.est, Some(&second), REENROL, Some(&request)).unwrap();
     assert_eq!(answer.status, 403, "{answer:?}");
 }

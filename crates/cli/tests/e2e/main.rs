@@ -16,6 +16,7 @@ mod refused;
 
 mod est;
 mod revocation;
+mod rotation;
 
 mod bad_files;
 mod descriptors;

@@ -22,6 +22,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 /// How often the agent looks at its own sockets.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -66,7 +67,8 @@ impl Base {
             store: store.clone(),
             keys,
             clock: clock.clone(),
-            policy: policy.clone(),
+            policy: watch::channel(policy.clone()).1,
+            spread: Duration::from_secs(config.identity.renewal_spread_secs),
         });
         slots.sweep()?;
         // 4. The gate in front of the functions.

@@ -36,10 +36,18 @@ pub struct Enrolment {
 struct Current {
     validity: Validity,
     renew_at: Timestamp,
+    /// When its algorithm demands a renewal, if it does.
+    early: Option<Timestamp>,
     /// The gateway refused it.
     refused: bool,
     /// The authority refused a request that was made with it.
     cannot_ask: bool,
+}
+
+impl Current {
+    fn due(&self) -> Timestamp {
+        self.early.map_or(self.renew_at, |early| early.min(self.renew_at))
+    }
 }
 
 impl Enrolment {
@@ -62,9 +70,18 @@ impl Enrolment {
         self.current = current.map(|validity| Current {
             validity,
             renew_at: renewal_at(&validity, jitter),
+            early: None,
             refused: false,
             cannot_ask: false,
         });
+    }
+
+    /// Tells when *current* is to be renewed because of its algorithm, by [`crate::rotation::Outlook::renewal_at`]; `None`
+    /// when its age alone decides. Forgotten with the next [`Enrolment::current_is`].
+    pub fn retires_at(&mut self, early: Option<Timestamp>) {
+        if let Some(current) = &mut self.current {
+            current.early = early;
+        }
     }
 
     /// Whether *current* can be used for the uplink: it exists, has not expired, and was not refused.
@@ -77,7 +94,7 @@ impl Enrolment {
     #[must_use]
     pub fn next(&self, now: Timestamp) -> Next {
         let usable = self.usable(now);
-        let renew_at = self.current.as_ref().map_or(Timestamp(0), |one| one.renew_at);
+        let renew_at = self.current.as_ref().map_or(Timestamp(0), Current::due);
         let asks = usable && self.current.as_ref().is_some_and(|one| !one.cannot_ask);
         let with = if asks { Identity::Current } else { Identity::Idevid };
         let wanted = !usable || now >= renew_at;
@@ -126,6 +143,9 @@ impl Enrolment {
                 }
                 (self.failures, self.not_before) = (0, now);
             }
+            // Who asked for another key and gets it refused again must not run in circles.
+            Event::KeyOutdated => self.back_off(now, jitter),
+            Event::KeyMade => {}
             _ => (self.failures, self.not_before) = (0, now),
         }
         Ok(retire)

@@ -33,6 +33,8 @@ pub enum Event {
     CertificateStored,
     /// The authority refused the request.
     RequestRefused,
+    /// The key in *next* is not of the kind that is wanted any more: the policy, or the authority's, has changed.
+    KeyOutdated,
     /// A handshake with *next* succeeded.
     ProofSucceeded,
     /// A handshake with *next* was refused by a peer that was itself in order.
@@ -49,10 +51,11 @@ pub enum Event {
 
 impl Event {
     /// Every event.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::KeyMade,
         Self::CertificateStored,
         Self::RequestRefused,
+        Self::KeyOutdated,
         Self::ProofSucceeded,
         Self::ProofRefused,
         Self::SlotsSwapped,
@@ -99,6 +102,8 @@ pub const fn step(phase: Phase, event: Event) -> Result<(Phase, Retire), Ignored
         (P::Keyed, E::CertificateStored) => (P::Issued, R::Nothing),
         // The key is still good; the next request may go out with another identity.
         (P::Keyed, E::RequestRefused) => (P::Keyed, R::Nothing),
+        // No certificate hangs on it: another key is made.
+        (P::Keyed, E::KeyOutdated) => (P::Settled, R::Next),
         (P::Issued, E::ProofSucceeded) => (P::Proven, R::Nothing),
         // The new certificate is no good. *current* was never touched.
         (P::Issued, E::ProofRefused) => (P::Settled, R::Next),
@@ -128,8 +133,8 @@ pub enum Identity {
 pub enum Action {
     /// Make a key in *next*. Report [`Event::KeyMade`].
     MakeKey,
-    /// Send a certification request for the key in *next*. Report [`Event::CertificateStored`] or
-    /// [`Event::RequestRefused`].
+    /// Send a certification request for the key in *next*. Report [`Event::CertificateStored`],
+    /// [`Event::RequestRefused`] or [`Event::KeyOutdated`].
     Request {
         /// The identity that the request is made with.
         with: Identity,

@@ -1,7 +1,14 @@
 //! key in next → proof of current and next → issued → handshake with next → activate → the old one goes after acknowledgement.
 
+use countersign_authority::IssuingCa;
+use countersign_authority::rotation::{Retirement, Rolled};
+use countersign_crypto::policy::{CompiledPolicy, Policy, Use};
+use countersign_crypto::retirement::Signatures;
+use countersign_crypto::signature::SignatureAlgorithm;
+use countersign_model::time::Day;
 use countersign_protocol::enrolment::{Action, Event, Identity, Phase};
 use countersign_simulator::{Adversary, Fault, Plug, World};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 const DAY: u64 = 86_400;
@@ -72,4 +79,89 @@ fn a_year_in_a_drawer_is_survived() {
     assert_eq!(steps[1], (Action::Request { with: Identity::Idevid }, Event::CertificateStored));
     assert_ne!(serial(&plug), first);
     assert!(world.reconnect(&plug).is_ok());
+}
+
+/// A policy without P-256 but where factory identities are verified, which have it for life.
+fn strict() -> Policy {
+    let mut policy = Policy::built_in();
+    policy.version += 1;
+    for use_ in [Use::DeviceUplink, Use::LocalApi, Use::Service] {
+        policy.uses.get_mut(&use_).unwrap().signatures.remove(0);
+    }
+    policy
+}
+
+//= specs/house.md#house-rotation
+//= type=test
+//# An identity whose algorithm the policy retires MUST be renewed before that algorithm ends.
+//= specs/house.md#house-rotation
+//= type=test
+//# When the policy retires a signature algorithm, the issuing authorities MUST be rolled before
+//# the identities below them are renewed.
+#[test]
+fn a_fleet_follows_the_policy_to_another_signature_algorithm() {
+    use SignatureAlgorithm::{EcdsaP256Sha256 as P256, EcdsaP384Sha384 as P384};
+    let mut world = World::new(64);
+    let names = ["plug-000001", "plug-000002", "plug-000003"];
+    let mut plugs = names.map(|name| world.living_plug(name));
+    let firsts = plugs.each_ref().map(|plug| plug.current.clone());
+    let policy = strict();
+    let strict = CompiledPolicy::for_provider(policy.clone(), Day::of(world.now())).unwrap();
+    assert!(world.try_policy(&plugs[0], &strict).is_err(), "nobody has what it wants yet");
+
+    // The authority takes it, rolls its CAs; the devices hear of the last day.
+    let clock = world.clock.clone();
+    let wait = move |pause| {
+        clock.forward(pause);
+        std::future::ready(())
+    };
+    let authority = world.maker.authority.clone();
+    world.run(authority.publish_policy(&policy)).unwrap();
+    let followed = world.run(authority.follow_policy(wait)).unwrap();
+    assert_eq!((followed.rolled.len(), followed.findings.len()), (2, 0), "{followed:?}");
+    let end = world.now().plus(Duration::from_secs(12 * DAY));
+    let allowed = Signatures::new([(P256, Some(end)), (P384, None)]);
+    let (now, spread) = (world.now(), Duration::from_secs(9 * DAY));
+    let mut due = plugs.each_mut().map(|plug| plug.hears_of(&allowed, spread, now).unwrap());
+    for (plug, due) in plugs.iter_mut().zip(due) {
+        assert!(now <= due && due < end);
+        assert_eq!(world.enrol_step(plug, Adversary::honest()), Err(due), "{}", plug.thing);
+    }
+    due.sort_unstable();
+    assert!(due[0] < due[1] && due[1] < due[2], "each at a moment of its own: {due:?}");
+
+    // Each at its day, one after the other; nobody is away for a moment.
+    for at in due {
+        world.forward(at.since(world.now()));
+        for plug in &mut plugs {
+            let steps = world.enrol(plug, Duration::ZERO);
+            assert!(steps.is_empty() || steps[1].0 == Action::Request { with: Identity::Current });
+            assert!(plug.enrolment.usable(world.now()));
+        }
+        for plug in &plugs {
+            world.reconnect(plug).unwrap();
+        }
+    }
+    assert!(world.now() < end);
+    for (plug, first) in plugs.iter().zip(&firsts) {
+        let leaf = plug.current.as_ref().unwrap().chain.as_ref().unwrap().leaf();
+        assert_eq!((leaf.key_algorithm(), leaf.signature_algorithm()), (Some(P384), Some(P384)));
+        assert_ne!(
+            leaf.serial_hex(),
+            first.as_ref().unwrap().chain.as_ref().unwrap().leaf().serial_hex()
+        );
+        world.try_policy(plug, &strict).unwrap();
+    }
+
+    // The old CA goes, and with it what it issued; the fleet does not notice.
+    let go_on = |_| ControlFlow::Continue(());
+    let replaced = Retirement::Replaced(Duration::ZERO);
+    let retired = world.run(authority.retire_ca(IssuingCa::Operation, replaced, go_on)).unwrap();
+    assert_eq!(retired, Rolled::Done { labels: vec!["ldevid-ca".to_owned()] });
+    let new = std::mem::replace(&mut plugs[0].current, firsts[0].clone());
+    assert!(world.reconnect(&plugs[0]).is_err(), "what the old CA issued is refused");
+    plugs[0].current = new;
+    for plug in &plugs {
+        world.reconnect(plug).unwrap();
+    }
 }

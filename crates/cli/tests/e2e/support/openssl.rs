@@ -38,20 +38,35 @@ pub(crate) fn s_client(
 /// A key that OpenSSL made.
 pub(crate) struct Key {
     pub(crate) file: PathBuf,
+    digest: &'static str,
 }
 
 impl Key {
+    /// On P-256.
     pub(crate) fn new(folder: &Path, name: &str) -> Self {
         let file = folder.join(format!("{name}.key"));
         let path = file.to_str().unwrap();
         openssl(&["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", path], b"");
-        Self { file }
+        Self::of(file)
+    }
+
+    /// On P-384.
+    pub(crate) fn p384(folder: &Path, name: &str) -> Self {
+        let file = folder.join(format!("{name}.key"));
+        let path = file.to_str().unwrap();
+        openssl(&["ecparam", "-name", "secp384r1", "-genkey", "-noout", "-out", path], b"");
+        Self { file, digest: "-sha384" }
+    }
+
+    /// One on P-256 that is there.
+    pub(crate) fn of(file: PathBuf) -> Self {
+        Self { file, digest: "-sha256" }
     }
 
     /// A certification request for this common name, in base64 as EST wants it.
     pub(crate) fn request(&self, common_name: &str) -> String {
         let (key, subject) = (self.file.to_str().unwrap(), format!("/CN={common_name}"));
-        let pem = openssl(&["req", "-new", "-key", key, "-subj", &subject, "-sha256"], b"");
+        let pem = openssl(&["req", "-new", "-key", key, "-subj", &subject, self.digest], b"");
         pem.lines().filter(|line| !line.starts_with("-----")).collect()
     }
 }

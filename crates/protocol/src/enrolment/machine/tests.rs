@@ -98,6 +98,41 @@ fn a_refused_renewal_leaves_the_current_identity_alone() {
     assert!(device.usable(now));
 }
 
+/// The policy retires the algorithm of an identity that is young: it is renewed all the same, by the same steps.
+#[test]
+fn a_retired_algorithm_renews_early() {
+    let mut device = Enrolment::new(Phase::Settled, Some(month(START)), Jitter(0));
+    let due = START.plus(Duration::from_secs(DAY));
+    device.retires_at(Some(due));
+    assert_eq!(device.next(START), Next::Wait(due));
+    assert_eq!(device.next(due), Next::Do(Action::MakeKey));
+    // Later than its age demands: its age decides.
+    device.retires_at(Some(START.plus(Duration::from_secs(25 * DAY))));
+    assert_eq!(device.next(due), Next::Wait(START.plus(Duration::from_secs(20 * DAY))));
+    device.retires_at(None);
+    assert_eq!(device.next(due), Next::Wait(START.plus(Duration::from_secs(20 * DAY))));
+    // The next identity starts with a clean slate.
+    device.retires_at(Some(due));
+    device.current_is(Some(month(due)), Jitter(0));
+    assert_eq!(device.next(due), Next::Wait(due.plus(Duration::from_secs(20 * DAY))));
+}
+
+/// A key that is not wanted any more is replaced by another, with a pause that grows: no circle without end.
+#[test]
+fn an_outdated_key_makes_room_for_another() {
+    let mut device = Enrolment::new(Phase::Settled, None, Jitter(0));
+    let (mut now, mut waits) = (START, Vec::new());
+    for _ in 0..4 {
+        assert_eq!(device.next(now), Next::Do(Action::MakeKey));
+        device.report(Event::KeyMade, now, Jitter(0)).unwrap();
+        assert_eq!(device.report(Event::KeyOutdated, now, Jitter(0)), Ok(Retire::Next));
+        let Next::Wait(until) = device.next(now) else { panic!("waits") };
+        waits.push(until.since(now).as_secs());
+        now = until;
+    }
+    assert_eq!(waits, [1, 2, 4, 8]);
+}
+
 #[test]
 fn a_gateway_that_hears_late_is_given_a_moment() {
     let mut device = Enrolment::new(Phase::Swapped, Some(month(START)), Jitter(0));

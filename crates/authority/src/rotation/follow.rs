@@ -1,0 +1,159 @@
+//! What the policy in force demands of the authority's own keys, and doing it: issuing CAs first, then servers; devices
+//! and services follow by their own renewal.
+//!
+//! Two things are found and cannot be done here. *The root*: everybody carries it, in firmware and on labels, and
+//! verifies servers and devices up to it; where its algorithm ends, so does every connection that is verified up to it.
+//! Its own roll (a new anchor, published and acknowledged before it is used) is not built yet. *Factory identities*: a
+//! device has one for life; where its algorithm ends at enrolment, a device that comes out of a drawer cannot enrol.
+
+use std::time::Duration;
+
+use countersign_crypto::policy::Use;
+use countersign_crypto::retirement::{Lasts, Signatures};
+use countersign_crypto::signature::SignatureAlgorithm;
+
+use super::{PUBLICATION, Rolled};
+use crate::authorities::IssuingCa;
+use crate::authority::Authority;
+use crate::error::AuthorityError;
+use crate::in_force::uses;
+use crate::subject::Purpose;
+
+/// How long before the end of its algorithm an issuing CA is rolled: devices renew from thirty days before the end on,
+/// and must find the new one issuing.
+pub const CA_LEAD: Duration = Duration::from_secs(90 * 86_400);
+
+/// What stands against the policy in force.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Finding {
+    /// The key: a CA's label, `root`, `policy` or `factory identities`.
+    pub key: String,
+    /// What it was made with.
+    pub algorithm: &'static str,
+    /// What is wrong, and the mend.
+    pub what: String,
+    /// Whether rolling issuing CAs mends it.
+    pub mended_by_roll: bool,
+}
+
+/// What following the policy came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Followed {
+    /// Labels of the issuing CAs that took over.
+    pub rolled: Vec<String>,
+    /// What cannot be mended here.
+    pub findings: Vec<Finding>,
+}
+
+/// Where certificates of a CA are verified.
+pub(crate) fn uses_of(ca: IssuingCa) -> &'static [Use] {
+    match ca {
+        IssuingCa::FactoryIdentity => uses(Purpose::FactoryIdentity),
+        IssuingCa::Operation => uses(Purpose::Operation),
+        // Its servers are verified wherever its services and operators are.
+        IssuingCa::Service => uses(Purpose::Server),
+    }
+}
+
+impl Authority {
+    /// What stands against the policy in force now, or will within [`CA_LEAD`]. Nothing is changed.
+    ///
+    /// # Errors
+    /// [`AuthorityError`].
+    pub fn policy_findings(&self) -> Result<Vec<Finding>, AuthorityError> {
+        let core = &self.core;
+        let authorities = core.authorities()?;
+        let policy = core.policy_in_force()?;
+        let horizon = core.now().plus(CA_LEAD);
+        let mut found = Vec::new();
+        let mut judge =
+            |key: &str, algorithm: Option<SignatureAlgorithm>, lasts: Lasts, what: &str| {
+                if !lasts.at(horizon) {
+                    let algorithm = algorithm.map_or("unknown", SignatureAlgorithm::name);
+                    let mended_by_roll =
+                        IssuingCa::ALL.iter().any(|ca| key.starts_with(ca.label()));
+                    let what = format!("{algorithm} is {lasts}: {what}");
+                    found.push(Finding { key: key.to_owned(), algorithm, what, mended_by_roll });
+                }
+            };
+        let of = |signatures: &Signatures, algorithm: Option<SignatureAlgorithm>| {
+            algorithm.map_or(Lasts::Ended, |algorithm| signatures.lasts(algorithm))
+        };
+        // 1. What rolling mends.
+        for ca in IssuingCa::ALL {
+            let algorithm = authorities.certificate(ca).key_algorithm();
+            let lasts = of(&self.ca_signatures(ca)?, algorithm);
+            judge(authorities.label(ca), algorithm, lasts, "the CA is to be rolled");
+        }
+        // 2. What it does not.
+        let root = authorities.root().key_algorithm();
+        let everywhere = Signatures::of(&policy, &Use::ALL);
+        judge(
+            "root",
+            root,
+            of(&everywhere, root),
+            "from then on nobody who follows the policy can verify a server or a device up to the root, and rolling the CAs below it does not help: \
+             allow the root's algorithm at every use, or hold a ceremony with another root and provision devices with it; a root cannot be rolled in the field yet",
+        );
+        let signing = Signatures::of_documents(&policy);
+        let key = authorities.policy().algorithm();
+        judge(
+            "policy",
+            Some(key),
+            signing.lasts(key),
+            "from then on no policy signed by this key can be taken: allow its algorithm under document-signing; a policy key cannot be rolled in the field yet",
+        );
+        let enrolment = Signatures::of(&policy, uses(Purpose::FactoryIdentity));
+        for certificate in authorities.verifiers(IssuingCa::FactoryIdentity) {
+            let algorithm = certificate.key_algorithm();
+            judge(
+                "factory identities",
+                algorithm,
+                of(&enrolment, algorithm),
+                "a factory identity is for life, and devices that have one of this kind can neither be paired nor enrol by it from then on: allow its algorithm at pairing and est for as long as they are in use",
+            );
+        }
+        Ok(found)
+    }
+
+    /// Rolls every issuing CA whose algorithm the policy in force ends within [`CA_LEAD`], and says what cannot be mended so.
+    /// `wait` is given the pause in which verifiers hear of the successors. Done before: nothing is done.
+    ///
+    /// # Errors
+    /// [`AuthorityError`]; asking again carries on.
+    //= specs/house.md#house-rotation
+    //# When the policy retires a signature algorithm, the issuing authorities MUST be rolled before
+    //# the identities below them are renewed.
+    pub async fn follow_policy<W: Future<Output = ()> + Send>(
+        &self,
+        wait: impl FnOnce(Duration) -> W + Send,
+    ) -> Result<Followed, AuthorityError> {
+        let go_on = |_| std::ops::ControlFlow::Continue(());
+        let (mendable, mut findings): (Vec<_>, Vec<_>) =
+            self.policy_findings()?.into_iter().partition(|one| one.mended_by_roll);
+        let authorities = self.core.authorities()?;
+        let mut prepared = Vec::new();
+        for ca in IssuingCa::ALL {
+            let found = mendable.iter().find(|one| one.key == authorities.label(ca));
+            let Some(found) = found else { continue };
+            let next = self.ca_algorithm(ca)?;
+            // Where nothing lasts longer, a roll would be in vain, again and again.
+            if authorities.certificate(ca).key_algorithm() == Some(next) {
+                findings.push(found.clone());
+                continue;
+            }
+            self.prepare_ca(ca, Some(next), go_on).await?;
+            prepared.push(ca);
+        }
+        let mut followed = Followed { rolled: Vec::new(), findings };
+        if !prepared.is_empty() {
+            wait(PUBLICATION).await;
+        }
+        for ca in prepared {
+            if let Rolled::Done { labels } = self.activate_ca(ca, go_on).await? {
+                followed.rolled.extend(labels);
+            }
+        }
+        Ok(followed)
+    }
+}

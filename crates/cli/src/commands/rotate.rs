@@ -1,0 +1,205 @@
+//! `countersign authority rotate`: the issuing CAs' successors, by hand or as the policy in force demands.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use countersign_authority::rotation::follow::Finding;
+use countersign_authority::rotation::{
+    GRACE, GenerationStatus, PUBLICATION, Retirement, RollStep, Rolled,
+};
+use countersign_authority::{Authority, IssuingCa};
+use countersign_crypto::signature::SignatureAlgorithm;
+use serde_json::json;
+
+use super::authority::open;
+use crate::console::{json as print_json, say};
+use crate::failure::{Ended, Failure};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum What {
+    /// Where every issuing CA stands, and what stands against the policy in force.
+    Status,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Step {
+    /// Make the successor and publish it.
+    Prepare,
+    /// Let it issue in place of the one before.
+    Activate,
+    /// Destroy the one before, once all that it issued is replaced or has expired.
+    Retire,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RotateArgs {
+    /// Only look.
+    #[arg(value_enum)]
+    what: Option<What>,
+    /// The authority's data folder.
+    #[arg(long)]
+    data: PathBuf,
+    /// The issuing CA to roll: idevid, ldevid or service.
+    #[arg(long, conflicts_with = "for_policy", required_unless_present_any = ["what", "for_policy"])]
+    ca: Option<IssuingCa>,
+    /// The new key's algorithm; left out: what the policy in force prefers of what lasts.
+    #[arg(long, requires = "ca", value_name = "NAME")]
+    algorithm: Option<String>,
+    /// One step only; left out: prepare, activate, and retire if nothing waits for it.
+    #[arg(long, requires = "ca", value_enum)]
+    step: Option<Step>,
+    /// Roll every CA that the policy in force demands, and name what cannot be mended so.
+    #[arg(long)]
+    for_policy: bool,
+    /// How many hours a successor must be out before the certificate before it counts as replaced.
+    #[arg(long, requires = "ca", default_value_t = GRACE.as_secs() / 3600)]
+    grace_hours: u64,
+    /// Retire even where subjects have no successor yet: they are cut off until they enrol anew.
+    #[arg(long, requires = "ca")]
+    at_once: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(arguments: RotateArgs) -> Ended {
+    let authority = open(&arguments.data).await?;
+    match (arguments.what, arguments.ca) {
+        (Some(What::Status), _) => status(&authority, arguments.json).await,
+        (None, Some(ca)) => roll(&authority, ca, &arguments).await,
+        (None, None) => follow(&authority, arguments.json).await,
+    }
+}
+
+async fn roll(authority: &Authority, ca: IssuingCa, arguments: &RotateArgs) -> Ended {
+    let go_on = |_: RollStep| ControlFlow::Continue(());
+    let wanted = |step: Step| arguments.step.is_none_or(|only| only == step);
+    if wanted(Step::Prepare) {
+        let named = |name: &String| {
+            SignatureAlgorithm::from_name(name).ok_or_else(|| {
+                let names = SignatureAlgorithm::ALL.map(SignatureAlgorithm::name).join(" or ");
+                Failure::environment(format!("--algorithm {name}: use {names}"))
+            })
+        };
+        let algorithm = arguments.algorithm.as_ref().map(named).transpose()?;
+        if let Rolled::Done { labels } = authority.prepare_ca(ca, algorithm, go_on).await? {
+            tell(arguments.json, &format!("prepared   {}", labels.join(", ")));
+        }
+    }
+    if wanted(Step::Activate) {
+        let mut rolled = authority.activate_ca(ca, go_on).await?;
+        if let Rolled::NotBefore(_) = rolled {
+            tokio::time::sleep(PUBLICATION).await;
+            rolled = authority.activate_ca(ca, go_on).await?;
+        }
+        match rolled {
+            Rolled::Done { labels } if labels.is_empty() => {
+                tell(
+                    arguments.json,
+                    &format!("activated  nothing: {} has none prepared", ca.label()),
+                );
+            }
+            Rolled::Done { labels } => {
+                tell(arguments.json, &format!("activated  {}", labels.join(", ")));
+            }
+            _ => return Err(Failure::environment("the clock stands still: try again")),
+        }
+    }
+    let mut waiting = false;
+    if wanted(Step::Retire) {
+        let grace = Duration::from_secs(arguments.grace_hours.saturating_mul(3600));
+        let when = if arguments.at_once { Retirement::AtOnce } else { Retirement::Replaced(grace) };
+        match authority.retire_ca(ca, when, go_on).await? {
+            Rolled::Outstanding(all) => {
+                waiting = true;
+                for (label, outstanding) in all {
+                    tell(
+                        arguments.json,
+                        &format!(
+                            "waiting    {label}: {} of {} certificates have no successor of {} h yet; the last ends {}",
+                            outstanding.alone,
+                            outstanding.good,
+                            arguments.grace_hours,
+                            outstanding.last.to_rfc3339(),
+                        ),
+                    );
+                }
+            }
+            Rolled::Done { labels } if labels.is_empty() => {}
+            Rolled::Done { labels } => {
+                tell(arguments.json, &format!("retired    {}", labels.join(", ")));
+            }
+            _ => {}
+        }
+    }
+    if arguments.json {
+        print_json(&json!({ "authorities": authority.rotation_status().await? }));
+    }
+    // Who asked for the retirement and did not get it, is told so by the exit code too.
+    if waiting && arguments.step == Some(Step::Retire) {
+        let text = "not retired: wait for the renewals, or say --at-once and cut the rest off";
+        return Err(Failure::found(if arguments.json { "" } else { text }));
+    }
+    Ok(())
+}
+
+async fn follow(authority: &Authority, as_json: bool) -> Ended {
+    let followed = authority.follow_policy(tokio::time::sleep).await?;
+    if as_json {
+        print_json(&json!({ "rolled": followed.rolled, "findings": followed.findings }));
+    } else {
+        for label in &followed.rolled {
+            say(&format!(
+                "rolled     {label} issues now; what the one before issued counts until it is replaced"
+            ));
+        }
+        if followed.rolled.is_empty() {
+            say("rolled     nothing");
+        }
+    }
+    found(&followed.findings, as_json)
+}
+
+async fn status(authority: &Authority, as_json: bool) -> Ended {
+    let all = authority.rotation_status().await?;
+    let findings = authority.policy_findings()?;
+    if as_json {
+        print_json(&json!({ "authorities": all, "findings": findings }));
+    } else {
+        for one in &all {
+            say(&line(one));
+        }
+    }
+    found(&findings, as_json)
+}
+
+fn line(one: &GenerationStatus) -> String {
+    let since = one.since.as_deref().unwrap_or("the ceremony");
+    let outstanding = one.outstanding;
+    format!(
+        "{:14} {:14} since {since}, {}, {} certificates count, {} of them without successor",
+        one.state.as_str(),
+        one.label,
+        one.algorithm.unwrap_or("unknown algorithm"),
+        outstanding.good,
+        outstanding.alone,
+    )
+}
+
+/// Exit code 1 names what stands against the policy.
+fn found(findings: &[Finding], as_json: bool) -> Ended {
+    if findings.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> =
+        findings.iter().map(|one| format!("{}: {}", one.key, one.what)).collect();
+    Err(Failure::found(if as_json { String::new() } else { lines.join("\n") }))
+}
+
+fn tell(as_json: bool, text: &str) {
+    if !as_json {
+        say(text);
+    }
+}
