@@ -38,6 +38,9 @@ pub enum ControlError {
     /// The device takes this person, but not this value.
     #[error("the device does not take this: {0}")]
     Invalid(String),
+    /// The device hears no more of this person, or from this address, for a moment.
+    #[error("the device was asked too much: try again in some seconds")]
+    TooMany,
     /// The device could not do it.
     #[error("the device answered with status {0}: {1}")]
     Device(u16, String),

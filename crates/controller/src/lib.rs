@@ -3,7 +3,7 @@
 //! ```text
 //!  Home ── the home's own CA (sealed), its persons, its paired things
 //!   ├─ pair(setup, address, …)   TLS with the IDevID ─► SPAKE2+ ─► anchor, owner, network, gateway installed
-//!   └─ session(person, thing)    mutual TLS ─► get, set, invoke, describe, share, unshare
+//!   └─ session(person, thing)    mutual TLS ─► get, set, invoke, observe, describe, share, unshare
 //! ```
 //!
 //! The device is verified twice: its certificate under the maker's root whose fingerprint the label carries, and its
@@ -21,11 +21,14 @@
 mod certify;
 mod error;
 mod home;
+mod observe;
 mod pairing;
 mod session;
+mod sse;
 
 pub use error::ControlError;
 pub use home::{Home, PairedThing};
+pub use observe::{Observation, Observed, Told};
 pub use pairing::{Setup, What};
 pub use session::{Reply, Session};
 

@@ -97,7 +97,7 @@ impl Session {
     /// # Errors
     /// [`ControlError::Refused`] and the others of a request.
     pub async fn describe(&mut self) -> Result<Value, ControlError> {
-        self.value("GET", "/thing", None).await
+        self.value("GET", "/.well-known/wot", None).await
     }
 
     /// Every property that this person may read.
@@ -172,30 +172,40 @@ impl Session {
         path: &str,
         body: Option<&[u8]>,
     ) -> Result<Reply, ControlError> {
-        let request = hyper::Request::builder()
+        let request = self.prepared(method, path, "application/json", body)?;
+        let exchange = async { reply(self.send(request).await?).await };
+        tokio::time::timeout(TIMEOUT, exchange).await.map_err(|_| ControlError::TimedOut)?
+    }
+
+    /// Asks for server-sent events; the body in which they come.
+    pub(crate) async fn stream(&mut self, path: &str) -> Result<Incoming, ControlError> {
+        let request = self.prepared("GET", path, "text/event-stream", None)?;
+        let exchange = async {
+            let response = self.send(request).await?;
+            if response.status() == hyper::StatusCode::OK {
+                return Ok(response.into_body());
+            }
+            let reply = reply(response).await?;
+            Err(meaning(reply).err().unwrap_or(ControlError::Refused))
+        };
+        tokio::time::timeout(TIMEOUT, exchange).await.map_err(|_| ControlError::TimedOut)?
+    }
+
+    fn prepared(
+        &self,
+        method: &str,
+        path: &str,
+        accept: &str,
+        body: Option<&[u8]>,
+    ) -> Result<hyper::Request<Full<Bytes>>, ControlError> {
+        hyper::Request::builder()
             .method(method)
             .uri(path)
             .header("host", &self.host)
+            .header("accept", accept)
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(body.unwrap_or_default().to_vec())))
-            .map_err(|error| ControlError::Protocol(error.to_string()))?;
-        let exchange = async {
-            let response = self.send(request).await?;
-            self.answered = true;
-            let status = response.status().as_u16();
-            let body = Limited::new(response.into_body(), MAX_ANSWER)
-                .collect()
-                .await
-                .map_err(|error| ControlError::Protocol(error.to_string()))?
-                .to_bytes();
-            let body = match body.is_empty() {
-                true => Value::Null,
-                false => serde_json::from_slice(&body)
-                    .map_err(|error| ControlError::Protocol(error.to_string()))?,
-            };
-            Ok(Reply { status, body })
-        };
-        tokio::time::timeout(TIMEOUT, exchange).await.map_err(|_| ControlError::TimedOut)?
+            .map_err(|error| ControlError::Protocol(error.to_string()))
     }
 
     async fn send(
@@ -213,14 +223,20 @@ impl Session {
         let (error, end) = tokio::select! {
             biased;
             sent = &mut sending => match sent {
-                Ok(response) => return Ok(response),
+                Ok(response) => {
+                    self.answered = true;
+                    return Ok(response);
+                }
                 Err(error) => {
                     let end = tokio::time::timeout(LAST_WORDS, &mut *driver).await;
                     (Some(error), end.ok().and_then(Result::ok))
                 }
             },
             end = &mut *driver => match tokio::time::timeout(LAST_WORDS, sending).await {
-                Ok(Ok(response)) => return Ok(response),
+                Ok(Ok(response)) => {
+                    self.answered = true;
+                    return Ok(response);
+                }
                 _ => (None, end.ok()),
             },
         };
@@ -241,14 +257,35 @@ impl Session {
         body: Option<&Value>,
     ) -> Result<Value, ControlError> {
         let bytes = body.map(|body| body.to_string().into_bytes());
-        let reply = self.request(method, path, bytes.as_deref()).await?;
-        let reason = || reply.body["error"].as_str().unwrap_or_default().to_owned();
-        match reply.status {
-            200 | 204 => Ok(reply.body),
-            403 => Err(ControlError::Refused),
-            400 | 409 => Err(ControlError::Invalid(reason())),
-            status => Err(ControlError::Device(status, reason())),
-        }
+        meaning(self.request(method, path, bytes.as_deref()).await?)
+    }
+}
+
+async fn reply(response: hyper::Response<Incoming>) -> Result<Reply, ControlError> {
+    let status = response.status().as_u16();
+    let body = Limited::new(response.into_body(), MAX_ANSWER)
+        .collect()
+        .await
+        .map_err(|error| ControlError::Protocol(error.to_string()))?
+        .to_bytes();
+    let body = match body.is_empty() {
+        true => Value::Null,
+        false => serde_json::from_slice(&body)
+            .map_err(|error| ControlError::Protocol(error.to_string()))?,
+    };
+    Ok(Reply { status, body })
+}
+
+/// What an answer means; reasons are problem details (RFC 9457).
+fn meaning(reply: Reply) -> Result<Value, ControlError> {
+    let text = |name: &str| reply.body[name].as_str().map(str::to_owned);
+    let reason = text("detail").or_else(|| text("title")).unwrap_or_default();
+    match reply.status {
+        200 | 204 => Ok(reply.body),
+        403 => Err(ControlError::Refused),
+        400 | 409 => Err(ControlError::Invalid(reason)),
+        429 => Err(ControlError::TooMany),
+        status => Err(ControlError::Device(status, reason)),
     }
 }
 

@@ -151,12 +151,12 @@ fn scripted(request: &hyper::Request<Incoming>) -> hyper::Response<Full<Bytes>> 
     let (status, body) = match (request.method().as_str(), request.uri().path()) {
         ("GET", "/properties/power") => (200, "12.5"),
         ("PUT", "/properties/relay") | ("DELETE", "/access/bob") => (204, ""),
-        ("PUT", "/properties/limit") => (400, r#"{"error":"1 to 10"}"#),
+        ("PUT", "/properties/limit") => (400, r#"{"title":"not accepted","detail":"1 to 10"}"#),
         ("POST", "/actions/toggle") => (200, r#"{"relay":true}"#),
-        ("PUT", "/access/bob") => (409, r#"{"error":"the last owner"}"#),
-        ("POST", "/actions/broken") => (500, r#"{"error":"no bus"}"#),
-        ("GET", "/thing") => (200, "not json"),
-        _ => (403, r#"{"error":"not permitted"}"#),
+        ("PUT", "/access/bob") => (409, r#"{"title":"not accepted","detail":"the last owner"}"#),
+        ("POST", "/actions/broken") => (500, r#"{"title":"not done","detail":"no bus"}"#),
+        ("GET", "/.well-known/wot") => (200, "not json"),
+        _ => (403, r#"{"title":"not permitted"}"#),
     };
     let mut response = hyper::Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap();

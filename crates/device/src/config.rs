@@ -35,7 +35,7 @@ pub struct Config {
     pub identity: IdentityConfig,
     /// What is published without being asked.
     pub telemetry: Telemetry,
-    /// Listeners of the product around the agent. Every other listener of this process ends it.
+    /// TCP listeners of the product around the agent and of its programs. Every other listener ends the agent.
     pub product_listeners: Vec<ProductListener>,
 }
 
@@ -80,7 +80,7 @@ pub struct Telemetry {
     pub repeat_secs: u64,
 }
 
-/// A listener that the product opens by itself, in this process.
+/// A TCP listener that the product opens by itself, in this process or in a program that the agent runs.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProductListener {

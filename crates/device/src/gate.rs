@@ -7,15 +7,18 @@
 //! ```
 //! A handler takes a permit by value: there is no other way in, and one permit is good for one call.
 
+use crate::changes::Changes;
 use crate::clock::DeviceClock;
 use crate::data::{Store, StoreError};
 use crate::functions::{FunctionError, Functions};
 use countersign_crypto::certificate::IdentityKind;
 use countersign_crypto::tls::{Clock, VerifiedPeer};
-use countersign_model::id::{PersonName, ThingId};
+use countersign_model::id::{AffordanceName, PersonName, ThingId};
 use countersign_model::role::Role;
 use countersign_model::state::DeviceState;
-use countersign_model::thing::{ACCESS, Operation, RESET, ThingDescription};
+use countersign_model::thing::{
+    ACCESS, DataSchema, MAX_VALUE_BYTES, Operation, RESET, ThingDescription, ValueError,
+};
 use countersign_model::time::Timestamp;
 use countersign_protocol::permit::device::{
     AccessError, AccessList, CommandPermit, ConfigurePermit, Permit, ReadPermit, Refusal, Request,
@@ -24,7 +27,7 @@ use countersign_protocol::permit::device::{
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// The gate with what lies behind it.
 pub struct Gate {
@@ -33,6 +36,9 @@ pub struct Gate {
     store: Arc<Store>,
     functions: Arc<dyn Functions>,
     clock: Arc<DeviceClock>,
+    changes: Changes,
+    /// Counts the changes of who may what.
+    rights: watch::Sender<u64>,
     reset: Notify,
     refused: AtomicU64,
 }
@@ -52,12 +58,34 @@ pub enum Failure {
     /// The product did not do it.
     #[error(transparent)]
     Function(#[from] FunctionError),
+    /// The product gave what its own description does not allow. The asker learns nothing of it.
+    #[error("{0} gave a value that its description does not allow: {1}")]
+    Value(AffordanceName, ValueError),
     /// The access list would lose its last owner, or burst.
     #[error(transparent)]
     Access(#[from] AccessError),
     /// The disk refused; nothing changed.
     #[error("the change could not be stored, and did not happen")]
     Store(#[from] StoreError),
+}
+
+impl Failure {
+    /// What the asker is told. Where the product or the device is at fault, the cause is for the log alone.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self {
+            Self::Function(FunctionError::Input(reason)) => reason.clone(),
+            Self::Access(error) => error.to_string(),
+            Self::Function(_) | Self::Value(..) => "the device could not do it".to_owned(),
+            Self::Store(_) => "the change could not be stored, and did not happen".to_owned(),
+        }
+    }
+
+    /// Whether what came with the request was at fault.
+    #[must_use]
+    pub const fn is_askers(&self) -> bool {
+        matches!(self, Self::Function(FunctionError::Input(_)) | Self::Access(_))
+    }
 }
 
 impl Gate {
@@ -76,6 +104,8 @@ impl Gate {
             store,
             functions,
             clock,
+            changes: Changes::default(),
+            rights: watch::Sender::new(0),
             reset: Notify::new(),
             refused: AtomicU64::new(0),
         }
@@ -138,22 +168,52 @@ impl Gate {
         judged
     }
 
+    /// A permit to read, observe or subscribe if this subject has one at this moment. For what was begun before and goes
+    /// on, and for lists of what may be read: not having one is no refusal and is not counted.
+    //= specs/house.md#house-permits
+    //# Open sessions MUST be judged again when policy, grants or revocation change.
+    #[must_use]
+    pub fn still(&self, subject: &Subject, request: &Request) -> Option<ReadPermit> {
+        match judge(self.state(), subject, &self.description, request, self.clock.now()) {
+            Ok(Permit::Read(permit)) => Some(permit),
+            _ => None,
+        }
+    }
+
+    /// Tells when who may what has changed: whatever goes on is to be judged again.
+    #[must_use]
+    pub fn rights(&self) -> watch::Receiver<u64> {
+        self.rights.subscribe()
+    }
+
+    /// What the product tells by itself. Each listener asks for a permit before it tells it on.
+    #[must_use]
+    pub const fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
     /// Does what a permit allows and gives what there is to answer.
     ///
     /// # Errors
     /// [`Failure`].
     pub async fn perform(&self, permit: Permit) -> Result<Value, Failure> {
-        match permit {
+        let done = match permit {
             Permit::Read(permit) => self.read(permit).await,
             Permit::Command(permit) => self.command(permit).await,
             Permit::Configure(permit) => self.configure(permit).await,
+        };
+        if let Err(failure) = &done
+            && !failure.is_askers()
+        {
+            tracing::error!(%failure, "the device could not do what it was asked");
         }
+        done
     }
 
     /// Reads a property.
     ///
     /// # Errors
-    /// [`Failure::Function`].
+    /// [`Failure::Function`], [`Failure::Value`].
     pub async fn read(&self, permit: ReadPermit) -> Result<Value, Failure> {
         let Target::Affordance { name, .. } = permit.target() else {
             return Err(FunctionError::NotThere("the description has no value".to_owned()).into());
@@ -161,19 +221,27 @@ impl Gate {
         if name.as_str() == ACCESS {
             return Ok(self.access(&permit));
         }
-        Ok(self.functions.read(name).await?)
+        self.sample(name).await
+    }
+
+    /// What the functions say of a property, for those who have a permit and for the device's own telemetry.
+    pub(crate) async fn sample(&self, name: &AffordanceName) -> Result<Value, Failure> {
+        let value = self.functions.read(name).await?;
+        let schema = self.description.property(name.as_str()).map(|property| property.schema());
+        checked(name, schema, value)
+    }
+
+    /// Whether an event's data is what the description says.
+    pub(crate) fn fits(&self, name: &AffordanceName, data: &Value) -> bool {
+        let event = self.description.event(name.as_str());
+        event.is_some_and(|event| event.data().is_none_or(|schema| schema.validate(data).is_ok()))
     }
 
     /// The description as a subject may see it, with forms at `base`.
     #[must_use]
     pub fn describe(&self, _permit: &ReadPermit, subject: &Subject, base: &str) -> Value {
         let (state, now) = (self.state(), self.clock.now());
-        // The local API answers questions and takes changes; it does not push yet.
-        let pushed =
-            |operation| matches!(operation, Operation::ObserveProperty | Operation::SubscribeEvent);
-        self.description.served(&self.thing, base, |rule| {
-            !pushed(rule.operation) && visible(state, subject, rule, now)
-        })
+        self.description.served(&self.thing, base, |rule| visible(state, subject, rule, now))
     }
 
     /// Does something that is not security-relevant.
@@ -182,7 +250,7 @@ impl Gate {
     /// [`Failure::Function`].
     pub async fn command(&self, permit: CommandPermit) -> Result<Value, Failure> {
         let input = permit.input().cloned().unwrap_or_default();
-        Ok(self.call(permit.operation(), permit.name(), input).await?)
+        self.call(permit.operation(), permit.name(), input).await
     }
 
     /// Changes security-relevant configuration. Who did what is written to the device's record.
@@ -203,10 +271,11 @@ impl Gate {
             (Operation::InvokeAction, RESET) => {
                 // Durable before the answer: a reset that was begun is finished, even over a power cut.
                 self.store.update(|record| record.phase = DeviceState::Resetting)?;
+                self.rights.send_modify(|count| *count += 1);
                 self.reset.notify_one();
                 Ok(Value::Null)
             }
-            (operation, _) => Ok(self.call(operation, permit.name(), input).await?),
+            (operation, _) => self.call(operation, permit.name(), input).await,
         }
     }
 
@@ -261,21 +330,47 @@ impl Gate {
             Some(home) => change(&mut home.access),
             None => Err(AccessError::LastOwner),
         })?;
-        Ok(changed?)
+        changed?;
+        self.rights.send_modify(|count| *count += 1);
+        Ok(())
     }
 
     async fn call(
         &self,
         operation: Operation,
-        name: &countersign_model::id::AffordanceName,
+        name: &AffordanceName,
         input: Value,
-    ) -> Result<Value, FunctionError> {
-        if operation == Operation::WriteProperty {
-            self.functions.write(name, input).await.map(|()| Value::Null)
+    ) -> Result<Value, Failure> {
+        let done = if operation == Operation::WriteProperty {
+            self.functions.write(name, input).await.map(|()| Value::Null)?
         } else {
-            self.functions.invoke(name, input).await
-        }
+            let output = self.functions.invoke(name, input).await?;
+            let schema = self.description.action(name.as_str()).and_then(|action| action.output());
+            checked(name, schema, output)?
+        };
+        self.changes.look_soon();
+        Ok(done)
     }
+}
+
+//= specs/house.md#house-gate
+//# A value that the device's functions give MUST fit its description, or it is not served.
+fn checked(
+    name: &AffordanceName,
+    schema: Option<&DataSchema>,
+    value: Value,
+) -> Result<Value, Failure> {
+    let fail = |error| Err(Failure::Value(name.clone(), error));
+    if let Some(schema) = schema
+        && let Err(error) = schema.validate(&value)
+    {
+        return fail(error);
+    }
+    if value.to_string().len() > MAX_VALUE_BYTES {
+        let reason = format!("is longer than {MAX_VALUE_BYTES} bytes");
+        return fail(ValueError { path: "$".to_owned(), reason });
+    }
+    Ok(value)
 }
 
 /// Everything that changes permissions or configuration is recorded, without values.

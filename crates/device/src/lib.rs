@@ -40,6 +40,7 @@ pub mod config;
 pub mod functions;
 pub mod status;
 
+pub mod changes;
 pub mod gate;
 
 pub mod api;

@@ -68,7 +68,7 @@ async fn every_subject_gets_what_is_theirs_and_one_refusal_for_the_rest() {
     ];
     // Status for owner, member, viewer, not listed; the rest never get as far as a request.
     let matrix: &[(&str, &str, &str, [u16; 4])] = &[
-        ("GET", "/thing", "", [200, 200, 200, 403]),
+        ("GET", "/.well-known/wot", "", [200, 200, 200, 403]),
         ("GET", "/properties", "", [200, 200, 200, 403]),
         ("GET", "/properties/power", "", [200, 200, 200, 403]),
         ("PUT", "/properties/relay", "true", [204, 204, 403, 403]),
@@ -113,9 +113,9 @@ async fn a_description_shows_nobody_what_is_not_theirs_and_unsharing_ends_it() {
     let paired = Paired::new(&world).await;
     paired.share(&world, "vic", "viewer").await;
     let vic = paired.home.person("vic", None);
-    let owners = get(paired.api, root, &paired.ada, "/thing").await;
+    let owners = get(paired.api, root, &paired.ada, "/.well-known/wot").await;
     assert!(owners["properties"]["access"].is_object() && owners["actions"]["reset"].is_object());
-    let viewers = get(paired.api, root, &vic, "/thing").await;
+    let viewers = get(paired.api, root, &vic, "/.well-known/wot").await;
     assert_eq!(viewers["properties"]["relay"]["readOnly"], true);
     assert!(viewers["properties"]["maxPower"].is_null() && viewers["actions"].is_null());
     let values = get(paired.api, root, &vic, "/properties").await;
@@ -123,7 +123,7 @@ async fn a_description_shows_nobody_what_is_not_theirs_and_unsharing_ends_it() {
     assert_eq!(names, ["energy", "power", "relay"]);
     let done = ask(paired.api, root, Some(&paired.ada), "DELETE", "/access/vic", b"").await;
     assert_eq!(done.unwrap().0, 204);
-    let (status, _) = ask(paired.api, root, Some(&vic), "GET", "/thing", b"").await.unwrap();
+    let (status, _) = ask(paired.api, root, Some(&vic), "GET", "/.well-known/wot", b"").await.unwrap();
     assert_eq!(status, 403);
     // What an owner changed outlives a kill.
     paired.device.kill().await;

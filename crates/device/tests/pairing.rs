@@ -32,7 +32,7 @@ async fn the_label_opens_the_device_once() {
     assert_eq!(done.local_port, api.port());
     assert!(TcpStream::connect(address).await.is_err());
     let ada = home.person("ada", None);
-    let td = json(api, root, &ada, "/thing").await;
+    let td = json(api, root, &ada, "/.well-known/wot").await;
     assert_eq!(td["title"], "Smart Plug");
     device.stop().await.unwrap();
 }
@@ -112,7 +112,7 @@ async fn a_reset_destroys_the_home_and_the_label_works_again() {
     let next_home = Ca::home("next home");
     pair(device.pairing().await, root, code(), &next_home, None).await.unwrap();
     let api = device.api().await;
-    let before = ask(api, root, Some(&ada), "GET", "/thing", b"").await;
+    let before = ask(api, root, Some(&ada), "GET", "/.well-known/wot", b"").await;
     assert!(before.is_none(), "the former home's certificate opens nothing: {before:?}");
     assert_eq!(json(api, root, &next_home.person("ada", None), "/properties/relay").await, false);
     device.stop().await.unwrap();

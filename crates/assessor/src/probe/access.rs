@@ -253,10 +253,13 @@ async fn once(
             Err(_) => Outcome::Unreachable,
         };
     }
+    // The request is one of HTTP/1.1: where the server speaks that among others, nothing else is offered.
+    let http1 = ["http/1.1".to_owned()];
+    let alpn = &setting.listener.alpn;
     let how = Dial {
         address: setting.address,
         listener: setting.listener,
-        alpn: &setting.listener.alpn,
+        alpn: if alpn.contains(&http1[0]) { &http1 } else { alpn },
         identity,
         schemes: None,
         roots: setting.roots,

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use countersign_controller::{ControlError, Home, Session, Setup, What};
+
+use super::observe::{self, ObserveArgs};
 use countersign_crypto::certificate::{Certificate, certificates_from_pem};
 use countersign_crypto::secret::{Secret, Strength};
 use countersign_model::id::{PersonName, ThingId};
@@ -53,6 +55,11 @@ pub(crate) enum ControlCommand {
         /// The property; left out: all.
         name: Option<String>,
     },
+    /// Show values as they change, until Ctrl-C.
+    #[command(
+        after_help = "Examples:\n  countersign control observe --home ./home --thing plug-000001 power\n  countersign control observe --home ./home --thing plug-000001 --json --count 10\n  countersign control observe --home ./home --thing plug-000001 --event overload"
+    )]
+    Observe(ObserveArgs),
     /// Set a property.
     #[command(
         after_help = "Example:\n  countersign control set --home ./home --thing plug-000001 relay true"
@@ -154,7 +161,7 @@ pub(crate) struct With {
     home: PathBuf,
     /// The device.
     #[arg(long)]
-    thing: ThingId,
+    pub(crate) thing: ThingId,
     /// As whom; left out: the home's owner.
     #[arg(long = "as", value_name = "PERSON")]
     as_: Option<PersonName>,
@@ -166,14 +173,23 @@ pub(crate) struct With {
 impl With {
     async fn session(&self) -> Ended<(Home, Session)> {
         let home = Home::open(&self.home)?;
-        let person = self.as_.clone().unwrap_or_else(|| home.owner().clone());
-        let session = home.session(&person, &self.thing, self.at).await.map_err(judged)?;
+        let session = self.connect(&home).await.map_err(judged)?;
         Ok((home, session))
+    }
+
+    /// The home, for those who connect more than once.
+    pub(crate) fn home(&self) -> Ended<Home> {
+        Ok(Home::open(&self.home)?)
+    }
+
+    pub(crate) async fn connect(&self, home: &Home) -> Result<Session, ControlError> {
+        let person = self.as_.clone().unwrap_or_else(|| home.owner().clone());
+        home.session(&person, &self.thing, self.at).await
     }
 }
 
 /// A refusal is something found; all else is the environment's.
-fn judged(error: ControlError) -> Failure {
+pub(crate) fn judged(error: ControlError) -> Failure {
     let text = error.to_string();
     match error {
         ControlError::WrongCode
@@ -182,6 +198,7 @@ fn judged(error: ControlError) -> Failure {
         | ControlError::NotThisDevice(_)
         | ControlError::NotOurs(_)
         | ControlError::Refused
+        | ControlError::TooMany
         | ControlError::Invalid(_)
         | ControlError::Device(..) => Failure::found(text),
         _ => Failure::environment(text),
@@ -214,6 +231,7 @@ pub(crate) async fn run(command: ControlCommand) -> Ended {
             print_json(&value.map_err(judged)?);
             Ok(())
         }
+        ControlCommand::Observe(arguments) => observe::run(arguments).await,
         ControlCommand::Set { with, name, value } => {
             let value = parse(&value)?;
             with.session().await?.1.set(&name, &value).await.map_err(judged)

@@ -70,6 +70,22 @@ impl TlsServer {
         alpn: &str,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, TlsError> {
+        Self::with_protocols(policy, use_, identity, rule, &[alpn], clock)
+    }
+
+    /// As [`TlsServer::with_clock`], speaking several application protocols; of those that a client offers, the one
+    /// that stands first here is taken.
+    ///
+    /// # Errors
+    /// As [`TlsServer::new`].
+    pub fn with_protocols(
+        policy: &CompiledPolicy,
+        use_: Use,
+        identity: &TlsIdentity,
+        rule: &ClientRule,
+        alpn: &[&str],
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, TlsError> {
         let rules = policy.rules(use_).clone();
         let provider = rules.provider.clone();
         let builder =
@@ -86,7 +102,7 @@ impl TlsServer {
         let mut config = builder.with_cert_resolver(Arc::new(OneIdentity(certified(identity))));
         //= specs/house.md#house-channel
         //# A peer that names a wrong application protocol MUST be refused.
-        config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         config.send_tls13_tickets = usize::from(rules.tickets);
         //= specs/house.md#house-channel
         //= type=implication

@@ -128,8 +128,8 @@ impl Base {
         let product = self.config.product_listeners.iter().map(|listener| &listener.address);
         product.chain(open).for_each(|address| declared.tcp(*address));
         let found = open_listeners().map_err(AgentError::Proc)?;
-        match declared.undeclared(&found).first() {
-            Some(listener) => Err(AgentError::Undeclared(*listener)),
+        match declared.undeclared(&found).into_iter().next() {
+            Some(listener) => Err(AgentError::Undeclared(listener)),
             None => Ok(()),
         }
     }

@@ -8,6 +8,7 @@ use crate::api;
 use crate::data::Home;
 use crate::est::EstClient;
 use crate::uplink::command::Commands;
+use crate::uplink::outbox::Outgoing;
 use crate::uplink::shell::{UplinkShell, UplinkStatus};
 use countersign_crypto::certificate::IdentityKind;
 use countersign_crypto::policy::Use;
@@ -68,9 +69,10 @@ impl Initialised {
             api::serve(listener, tls_now, gate).await;
             "local API"
         });
-        if let Some(gateway) = home.gateway {
-            connect(&base, &mut tasks, &gateway, identity_set, &identity, uplink_set);
-        }
+        let to_uplink = home.gateway.map(|gateway| {
+            connect(&base, &mut tasks, &gateway, identity_set, &identity, uplink_set)
+        });
+        tell(&base, &mut tasks, to_uplink);
         base.show(DeviceState::Initialised, None, Some(address), UplinkStatus::Waiting);
         tracing::info!(%address, "initialised");
         let look = interval(LOOK_EVERY);
@@ -136,10 +138,10 @@ fn server(
     let identity = present.unwrap_or_else(|| base.factory.identity());
     let policy = &base.policy;
     let clock = base.clock.clone();
-    Ok(TlsServer::with_clock(policy, Use::LocalApi, identity, &rule, "http/1.1", clock)?)
+    Ok(TlsServer::with_protocols(policy, Use::LocalApi, identity, &rule, &api::ALPN, clock)?)
 }
 
-/// Uplink, enrolment and telemetry, for a home with a gateway.
+/// Uplink and enrolment, for a home with a gateway; where messages for it go.
 fn connect(
     base: &Base,
     tasks: &mut JoinSet<&'static str>,
@@ -147,7 +149,7 @@ fn connect(
     identity_set: watch::Sender<Option<TlsIdentity>>,
     identity: &watch::Receiver<Option<TlsIdentity>>,
     status: watch::Sender<UplinkStatus>,
-) {
+) -> mpsc::Sender<Outgoing> {
     let (verdict, verdicts) = watch::channel(None);
     let (outgoing_set, outgoing) = mpsc::channel(OUTGOING);
     let shell = UplinkShell {
@@ -178,14 +180,23 @@ fn connect(
         slots.keep(&est, &identity_set, verdicts).await;
         "enrolment"
     });
-    let (gate, to_uplink) = (base.gate.clone(), outgoing_set.clone());
+    outgoing_set
+}
+
+/// What the device tells by itself: in the home, and to the gateway where there is one.
+fn tell(
+    base: &Base,
+    tasks: &mut JoinSet<&'static str>,
+    to_uplink: Option<mpsc::Sender<Outgoing>>,
+) {
+    let (gate, events_to) = (base.gate.clone(), to_uplink.clone());
     tasks.spawn(async move {
-        telemetry::events(gate, to_uplink).await;
+        telemetry::events(gate, events_to).await;
         "events"
     });
     let (gate, telemetry) = (base.gate.clone(), base.config.telemetry.clone());
     tasks.spawn(async move {
-        telemetry::readings(gate, telemetry, outgoing_set).await;
+        telemetry::readings(gate, telemetry, to_uplink).await;
         "telemetry"
     });
 }

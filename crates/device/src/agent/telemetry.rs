@@ -4,22 +4,26 @@ use crate::config::Telemetry;
 use crate::gate::Gate;
 use crate::uplink::outbox::{Outgoing, Weight};
 use countersign_model::id::AffordanceName;
-use countersign_protocol::telemetry::{self, Publication};
+use countersign_protocol::telemetry::{self, Publication, TelemetryError};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 /// Pause after the product's source of events failed.
 const EVENT_PAUSE: Duration = Duration::from_secs(5);
 
-/// Looks at every observable property, for ever, and publishes what changed.
+/// Pause before a look that was asked for: several commands in a row need one only.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// Looks at every observable property, for ever, and tells what changed: the listeners in the home, and the uplink
+/// where there is one.
 pub(super) async fn readings(
     gate: Arc<Gate>,
     config: Telemetry,
-    to_uplink: mpsc::Sender<Outgoing>,
+    to_uplink: Option<mpsc::Sender<Outgoing>>,
 ) {
     let observable: Vec<AffordanceName> = gate
         .description()
@@ -32,15 +36,23 @@ pub(super) async fn readings(
     let mut ticks = interval(config.interval());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = gate.changes().asked() => sleep(SETTLE).await,
+        }
+        if to_uplink.is_none() && !gate.changes().heard() {
+            continue;
+        }
         for name in &observable {
-            let value = match gate.functions().read(name).await {
+            let value = match gate.sample(name).await {
                 Ok(value) => value,
                 Err(error) => {
                     tracing::warn!(%error, %name, "telemetry");
                     continue;
                 }
             };
+            gate.changes().seen(name, &value);
+            let Some(to_uplink) = &to_uplink else { continue };
             let now = Instant::now();
             let known = last.get(name).is_some_and(|(before, at)| {
                 *before == value && now.duration_since(*at) < config.repeat()
@@ -63,20 +75,22 @@ pub(super) async fn readings(
                     }
                     last.insert(name.clone(), (value, now));
                 }
+                // What is not a viewer's is observed in the home only.
+                Err(TelemetryError::Refused(_)) => {}
                 Err(error) => tracing::warn!(%error, %name, "telemetry"),
             }
         }
     }
 }
 
-/// Publishes what happens in the product, for ever.
-pub(super) async fn events(gate: Arc<Gate>, to_uplink: mpsc::Sender<Outgoing>) {
+/// Tells what happens in the product, for ever.
+pub(super) async fn events(gate: Arc<Gate>, to_uplink: Option<mpsc::Sender<Outgoing>>) {
     loop {
         let event = match gate.functions().next_event().await {
             Ok(event) => event,
             Err(error) => {
                 tracing::warn!(%error, "events");
-                tokio::time::sleep(EVENT_PAUSE).await;
+                sleep(EVENT_PAUSE).await;
                 continue;
             }
         };
@@ -86,9 +100,15 @@ pub(super) async fn events(gate: Arc<Gate>, to_uplink: mpsc::Sender<Outgoing>) {
             telemetry::event(thing, description, gate.state(), name, &event.data, gate.now());
         match made {
             Ok(publication) => {
+                gate.changes().happened(event.name, event.data);
+                let Some(to_uplink) = &to_uplink else { continue };
                 if to_uplink.send(outgoing(publication, Weight::Kept)).await.is_err() {
                     return;
                 }
+            }
+            // Not a viewer's: for those in the home who may, if it is what it should be.
+            Err(TelemetryError::Refused(_)) if gate.fits(&event.name, &event.data) => {
+                gate.changes().happened(event.name, event.data);
             }
             Err(error) => tracing::warn!(%error, name, "events"),
         }

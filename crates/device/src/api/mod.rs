@@ -1,55 +1,71 @@
-//! The local API: HTTPS with certificates of the home, W3C WoT HTTP binding.
+//! The local API: HTTPS with certificates of the home, W3C WoT HTTP binding, HTTP/1.1 and HTTP/2.
 //!
 //! ```text
-//!  GET  /thing                          the Thing Description, as far as the asker may see it
+//!  GET  /  /.well-known/wot             the Thing Description, as far as the asker may see it
 //!  GET  /properties                     every property that the asker may read
 //!  GET  /properties/NAME   PUT …        one property
 //!  POST /actions/NAME                   an action
 //!  GET  /access/PERSON     PUT, DELETE  one person's role (owners)
 //!
-//!  accept ─► TLS (client certificate) ─► one bounded request ─► gate ─► handler ─► answer
+//!  with Accept: text/event-stream, as server-sent events:
+//!  GET  /properties  /properties/NAME   observe all, one          GET /events  /events/NAME   subscribe to all, one
+//!
+//!  accept ─► limits ─► TLS (client certificate) ─► one bounded request ─► gate ─► handler ─► answer
 //! ```
+//!
+//! What one peer can take is bounded in [`limits`](MAX_CONNECTIONS): connections, requests, refusals, streams, and bytes.
 
 mod answer;
+mod connection;
+mod limits;
 mod route;
+mod stream;
+
+pub use limits::{
+    MAX_CONNECTIONS, MAX_CONNECTIONS_OF_ONE, MAX_HANDSHAKES, MAX_STREAMS, MAX_STREAMS_OF_ONE,
+};
 
 use crate::gate::Gate;
-use countersign_crypto::tls::{SecureChannel, TlsServer};
-use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use std::convert::Infallible;
+use connection::{Place, Shared};
+use countersign_crypto::certificate::IdentityKind;
+use countersign_crypto::tls::TlsServer;
+use countersign_model::thing::MAX_VALUE_BYTES;
+use limits::{ConnectionId, Source};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
 
-/// Largest body of a request: four times the largest value, for its worst encoding.
-pub const MAX_BODY: usize = 64 * 1024;
-/// Connections at once: a household's telephones and one bridge.
-pub const MAX_CONNECTIONS: usize = 32;
+/// What the local API speaks, preferred first.
+pub const ALPN: [&str; 2] = ["h2", "http/1.1"];
+/// Largest body of a request: the largest value.
+pub const MAX_BODY: usize = MAX_VALUE_BYTES;
 /// How long a handshake may take: a slow telephone on bad Wi-Fi needs a few seconds.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a request's head may take to arrive, and how long a connection may stay idle.
+/// How long a request's head may take to arrive.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a request's body may take to arrive.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection without streams may go without a request, or an answer without being taken.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Largest head of a request.
 pub const MAX_HEAD: usize = 16 * 1024;
+/// Requests of one connection that are answered at the same time; more wait their turn.
+pub const MAX_REQUESTS_OF_ONE: usize = 4;
 /// Pause after a failed accept: descriptors may be exhausted, and are freed by others.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves the local API on `listener` until dropped; dropping closes every connection.
 pub async fn serve(listener: TcpListener, tls: watch::Receiver<TlsServer>, gate: Arc<Gate>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let shared = Shared::new();
     let mut connections = JoinSet::new();
+    let mut handles: BTreeMap<ConnectionId, AbortHandle> = BTreeMap::new();
+    let (gone, mut giving_way) = tokio::sync::mpsc::channel(MAX_CONNECTIONS);
     loop {
-        // The place comes first: who comes when all are taken waits in the kernel's short queue.
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        let (stream, _) = tokio::select! {
+        let (stream, remote) = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -58,56 +74,85 @@ pub async fn serve(listener: TcpListener, tls: watch::Receiver<TlsServer>, gate:
                     continue;
                 }
             },
-            Some(_) = connections.join_next() => continue,
-        };
-        let (tls, gate) = (tls.borrow().clone(), gate.clone());
-        connections.spawn(async move {
-            connection(stream, &tls, gate).await;
-            drop(place);
-        });
-    }
-}
-
-async fn connection(stream: TcpStream, tls: &TlsServer, gate: Arc<Gate>) {
-    let Ok(local) = stream.local_addr() else { return };
-    let channel = match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-        Ok(Ok(channel)) => channel,
-        Ok(Err(error)) => return tracing::info!(%error, "local API: refused"),
-        Err(_) => return tracing::info!("local API: handshake took too long"),
-    };
-    if let Err(error) = http(channel, local, gate).await {
-        tracing::debug!(%error, "local API: connection");
-    }
-}
-
-async fn http(
-    channel: SecureChannel<TcpStream>,
-    local: SocketAddr,
-    gate: Arc<Gate>,
-) -> Result<(), hyper::Error> {
-    let peer = Arc::new(channel.peer().cloned());
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let (gate, peer) = (gate.clone(), peer.clone());
-        async move {
-            let (head, body) = request.into_parts();
-            let body = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect());
-            let answer = match body.await {
-                Ok(Ok(body)) => {
-                    // The subject is looked up for each request: who was unshared is out at once.
-                    let subject = gate.subject(peer.as_ref().as_ref());
-                    let base = format!("https://{}.local:{}", gate.thing(), local.port());
-                    route::answer(&gate, &subject, &base, &head, &body.to_bytes()).await
+            Some(ended) = connections.join_next() => {
+                match ended {
+                    Ok(id) => drop(handles.remove(&id)),
+                    Err(_) => handles.retain(|_, handle| !handle.is_finished()),
                 }
-                Ok(Err(_)) => answer::Answer::TooLarge,
-                Err(_) => answer::Answer::TooSlow,
-            };
-            Ok::<_, Infallible>(answer.into_response())
+                continue;
+            }
+            Some(id) = giving_way.recv() => {
+                end(&mut handles, id);
+                continue;
+            }
+        };
+        let source = Source::of(remote.ip());
+        // A newcomer is let in or turned away at once: nobody waits behind a flood.
+        let arrived = shared.limits().arrive(source, shared.now());
+        let Ok((id, gives_way)) = arrived else {
+            tracing::debug!(%remote, "local API: too many connections from there");
+            continue;
+        };
+        if let Some(other) = gives_way {
+            end(&mut handles, other);
         }
-    });
-    hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(channel), service)
-        .await
+        let (tls, gate, gone) = (tls.borrow().clone(), gate.clone(), gone.clone());
+        let place = Place { shared: shared.clone(), id };
+        let handle = connections.spawn(async move {
+            connection(stream, source, &tls, &place, gate, &gone).await;
+            id
+        });
+        handles.insert(id, handle);
+    }
+}
+
+fn end(handles: &mut BTreeMap<ConnectionId, AbortHandle>, id: ConnectionId) {
+    if let Some(handle) = handles.remove(&id) {
+        tracing::debug!("local API: a connection gives way");
+        handle.abort();
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    source: Source,
+    tls: &TlsServer,
+    place: &Place,
+    gate: Arc<Gate>,
+    gone: &tokio::sync::mpsc::Sender<ConnectionId>,
+) {
+    let shared = &place.shared;
+    let Ok(local) = stream.local_addr() else { return };
+    // Answers are small and each is waited for.
+    let _ = stream.set_nodelay(true);
+    let accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await;
+    let channel = match accepted {
+        Ok(Ok(channel)) => channel,
+        failed => {
+            shared.limits().handshake_failed(source, shared.now());
+            return match failed {
+                Ok(Err(error)) => tracing::info!(%error, "local API: refused"),
+                _ => tracing::info!("local API: handshake took too long"),
+            };
+        }
+    };
+    let person = channel
+        .peer()
+        .filter(|peer| peer.kind() == IdentityKind::Person)
+        .and_then(|peer| peer.name().parse().ok());
+    let opened = shared.limits().opened(place.id, person, shared.now());
+    match opened {
+        Ok(Some(other)) => {
+            let _ = gone.send(other).await;
+        }
+        Ok(None) => {}
+        Err(_) => return tracing::info!("local API: every connection is taken"),
+    }
+    connection::serve(channel, place, local, source, gate).await;
+}
+
+/// Where the local API is, as its Thing Description says.
+#[must_use]
+pub fn base(thing: &countersign_model::id::ThingId, local: SocketAddr) -> String {
+    format!("https://{thing}.local:{}", local.port()).to_lowercase()
 }

@@ -46,7 +46,7 @@ pub(super) fn listeners(facts: &Facts) -> Vec<Listener> {
         authentication: vec![HOME_CERT.into()],
         mechanism: Some(LOCAL_API.into()),
         interface: Some("LogIntf-LocalApi".into()),
-        alpn: vec!["http/1.1".to_owned()],
+        alpn: crate::api::ALPN.map(str::to_owned).to_vec(),
         server_name: Some(name),
         ..Listener::default()
     };
@@ -69,17 +69,9 @@ pub(super) fn affordances(facts: &Facts) -> Vec<Affordance> {
         return Vec::new();
     }
     let access = facts.record.home.as_ref().map(|home| json!(home.access)).unwrap_or_default();
-    let served = |rule: &Rule<'_>| {
-        matches!(
-            rule.operation,
-            thing::Operation::ReadProperty
-                | thing::Operation::WriteProperty
-                | thing::Operation::InvokeAction
-        )
-    };
-    let rules = facts.description.rules().filter(served);
+    let rules = facts.description.rules();
     let mut rows: Vec<Affordance> = rules.map(|rule| affordance(&rule, &access)).collect();
-    for (name, path) in [("thing", "/thing"), ("properties", "/properties")] {
+    for (name, path) in [("thing", "/.well-known/wot"), ("properties", "/properties")] {
         rows.push(extra(name, Operation::ReadProperty, Method::Get, path, Access::Viewer));
     }
     // A stand-in name: changes of it are refused to all but owners, whoever it is.
@@ -98,7 +90,9 @@ fn affordance(rule: &Rule<'_>, access: &Value) -> Affordance {
     let (operation, method) = match rule.operation {
         thing::Operation::WriteProperty => (Operation::WriteProperty, Method::Put),
         thing::Operation::InvokeAction => (Operation::InvokeAction, Method::Post),
-        _ => (Operation::ReadProperty, Method::Get),
+        thing::Operation::ObserveProperty => (Operation::ObserveProperty, Method::Get),
+        thing::Operation::SubscribeEvent => (Operation::SubscribeEvent, Method::Get),
+        thing::Operation::ReadProperty => (Operation::ReadProperty, Method::Get),
     };
     let least = match rule.need {
         Need::Open => Access::Nosec,
@@ -129,6 +123,7 @@ fn extra(
 ) -> Affordance {
     let kind = match operation {
         Operation::InvokeAction => AffordanceKind::Action,
+        Operation::SubscribeEvent => AffordanceKind::Event,
         _ => AffordanceKind::Property,
     };
     let relevant = name == ACCESS && operation.changes();

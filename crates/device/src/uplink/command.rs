@@ -77,7 +77,7 @@ impl Commands {
             Ok(permit) => match self.gate.perform(permit).await {
                 Ok(Value::Null) => command.done(None, self.gate.now()),
                 Ok(output) => command.done(Some(output), self.gate.now()),
-                Err(failure) => command.failed(&failure.to_string(), self.gate.now()),
+                Err(failure) => command.failed(&failure.told(), self.gate.now()),
             },
         };
         self.outgoing(receipt, noted.correlation)
