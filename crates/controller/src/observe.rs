@@ -61,7 +61,12 @@ impl Session {
     /// As [`Session::describe`].
     pub async fn observe(&mut self, what: &Observed) -> Result<Observation<'_>, ControlError> {
         let body = self.stream(&what.path()).await?;
-        Ok(Observation { body, reader: Reader::default(), waiting: VecDeque::new(), _session: self })
+        Ok(Observation {
+            body,
+            reader: Reader::default(),
+            waiting: VecDeque::new(),
+            _session: self,
+        })
     }
 }
 

@@ -97,7 +97,8 @@ mod tests {
     fn events_are_read_however_their_bytes_arrive() {
         let text = "\u{feff}retry: 2000\n\nevent: power\ndata: 12.5\nid: 1\n\n:\n\n\
                     event: relay\r\ndata:true\r\n\r\ndata: a\rdata\rdata:  b\r\rdata: cut off";
-        let expected = [event("power", "12.5"), event("relay", "true"), event("message", "a\n\n b")];
+        let expected =
+            [event("power", "12.5"), event("relay", "true"), event("message", "a\n\n b")];
         for size in 1..text.len() {
             let mut reader = Reader::default();
             let parts = text.as_bytes().chunks(size);

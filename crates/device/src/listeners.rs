@@ -179,7 +179,9 @@ fn owners() -> io::Result<BTreeMap<u64, Option<String>>> {
     while let Some(id) = programs.pop() {
         seen += 1;
         if seen > MAX_PROGRAMS {
-            return Err(io::Error::other(format!("more than {MAX_PROGRAMS} programs run below it")));
+            return Err(io::Error::other(format!(
+                "more than {MAX_PROGRAMS} programs run below it"
+            )));
         }
         let ours = id == std::process::id();
         // A program that has ended meanwhile has no sockets any more; what it left to others is found there.
@@ -192,7 +194,8 @@ fn owners() -> io::Result<BTreeMap<u64, Option<String>>> {
         for inode in inodes {
             owners.entry(inode).or_insert_with(|| name.clone());
         }
-        programs.extend(parents.iter().filter(|(_, parent)| *parent == id).map(|(child, _)| *child));
+        programs
+            .extend(parents.iter().filter(|(_, parent)| *parent == id).map(|(child, _)| *child));
     }
     Ok(owners)
 }
@@ -206,7 +209,9 @@ fn program_name(id: u32) -> String {
 fn parents() -> io::Result<Vec<(u32, u32)>> {
     let mut parents = Vec::new();
     for entry in fs::read_dir("/proc")? {
-        let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
         // `id (name) state parent …`; a name may hold anything, brackets too.
         let Ok(stat) = fs::read_to_string(format!("/proc/{id}/stat")) else { continue };
         let after_name = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();

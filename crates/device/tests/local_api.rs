@@ -123,7 +123,8 @@ async fn a_description_shows_nobody_what_is_not_theirs_and_unsharing_ends_it() {
     assert_eq!(names, ["energy", "power", "relay"]);
     let done = ask(paired.api, root, Some(&paired.ada), "DELETE", "/access/vic", b"").await;
     assert_eq!(done.unwrap().0, 204);
-    let (status, _) = ask(paired.api, root, Some(&vic), "GET", "/.well-known/wot", b"").await.unwrap();
+    let (status, _) =
+        ask(paired.api, root, Some(&vic), "GET", "/.well-known/wot", b"").await.unwrap();
     assert_eq!(status, 403);
     // What an owner changed outlives a kill.
     paired.device.kill().await;

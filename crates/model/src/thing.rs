@@ -37,6 +37,7 @@
 //! ```
 
 mod affordance;
+mod format;
 mod json;
 mod parse;
 mod schema;
@@ -48,6 +49,7 @@ mod services;
 mod tests;
 
 pub use affordance::{Action, AffordanceKind, Event, Need, Operation, Property, Rights, Rule};
+pub use format::MAX_PATTERN;
 pub use json::{MAX_VALUE_BYTES, MAX_VALUE_DEPTH, parse_value};
 pub use schema::{DataSchema, ValueError};
 pub use served::href;
@@ -65,8 +67,16 @@ pub const CONTEXT_IRI: &str = "urn:countersign:td#";
 pub const MAX_DOCUMENT: usize = 64 * 1024;
 /// Most properties, actions or events, each: one MQTT subscription and one row in every table per affordance.
 pub const MAX_AFFORDANCES: usize = 128;
-/// Most forms of one affordance.
+/// Most forms of one affordance, or of the thing as a whole.
 pub const MAX_FORMS: usize = 8;
+/// Most additional responses of one form.
+pub const MAX_RESPONSES: usize = 8;
+/// Most links.
+pub const MAX_LINKS: usize = 16;
+/// Most languages of one text.
+pub const MAX_TRANSLATIONS: usize = 32;
+/// Most named schemas.
+pub const MAX_SCHEMA_DEFINITIONS: usize = 32;
 /// Most security definitions.
 pub const MAX_SECURITY_DEFINITIONS: usize = 8;
 /// Most declared network services.

@@ -4,9 +4,9 @@ pub(crate) mod assess;
 pub(crate) mod authority;
 pub(crate) mod config;
 pub(crate) mod control;
-pub(crate) mod observe;
 pub(crate) mod device;
 pub(crate) mod gateway;
+pub(crate) mod observe;
 pub(crate) mod policy;
 pub(crate) mod rotate;
 

@@ -134,4 +134,3 @@ impl Shown {
         self.left == Some(0)
     }
 }
-

@@ -184,11 +184,7 @@ fn connect(
 }
 
 /// What the device tells by itself: in the home, and to the gateway where there is one.
-fn tell(
-    base: &Base,
-    tasks: &mut JoinSet<&'static str>,
-    to_uplink: Option<mpsc::Sender<Outgoing>>,
-) {
+fn tell(base: &Base, tasks: &mut JoinSet<&'static str>, to_uplink: Option<mpsc::Sender<Outgoing>>) {
     let (gate, events_to) = (base.gate.clone(), to_uplink.clone());
     tasks.spawn(async move {
         telemetry::events(gate, events_to).await;

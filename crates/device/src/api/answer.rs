@@ -71,19 +71,15 @@ impl Answer {
             Self::Json(value) => (StatusCode::OK, "application/json", text(&value)),
             Self::Description(value) => (StatusCode::OK, "application/td+json", text(&value)),
             Self::Events(events) => (StatusCode::OK, "text/event-stream", Content::Events(events)),
-            Self::Done => (StatusCode::NO_CONTENT, "application/json", Content::whole(Bytes::new())),
+            Self::Done => {
+                (StatusCode::NO_CONTENT, "application/json", Content::whole(Bytes::new()))
+            }
             Self::Denied => problem(StatusCode::FORBIDDEN, "not permitted", None),
             Self::Invalid(why) => problem(StatusCode::BAD_REQUEST, "not accepted", Some(&why)),
             Self::Conflict(why) => problem(StatusCode::CONFLICT, "not accepted", Some(&why)),
-            Self::Failed(why) => {
-                problem(StatusCode::INTERNAL_SERVER_ERROR, "not done", Some(&why))
-            }
-            Self::TooLarge => {
-                problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large", None)
-            }
-            Self::TooSlow => {
-                problem(StatusCode::REQUEST_TIMEOUT, "the body came too slowly", None)
-            }
+            Self::Failed(why) => problem(StatusCode::INTERNAL_SERVER_ERROR, "not done", Some(&why)),
+            Self::TooLarge => problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large", None),
+            Self::TooSlow => problem(StatusCode::REQUEST_TIMEOUT, "the body came too slowly", None),
             Self::TooMany => problem(StatusCode::TOO_MANY_REQUESTS, "too many requests", None),
         };
         let mut response = Response::new(content);

@@ -90,7 +90,6 @@ impl Tasks {
         while tasks.try_join_next().is_some() {}
         tasks.spawn(task);
     }
-
 }
 
 /// Ends the tasks when the connection's own future is dropped, in whatever way.
@@ -162,7 +161,10 @@ impl Peer {
         activity.streams == 0 && activity.last.elapsed() > IDLE_TIMEOUT
     }
 
-    async fn request(self: Arc<Self>, request: hyper::Request<Incoming>) -> hyper::Response<Content> {
+    async fn request(
+        self: Arc<Self>,
+        request: hyper::Request<Incoming>,
+    ) -> hyper::Response<Content> {
         self.activity().last = Instant::now();
         let turn = self.turns.acquire().await;
         let (head, body) = request.into_parts();

@@ -119,7 +119,8 @@ impl Limits {
         now: Duration,
     ) -> Result<(ConnectionId, Option<ConnectionId>), TooMuch> {
         let address = self.address(source, now);
-        if !address.failures.left(FAILURES_OF_ADDRESS, now) || !address.arrivals.spend(ARRIVALS, now)
+        if !address.failures.left(FAILURES_OF_ADDRESS, now)
+            || !address.arrivals.spend(ARRIVALS, now)
         {
             return Err(TooMuch);
         }
@@ -183,16 +184,18 @@ impl Limits {
         holder: &Holder,
         now: Duration,
     ) -> Result<(), TooMuch> {
-        let address = self.address(source, now);
-        let mut within = address.requests.spend(REQUESTS_OF_ADDRESS, now);
-        within &= match holder {
-            Holder::Stranger(_) => address.failures.left(FAILURES_OF_ADDRESS, now),
+        let within = match holder {
+            Holder::Stranger(_) => {
+                self.address(source, now).failures.left(FAILURES_OF_ADDRESS, now)
+            }
             Holder::Person(name) => {
                 let person = self.person(name, now);
-                let within = person.requests.spend(REQUESTS_OF_PERSON, now);
-                within & person.failures.left(FAILURES_OF_PERSON, now)
+                person.failures.left(FAILURES_OF_PERSON, now)
+                    && person.requests.spend(REQUESTS_OF_PERSON, now)
             }
         };
+        // What a person is denied costs the address nothing: others share it.
+        let within = within && self.address(source, now).requests.spend(REQUESTS_OF_ADDRESS, now);
         if within { Ok(()) } else { Err(TooMuch) }
     }
 
@@ -233,7 +236,8 @@ impl Limits {
 
     /// Of the handshakes, one from where nobody of the home has come from yet and where most come from; the oldest of those.
     fn least_wanted(&self, counts: &BTreeMap<Source, usize>) -> Option<ConnectionId> {
-        let unknown = |source| !self.addresses.entries.get(source).is_some_and(|(_, one)| one.known);
+        let unknown =
+            |source| !self.addresses.entries.get(source).is_some_and(|(_, one)| one.known);
         let waiting = self.connections.iter().filter(|(_, one)| one.holder.is_none());
         let weight = |source| (unknown(source), counts.get(source).copied());
         waiting.max_by_key(|(id, one)| (weight(&one.source), Reverse(**id))).map(|(id, _)| *id)
@@ -268,4 +272,3 @@ impl Limits {
         })
     }
 }
-

@@ -5,15 +5,17 @@ use super::security::{self, Schemes};
 use super::services::{NetworkProtocol, NetworkService};
 use super::{
     ACCESS, AffordanceKind, CONTEXT_IRI, MAX_AFFORDANCES, MAX_DOCUMENT, MAX_ERRORS,
-    MAX_NETWORK_SERVICES, MAX_SCHEMA_DEPTH, MAX_TEXT, RESET, TD_CONTEXT, ThingDescription,
-    ThingError,
+    MAX_NETWORK_SERVICES, MAX_SCHEMA_DEFINITIONS, MAX_SCHEMA_DEPTH, MAX_TEXT, RESET, TD_CONTEXT,
+    ThingDescription, ThingError,
 };
 use crate::id::AffordanceName;
 use crate::role::Role;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+mod forms;
 mod schemas;
+mod words;
 
 /// Nesting of the whole document: the path to a schema, its nesting twice (`properties` is a level too), and a value in it.
 const MAX_DOCUMENT_DEPTH: usize = 4 + 2 * MAX_SCHEMA_DEPTH + 8;
@@ -32,8 +34,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<ThingDescription, Vec<ThingError>> {
         faults.add("$", "a Thing Description is a JSON object");
         return Err(faults.list);
     };
+    let own_terms = uses_own_terms(root);
     add_built_in(root, &mut faults);
-    let mut reader = Reader { faults, schemas: 0, schemes: Schemes::default() };
+    let named_schemas = BTreeSet::new();
+    let mut reader =
+        Reader { faults, schemas: 0, schemes: Schemes::default(), named_schemas, own_terms };
     let description = reader.thing(root);
     if !reader.faults.list.is_empty() {
         return Err(reader.faults.list);
@@ -110,6 +115,10 @@ struct Reader {
     faults: Faults,
     schemas: usize,
     schemes: Schemes,
+    /// The names of the `schemaDefinitions`.
+    named_schemas: BTreeSet<String>,
+    /// Whether the file uses terms of ours, so that its context must say so.
+    own_terms: bool,
 }
 
 impl Reader {
@@ -125,13 +134,46 @@ impl Reader {
                 String::new()
             }
         };
+        self.thing_words(root);
+        self.not_offered(root, "$");
         self.schemes = security::definitions(root, &mut self.faults);
+        self.schema_definitions(root);
+        self.thing_forms(root);
         Parts {
             title,
             properties: self.affordances(root, AffordanceKind::Property, Self::property),
             actions: self.affordances(root, AffordanceKind::Action, Self::action),
             events: self.affordances(root, AffordanceKind::Event, Self::event),
             services: self.services(root.get("countersign:networkServices")),
+        }
+    }
+
+    /// What the standard has and the local API does not: a promise of it would be broken.
+    fn not_offered(&mut self, member: &Map<String, Value>, path: &str) {
+        if member.contains_key("uriVariables") {
+            self.faults.add(
+                step(path, "uriVariables"),
+                "the local API takes no variables in its addresses: make them members of an action's input",
+            );
+        }
+    }
+
+    fn schema_definitions(&mut self, root: &Map<String, Value>) {
+        let base = "$.schemaDefinitions";
+        match root.get("schemaDefinitions") {
+            None => {}
+            Some(Value::Object(schemas)) if schemas.len() <= MAX_SCHEMA_DEFINITIONS => {
+                for name in schemas.keys() {
+                    self.sub_schema(schemas, name, base, 0);
+                    self.named_schemas.insert(name.clone());
+                }
+            }
+            Some(_) => self.faults.add(
+                base,
+                format!(
+                    "must be an object of at most {MAX_SCHEMA_DEFINITIONS} data schemas by name"
+                ),
+            ),
         }
     }
 
@@ -145,9 +187,12 @@ impl Reader {
             self.faults.add("$['@context']", format!("must begin with {TD_CONTEXT:?}"));
         }
         let ours = entries.iter().filter_map(|entry| entry.get("countersign")).next();
-        if ours.and_then(Value::as_str) != Some(CONTEXT_IRI) {
-            self.faults
-                .add("$['@context']", format!("must define {{\"countersign\": {CONTEXT_IRI:?}}}"));
+        let defined = ours.and_then(Value::as_str);
+        if defined.is_some_and(|iri| iri != CONTEXT_IRI) || (self.own_terms && defined.is_none()) {
+            let why = format!(
+                "must define {{\"countersign\": {CONTEXT_IRI:?}}} where its terms are used"
+            );
+            self.faults.add("$['@context']", why);
         }
     }
 
@@ -208,12 +253,30 @@ impl Reader {
     }
 
     fn action(&mut self, member: &Map<String, Value>, path: &str) -> Action {
+        self.words(member, path);
+        self.flag(member, "safe", path);
+        self.flag(member, "idempotent", path);
+        if member.get("synchronous").is_some_and(|value| *value != Value::Bool(true)) {
+            self.faults.add(
+                format!("{path}.synchronous"),
+                "the local API answers an action when it is done: true, or left out",
+            );
+        }
         let input = self.sub_schema(member, "input", path, 0);
         let output = self.sub_schema(member, "output", path, 0);
         Action { input, output, rights: self.rights(member, path, AffordanceKind::Action, true) }
     }
 
     fn event(&mut self, member: &Map<String, Value>, path: &str) -> Event {
+        self.words(member, path);
+        for name in ["subscription", "dataResponse", "cancellation"] {
+            if member.contains_key(name) {
+                self.faults.add(
+                    step(path, name),
+                    "nothing travels with a subscription to a stream of events: take it out",
+                );
+            }
+        }
         let data = self.sub_schema(member, "data", path, 0);
         Event { data, rights: self.rights(member, path, AffordanceKind::Event, false) }
     }
@@ -232,7 +295,8 @@ impl Reader {
             &mut self.faults,
         );
         let security_relevant = self.flag(member, "countersign:securityRelevant", path);
-        let open = self.schemes.opened_by_forms(member, kind, path, &mut self.faults);
+        self.not_offered(member, path);
+        let open = self.opened_by_forms(member, kind, path);
         if open && (changeable || security_relevant) {
             let why = match (kind, security_relevant) {
                 (AffordanceKind::Action, _) => "an action",
@@ -331,6 +395,19 @@ impl Reader {
             }
         }
     }
+}
+
+/// Whether any term of ours stands in the file; the document's depth is bounded already.
+fn uses_own_terms(members: &Map<String, Value>) -> bool {
+    members.iter().any(|(name, value)| {
+        let inside = match value {
+            Value::Object(members) => uses_own_terms(members),
+            Value::Array(list) => list.iter().filter_map(Value::as_object).any(uses_own_terms),
+            Value::String(text) => name == "scheme" && text.starts_with("countersign:"),
+            _ => false,
+        };
+        inside || name.starts_with("countersign:")
+    })
 }
 
 /// A word in our namespace that we do not know is a mistake that could open a door: `countersign:securityRelevent`.

@@ -1,6 +1,7 @@
 //! Data schemas: the shape of values, and the check of a value against it.
 
-use serde_json::Value;
+use super::format::{Format, Pattern};
+use serde_json::{Number, Value};
 use std::collections::BTreeMap;
 
 /// Why a value does not fit.
@@ -31,9 +32,19 @@ pub(super) enum Shape {
     Null,
     Boolean,
     Number { whole: bool, range: Range },
-    String { min: u64, max: Option<u64> },
-    Array { items: Option<Box<DataSchema>>, min: u64, max: Option<u64> },
+    String { min: u64, max: Option<u64>, pattern: Option<Pattern>, format: Option<Format> },
+    Array { items: Items, min: u64, max: Option<u64> },
     Object { properties: BTreeMap<String, DataSchema>, required: Vec<String> },
+}
+
+/// What the items of a list are.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Items {
+    Any,
+    /// All of one shape.
+    All(Box<DataSchema>),
+    /// Each of its own; more are refused.
+    Each(Vec<DataSchema>),
 }
 
 /// The bounds of a number.
@@ -79,11 +90,11 @@ impl DataSchema {
     fn check(&self, value: &Value, path: &mut String) -> Result<(), ValueError> {
         let fail = |path: &str, reason: String| Err(ValueError { path: path.to_owned(), reason });
         if let Some(constant) = &self.constant
-            && constant != value
+            && !same(constant, value)
         {
             return fail(path, format!("is not {constant}"));
         }
-        if !self.enumeration.is_empty() && !self.enumeration.contains(value) {
+        if !self.enumeration.is_empty() && !self.enumeration.iter().any(|one| same(one, value)) {
             return fail(path, "is none of the values of the enumeration".to_owned());
         }
         if !self.one_of.is_empty() {
@@ -103,16 +114,32 @@ impl DataSchema {
                 }
                 range.check(number).or_else(|reason| fail(path, reason))
             }
-            (Shape::String { min, max }, Value::String(text)) => {
+            (Shape::String { min, max, pattern, format }, Value::String(text)) => {
                 let length = text.chars().count() as u64;
-                in_bounds(length, *min, *max, "characters").or_else(|reason| fail(path, reason))
+                in_bounds(length, *min, *max, "characters").or_else(|reason| fail(path, reason))?;
+                if let Some(pattern) = pattern.as_ref().filter(|pattern| !pattern.matches(text)) {
+                    return fail(path, format!("does not match {}", pattern.text()));
+                }
+                match format.filter(|format| !format.fits(text)) {
+                    Some(format) => fail(path, format!("is no {}", format.word())),
+                    None => Ok(()),
+                }
             }
             (Shape::Array { items, min, max }, Value::Array(list)) => {
                 in_bounds(list.len() as u64, *min, *max, "items")
                     .or_else(|reason| fail(path, reason))?;
-                let Some(items) = items else { return Ok(()) };
+                if let Items::Each(each) = items
+                    && list.len() > each.len()
+                {
+                    return fail(path, format!("has more than the {} items described", each.len()));
+                }
                 list.iter().enumerate().try_for_each(|(index, item)| {
-                    within(path, &format!("[{index}]"), |path| items.check(item, path))
+                    let schema = match items {
+                        Items::Any => return Ok(()),
+                        Items::All(all) => all,
+                        Items::Each(each) => &each[index],
+                    };
+                    within(path, &format!("[{index}]"), |path| schema.check(item, path))
                 })
             }
             (Shape::Object { properties, required }, Value::Object(map)) => {
@@ -132,6 +159,28 @@ impl DataSchema {
             _ => fail(path, format!("is not of type {}", self.type_name())),
         }
     }
+}
+
+/// Whether two values are the same; numbers by what they amount to, so that 1.0 is 1 (JSON Schema core, section 4.2.3).
+pub(super) fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => {
+            one == other || (!both_whole(one, other) && one.as_f64() == other.as_f64())
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            one.len() == other.len()
+                && one.iter().all(|(name, one)| other.get(name).is_some_and(|it| same(one, it)))
+        }
+        _ => one == other,
+    }
+}
+
+/// Large whole numbers differ although they are the same as floating-point numbers.
+fn both_whole(one: &Number, other: &Number) -> bool {
+    !one.is_f64() && !other.is_f64()
 }
 
 impl Range {

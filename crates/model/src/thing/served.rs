@@ -22,9 +22,18 @@ impl ThingDescription {
         served.insert("@context".to_owned(), json!([TD_CONTEXT, {"countersign": CONTEXT_IRI}]));
         served.insert("id".to_owned(), json!(format!("urn:countersign:thing:{thing}")));
         served.insert("base".to_owned(), json!(base));
-        for text in
-            ["@type", "title", "titles", "description", "descriptions", "version", "support"]
-        {
+        for text in [
+            "@type",
+            "title",
+            "titles",
+            "description",
+            "descriptions",
+            "version",
+            "created",
+            "modified",
+            "support",
+            "links",
+        ] {
             if let Some(value) = self.document.get(text) {
                 served.insert(text.to_owned(), value.clone());
             }
@@ -34,6 +43,10 @@ impl ThingDescription {
             json!({"mtls": {"scheme": "auto"}, "open": {"scheme": "nosec"}}),
         );
         served.insert("security".to_owned(), json!(["mtls"]));
+        let forms = self.thing_forms(&may);
+        if !forms.is_empty() {
+            served.insert("forms".to_owned(), Value::Array(forms));
+        }
         for kind in [AffordanceKind::Property, AffordanceKind::Action, AffordanceKind::Event] {
             let members = self.served_affordances(kind, &may);
             if !members.is_empty() {
@@ -41,6 +54,35 @@ impl ThingDescription {
             }
         }
         Value::Object(served)
+    }
+
+    /// The forms for everything at once that the subject may use.
+    fn thing_forms(&self, may: &impl Fn(&Rule<'_>) -> bool) -> Vec<Value> {
+        let any = |operation| self.rules().any(|rule| rule.operation == operation && may(&rule));
+        let mut forms = Vec::new();
+        if any(Operation::ReadProperty) {
+            forms.push(json!({
+                "href": "/properties", "op": "readallproperties",
+                "htv:methodName": "GET", "contentType": "application/json",
+            }));
+        }
+        for (operation, href, begin, end) in [
+            (
+                Operation::ObserveProperty,
+                "/properties",
+                "observeallproperties",
+                "unobserveallproperties",
+            ),
+            (Operation::SubscribeEvent, "/events", "subscribeallevents", "unsubscribeallevents"),
+        ] {
+            if any(operation) {
+                forms.push(json!({
+                    "href": href, "op": [begin, end],
+                    "htv:methodName": "GET", "contentType": "text/event-stream", "subprotocol": "sse",
+                }));
+            }
+        }
+        forms
     }
 
     fn served_affordances(
@@ -89,7 +131,14 @@ fn form(rule: &Rule<'_>) -> Value {
         "htv:methodName": method,
         "contentType": "application/json",
     });
-    if matches!(rule.operation, Operation::ObserveProperty | Operation::SubscribeEvent) {
+    let ending = match rule.operation {
+        Operation::ObserveProperty => Some("unobserveproperty"),
+        Operation::SubscribeEvent => Some("unsubscribeevent"),
+        _ => None,
+    };
+    if let Some(ending) = ending {
+        form["op"] = json!([rule.operation.as_str(), ending]);
+        form["contentType"] = json!("text/event-stream");
         form["subprotocol"] = json!("sse");
     }
     if rule.need == Need::Open {

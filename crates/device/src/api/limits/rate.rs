@@ -29,7 +29,8 @@ impl Bucket {
     /// Whether there is something left.
     pub(super) fn left(&mut self, rate: Rate, now: Duration) -> bool {
         let passed = now.saturating_sub(self.at).as_millis();
-        let gained = u64::try_from(passed).unwrap_or(u64::MAX).saturating_mul(rate.per_second.into());
+        let gained =
+            u64::try_from(passed).unwrap_or(u64::MAX).saturating_mul(rate.per_second.into());
         self.millis = self.millis.saturating_add(gained).min(u64::from(rate.burst) * 1_000);
         self.at = now;
         self.millis >= 1_000
@@ -65,4 +66,3 @@ impl<K: Clone + Ord, V> Memory<K, V> {
         &mut entry.1
     }
 }
-

@@ -14,7 +14,11 @@ fn person(name: &str) -> Holder {
     Holder::Person(name.parse().unwrap())
 }
 
-fn open(limits: &mut Limits, from: u8, name: Option<&str>) -> Result<(ConnectionId, Option<ConnectionId>), TooMuch> {
+fn open(
+    limits: &mut Limits,
+    from: u8,
+    name: Option<&str>,
+) -> Result<(ConnectionId, Option<ConnectionId>), TooMuch> {
     let (id, _) = limits.arrive(source(from), START)?;
     limits.opened(id, name.map(|name| name.parse().unwrap()), START).map(|gone| (id, gone))
 }
@@ -73,8 +77,12 @@ fn open_connections_are_shared_fairly() {
     let gone = open(&mut limits, 1, Some("ada")).unwrap().1;
     assert!(gone.is_some());
     assert_eq!(limits.connections.len(), MAX_CONNECTIONS);
-    let persons: BTreeSet<_> =
-        limits.connections.values().filter(|one| one.holder == Some(person("bob"))).map(|one| one.source).collect();
+    let persons: BTreeSet<_> = limits
+        .connections
+        .values()
+        .filter(|one| one.holder == Some(person("bob")))
+        .map(|one| one.source)
+        .collect();
     assert_eq!(persons.len(), 1, "no person gave way to strangers");
 }
 
@@ -102,8 +110,7 @@ fn requests_and_refusals_are_bounded_for_each() {
     assert_eq!(count(&mut limits, &stranger, 4, true), 512);
     assert!(limits.request(source(4), &stranger, START + Duration::from_secs(1)).is_ok());
     // A person's refusals at one address do not shut out another person there.
-    assert!(limits.request(source(2), &person("zoe"), START).is_err(), "the address is used up");
-    assert!(limits.request(source(2), &person("zoe"), START + Duration::from_secs(1)).is_ok());
+    assert!(limits.request(source(2), &person("zoe"), START).is_ok());
 }
 
 #[test]

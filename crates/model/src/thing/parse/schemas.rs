@@ -1,10 +1,32 @@
 //! Data schemas from JSON.
 
-use super::super::schema::{DataSchema, Range, Shape};
-use super::super::{MAX_ENUM, MAX_SCHEMA_DEPTH, MAX_SCHEMAS, MAX_TEXT};
+use super::super::format::{Format, Pattern};
+use super::super::schema::{DataSchema, Items, Range, Shape};
+use super::super::{MAX_ENUM, MAX_SCHEMA_DEPTH, MAX_SCHEMAS};
 use super::{Reader, step};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+
+/// Words of JSON Schema that restrict values and that Thing Descriptions do not have.
+const UNCHECKED: [&str; 17] = [
+    "allOf",
+    "anyOf",
+    "not",
+    "if",
+    "then",
+    "else",
+    "$ref",
+    "additionalProperties",
+    "patternProperties",
+    "propertyNames",
+    "minProperties",
+    "maxProperties",
+    "dependencies",
+    "uniqueItems",
+    "contains",
+    "additionalItems",
+    "prefixItems",
+];
 
 impl Reader {
     pub(super) fn sub_schema(
@@ -45,7 +67,8 @@ impl Reader {
             return schema;
         }
         schema.unit = self.text(member, "unit", path);
-        for unsupported in ["pattern", "allOf", "anyOf", "not"] {
+        self.words(member, path);
+        for unsupported in UNCHECKED {
             if member.contains_key(unsupported) {
                 self.faults.add(
                     step(path, unsupported),
@@ -66,7 +89,29 @@ impl Reader {
             schema.one_of = self.alternatives(alternatives, &step(path, "oneOf"), depth + 1);
         }
         schema.shape = self.shape(member, path, depth);
+        self.own_values(member, &schema, path);
         schema
+    }
+
+    /// The values that the schema itself names must fit it: one that does not is a mistake in either.
+    fn own_values(&mut self, member: &Map<String, Value>, schema: &DataSchema, path: &str) {
+        let mut named: Vec<(String, &Value)> = ["const", "default"]
+            .iter()
+            .filter_map(|word| Some((step(path, word), member.get(*word)?)))
+            .collect();
+        let list = member.get("enum").and_then(Value::as_array);
+        named.extend(
+            list.into_iter()
+                .flatten()
+                .enumerate()
+                .map(|(index, value)| (format!("{}[{index}]", step(path, "enum")), value)),
+        );
+        for (path, value) in named {
+            if let Err(error) = schema.validate(value) {
+                self.faults
+                    .add(path, format!("does not fit the schema that it stands in: {error}"));
+            }
+        }
     }
 
     fn alternatives(&mut self, value: &Value, path: &str, depth: usize) -> Vec<DataSchema> {
@@ -93,7 +138,17 @@ impl Reader {
             &["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
         let keywords: &[(&[&str], &[&str])] = &[
             (NUMBER, &["number", "integer"]),
-            (&["minLength", "maxLength"], &["string"]),
+            (
+                &[
+                    "minLength",
+                    "maxLength",
+                    "pattern",
+                    "format",
+                    "contentEncoding",
+                    "contentMediaType",
+                ],
+                &["string"],
+            ),
             (&["items", "minItems", "maxItems"], &["array"]),
             (&["properties", "required"], &["object"]),
         ];
@@ -119,11 +174,35 @@ impl Reader {
             }
             "string" => {
                 let (min, max) = self.lengths(member, "minLength", "maxLength", path);
-                Shape::String { min, max }
+                // What is in such a text is for whoever reads it; the gate checks the text.
+                self.text(member, "contentEncoding", path);
+                self.text(member, "contentMediaType", path);
+                let pattern = self.text(member, "pattern", path).and_then(|text| {
+                    let pattern = Pattern::new(&text);
+                    pattern.map_err(|why| self.faults.add(step(path, "pattern"), why)).ok()
+                });
+                let format = self.text(member, "format", path).and_then(|word| {
+                    let format = Format::ALL.into_iter().find(|format| format.word() == word);
+                    if format.is_none() {
+                        let known = Format::ALL.map(Format::word).join(", ");
+                        let why = format!("is not checked by devices, which check {known}: take it out, or say it as a pattern");
+                        self.faults.add(step(path, "format"), why);
+                    }
+                    format
+                });
+                Shape::String { min, max, pattern, format }
             }
             "array" => {
                 let (min, max) = self.lengths(member, "minItems", "maxItems", path);
-                let items = self.sub_schema(member, "items", path, depth + 1).map(Box::new);
+                let items = match member.get("items") {
+                    Some(each @ Value::Array(_)) => {
+                        Items::Each(self.alternatives(each, &step(path, "items"), depth + 1))
+                    }
+                    _ => match self.sub_schema(member, "items", path, depth + 1) {
+                        Some(all) => Items::All(Box::new(all)),
+                        None => Items::Any,
+                    },
+                };
                 Shape::Array { items, min, max }
             }
             "object" => self.object(member, path, depth),
@@ -218,16 +297,5 @@ impl Reader {
             self.faults.add(step(path, min), format!("is above {max}"));
         }
         (low, high)
-    }
-
-    fn text(&mut self, member: &Map<String, Value>, name: &str, path: &str) -> Option<String> {
-        match member.get(name)? {
-            Value::String(text) if text.len() <= MAX_TEXT => Some(text.clone()),
-            _ => {
-                self.faults
-                    .add(step(path, name), format!("must be a text of at most {MAX_TEXT} bytes"));
-                None
-            }
-        }
     }
 }
