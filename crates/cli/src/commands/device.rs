@@ -11,6 +11,7 @@ use countersign_device::config::Config;
 use countersign_device::data::Factory;
 use countersign_device::functions::{Functions, Programs, SimulatedPlug};
 use countersign_device::ixit::{Maker, declare};
+use countersign_model::thing::{Need, Rule, ThingDescription};
 use serde_json::json;
 
 use crate::args::address;
@@ -25,6 +26,17 @@ pub(crate) enum DeviceCommand {
         after_help = "Examples:\n  countersign device run --data ./factory/plug-000001/device --thing plug.td.json --simulate plug\n  countersign device run --data ./device --thing lamp.td.json --functions ./programs --address 192.168.1.20\n  countersign device run --config device.toml --functions ./programs"
     )]
     Run(RunArgs),
+    /// Check a Thing Description: every fault by its place with the mend, or who may do what.
+    #[command(
+        after_help = "Examples:\n  countersign device check plug.td.json\n  countersign device check plug.td.json --json\n\nExit codes: 0 it can be used; 1 it has faults; 2 it cannot be read."
+    )]
+    Check {
+        /// The W3C Thing Description.
+        file: PathBuf,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Who the device is: the certificate of its factory identity.
     #[command(
         after_help = "Example:\n  countersign device identity --data ./factory/plug-000001/device"
@@ -143,6 +155,7 @@ impl Place {
 pub(crate) async fn run(command: DeviceCommand) -> Ended {
     match command {
         DeviceCommand::Run(arguments) => run_device(arguments).await,
+        DeviceCommand::Check { file, json } => check(&file, json),
         DeviceCommand::Identity { data } => identity(&data),
         DeviceCommand::Ixit(arguments) => ixit(&arguments),
         DeviceCommand::Reset { data } => {
@@ -172,6 +185,50 @@ async fn run_device(arguments: RunArgs) -> Ended {
     };
     agent::run(config, functions, asked_to_end(arguments.until_input_ends)).await?;
     Ok(())
+}
+
+fn check(file: &Path, as_json: bool) -> Ended {
+    let parsed = ThingDescription::parse(&std::fs::read(file).at(file)?);
+    if as_json {
+        let faults = parsed.as_ref().err().map(Vec::as_slice).unwrap_or_default();
+        let faults: Vec<_> = faults
+            .iter()
+            .map(|fault| json!({ "path": fault.path, "problem": fault.problem }))
+            .collect();
+        let rules: Vec<_> = parsed.iter().flat_map(|thing| thing.rules().map(rule)).collect();
+        let ok = parsed.is_ok();
+        print_json(&json!({ "file": file, "ok": ok, "errors": faults, "rules": rules }));
+    } else {
+        match &parsed {
+            Ok(thing) => {
+                say(&format!("{}: {} can be used", file.display(), thing.title()));
+                for row in thing.rules().map(rule) {
+                    let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+                    let relevant = row["securityRelevant"] == true;
+                    let mark = if relevant { "  security-relevant" } else { "" };
+                    let (name, operation, least) = (text("name"), text("op"), text("least"));
+                    say(format!("  {operation:<16} {name:<24} {least:<8}{mark}").trim_end());
+                }
+            }
+            Err(faults) => faults.iter().for_each(|fault| say(&format!("{fault}"))),
+        }
+    }
+    match parsed {
+        Ok(_) => Ok(()),
+        Err(faults) => Err(Failure::found(format!("{}: {} faults", file.display(), faults.len()))),
+    }
+}
+
+/// A row of the access table.
+fn rule(rule: Rule<'_>) -> serde_json::Value {
+    let least = match rule.need {
+        Need::Open => "anybody".to_owned(),
+        Need::Role(role) => role.to_string(),
+    };
+    json!({
+        "name": rule.name, "op": rule.operation.as_str(), "least": least,
+        "securityRelevant": rule.security_relevant && rule.operation.changes(),
+    })
 }
 
 fn identity(data: &Path) -> Ended {

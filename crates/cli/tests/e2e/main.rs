@@ -26,6 +26,7 @@ mod killed_streams;
 
 mod devices;
 mod devices_killed;
+mod local_api;
 
 mod assess;
 mod dry_run;

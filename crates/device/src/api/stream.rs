@@ -163,8 +163,8 @@ impl Telling<'_> {
         }
     }
 
-    //= specs/house.md#house-permits
-    //# Open sessions MUST be judged again when policy, grants or revocation change.
+    //= specs/house.md#house-gate
+    //# A stream MUST end when its subject's permission ends.
     fn may(&self, operation: Operation, name: &str) -> bool {
         Request::new(operation, name, b"")
             .is_ok_and(|request| self.peer.gate.still(&self.peer.subject(), &request).is_some())
@@ -176,6 +176,8 @@ impl Telling<'_> {
             .await
     }
 
+    //= specs/house.md#house-gate
+    //# A peer that does not read MUST be dropped and not be buffered for.
     async fn send(&self, frame: Bytes) -> Result<(), Ended> {
         match timeout(SLOW, self.to.send(frame)).await {
             Ok(Ok(())) => Ok(()),

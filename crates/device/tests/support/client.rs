@@ -5,7 +5,7 @@ use super::maker::Ca;
 use countersign_crypto::certificate::{Certificate, IdentityKind};
 use countersign_crypto::policy::{CompiledPolicy, Use};
 use countersign_crypto::random::SystemRandom;
-use countersign_crypto::tls::{Clock, SystemClock, TlsClient, TlsIdentity};
+use countersign_crypto::tls::{Clock, SecureChannel, SystemClock, TlsClient, TlsIdentity};
 use countersign_model::label::SetupCode;
 use countersign_protocol::pairing::{
     ALPN, Binding, ControllerOutput, GatewayAddress, Installation, Installed, PairingController,
@@ -18,7 +18,7 @@ use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Pairs as the owner `ada`.
 pub async fn pair(
@@ -70,6 +70,39 @@ pub async fn pair(
     }
 }
 
+/// A channel to the local API; none when TLS ends it.
+pub async fn channel(
+    address: SocketAddr,
+    root: &Certificate,
+    person: Option<&TlsIdentity>,
+    alpn: &str,
+) -> Option<SecureChannel<TcpStream>> {
+    let policy = CompiledPolicy::built_in();
+    let kinds = [IdentityKind::IdevId, IdentityKind::Thing];
+    let roots = std::slice::from_ref(root);
+    let client = TlsClient::new(&policy, Use::LocalApi, person, roots, &kinds, alpn).unwrap();
+    let stream = TcpStream::connect(address).await.ok()?;
+    client.connect(&format!("{THING}.local"), stream).await.ok()
+}
+
+/// The same from another address of this machine.
+pub async fn channel_from(
+    source: [u8; 4],
+    address: SocketAddr,
+    root: &Certificate,
+    person: &TlsIdentity,
+    alpn: &str,
+) -> Option<SecureChannel<TcpStream>> {
+    let policy = CompiledPolicy::built_in();
+    let kinds = [IdentityKind::IdevId, IdentityKind::Thing];
+    let roots = std::slice::from_ref(root);
+    let client = TlsClient::new(&policy, Use::LocalApi, Some(person), roots, &kinds, alpn).unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((source, 0))).unwrap();
+    let stream = socket.connect(address).await.ok()?;
+    client.connect(&format!("{THING}.local"), stream).await.ok()
+}
+
 /// An answer of the local API: status and exact body; none when TLS or the connection ended it.
 pub async fn ask(
     address: SocketAddr,
@@ -79,12 +112,7 @@ pub async fn ask(
     path: &str,
     body: &[u8],
 ) -> Option<(u16, Bytes)> {
-    let policy = CompiledPolicy::built_in();
-    let kinds = [IdentityKind::IdevId, IdentityKind::Thing];
-    let roots = std::slice::from_ref(root);
-    let client = TlsClient::new(&policy, Use::LocalApi, person, roots, &kinds, "http/1.1").unwrap();
-    let stream = TcpStream::connect(address).await.ok()?;
-    let channel = client.connect(&format!("{THING}.local"), stream).await.ok()?;
+    let channel = channel(address, root, person, "http/1.1").await?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(channel)).await.ok()?;
     let mut driver = tokio::spawn(connection);

@@ -11,7 +11,7 @@ use countersign_crypto::signature::SignatureAlgorithm;
 use countersign_device::agent::{self, AgentError};
 use countersign_device::config::Config;
 use countersign_device::data::Blank;
-use countersign_device::functions::SimulatedPlug;
+use countersign_device::functions::{Functions, SimulatedPlug};
 use countersign_device::listeners::open_listeners;
 use countersign_model::label::SetupCode;
 use maker::Maker;
@@ -71,12 +71,16 @@ impl World {
     }
 
     pub fn start(&self) -> Running {
+        self.start_with(Arc::new(SimulatedPlug::new()))
+    }
+
+    pub fn start_with(&self, product: Arc<dyn Functions>) -> Running {
         let status = self.config.ready_file.clone().unwrap();
         let _ = std::fs::remove_file(&status);
         let (stop, stopped) = oneshot::channel::<()>();
-        let (config, plug) = (self.config.clone(), Arc::new(SimulatedPlug::new()));
+        let config = self.config.clone();
         let task = tokio::spawn(async move {
-            agent::run(config, plug, async {
+            agent::run(config, product, async {
                 let _ = stopped.await;
             })
             .await

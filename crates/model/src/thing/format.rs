@@ -102,7 +102,8 @@ pub(super) fn is_uri(text: &str) -> bool {
 
 /// Whether it has none but the characters of RFC 3986, or braces as in a URI template (RFC 6570).
 pub(super) fn is_uri_reference(text: &str) -> bool {
-    text.chars().all(|c| c.is_ascii_alphanumeric() || "-._~:/?#[]@!$&'()*+,;=%{}".contains(c))
+    // Other letters too, as in an IRI (RFC 3987).
+    text.chars().all(|c| c.is_alphanumeric() || "-._~:/?#[]@!$&'()*+,;=%{}".contains(c))
 }
 
 /// Whether it looks like a language tag (BCP 47): letters, then parts of 1 to 8 letters and digits.

@@ -85,7 +85,84 @@ fn every_fault_is_named_by_its_path() {
             json!(["off"]),
             "$.actions.setRelay.input.required[0]: must name one",
         ),
-        ("/properties/model/pattern", json!(".*"), "$.properties.model.pattern: is not checked"),
+        (
+            "/properties/model/pattern",
+            json!("(a)\\1"),
+            "$.properties.model.pattern: cannot be checked",
+        ),
+        ("/properties/model/format", json!("email"), "$.properties.model.format: is not checked"),
+        (
+            "/properties/power/pattern",
+            json!("a"),
+            "$.properties.power.pattern: says something only",
+        ),
+        (
+            "/properties/power/additionalProperties",
+            json!(false),
+            "$.properties.power.additionalProperties: is not checked",
+        ),
+        (
+            "/properties/power/default",
+            json!(4000),
+            "$.properties.power.default: does not fit the schema that it stands in",
+        ),
+        (
+            "/properties/power/enum",
+            json!([1, "2"]),
+            "$.properties.power.enum[1]: does not fit the schema",
+        ),
+        ("/titles", json!({"not a tag": "x"}), "$.titles['not a tag']: is no language tag"),
+        (
+            "/properties/power/descriptions",
+            json!(["x"]),
+            "$.properties.power.descriptions: must be",
+        ),
+        ("/version", json!({"model": "1"}), "$.version.instance: is required"),
+        ("/modified", json!("yesterday"), "$.modified: must be a date and time"),
+        ("/support", json!("call us"), "$.support: must be an address"),
+        ("/links", json!([{"rel": "icon"}]), "$.links[0].href: a link needs an address"),
+        ("/@type", json!(7), "$['@type']: must be a term"),
+        ("/uriVariables", json!({}), "$.uriVariables: the local API takes no variables"),
+        (
+            "/actions/toggle/synchronous",
+            json!(false),
+            "$.actions.toggle.synchronous: the local API answers",
+        ),
+        (
+            "/events/overload/subscription",
+            json!({"type": "string"}),
+            "$.events.overload.subscription: nothing travels",
+        ),
+        (
+            "/forms",
+            json!([{"href": "/properties", "op": "writeallproperties"}]),
+            "$.forms[0].op: \"writeallproperties\" is not offered",
+        ),
+        (
+            "/properties/power/forms",
+            json!([{"href": "/p", "op": "observeproperty", "subprotocol": "longpoll"}]),
+            "$.properties.power.forms[0].subprotocol: must be \"sse\"",
+        ),
+        (
+            "/properties/power/forms",
+            json!([{"href": "/p", "contentType": "application/cbor"}]),
+            "$.properties.power.forms[0].contentType: must be application/json",
+        ),
+        (
+            "/properties/power/forms",
+            json!([{"href": "/p", "additionalResponses": [{"schema": "oops"}]}]),
+            "$.properties.power.forms[0].additionalResponses[0].schema: \"oops\" is not among",
+        ),
+        (
+            "/securityDefinitions/loop",
+            json!({"scheme": "combo", "oneOf": ["loop", "open"]}),
+            "$.securityDefinitions.loop: a combo names",
+        ),
+        (
+            "/schemaDefinitions",
+            json!({"fault": {"type": "text"}}),
+            "$.schemaDefinitions.fault.type: must be boolean",
+        ),
         (
             "/securityDefinitions/basic",
             json!({"scheme": "basic"}),
@@ -94,6 +171,7 @@ fn every_fault_is_named_by_its_path() {
         ("/security", json!("none"), "$.security: \"none\" is not among"),
         ("/title", json!(""), "$.title: a text"),
         ("/@context", json!("https://www.w3.org/2019/wot/td/v1"), "$['@context']: must begin"),
+        ("/@context", json!(TD_CONTEXT), "$['@context']: must define"),
         (
             "/countersign:networkServices/0",
             json!({"protocol": "Telnet", "reason": "x"}),
@@ -138,6 +216,17 @@ fn open_data_is_only_ever_read() {
                "forms": open("readproperty")}),
     );
     assert!(errors.iter().any(|error| error.contains("must not be nosec")), "{errors:?}");
+    // A combination opens what its parts open.
+    for (parts, opens) in [
+        (json!({"scheme": "combo", "oneOf": ["mtls", "open"]}), true),
+        (json!({"scheme": "combo", "allOf": ["mtls", "open"]}), false),
+    ] {
+        let mut document: Value = serde_json::from_slice(PLUG).unwrap();
+        document["securityDefinitions"]["mixed"] = parts;
+        document["actions"]["toggle"]["forms"] = json!([{"href": "/x", "security": "mixed"}]);
+        let parsed = ThingDescription::parse(&serde_json::to_vec(&document).unwrap());
+        assert_eq!(parsed.is_err(), opens);
+    }
     // The whole thing declared open: everything that changes something is a fault, the built-in parts are not.
     let errors = errors_of("/security", json!("open"));
     assert!(errors.iter().any(|error| error.starts_with("$.actions.toggle:")), "{errors:?}");
@@ -201,6 +290,80 @@ fn alternatives_and_steps() {
     assert!(
         list.validate(&json!([null, null])).is_ok() && list.validate(&json!([null, 1])).is_err()
     );
+}
+
+#[test]
+fn texts_lists_and_equal_numbers_are_checked() {
+    let schema = |value: Value| {
+        let mut document: Value = serde_json::from_slice(PLUG).unwrap();
+        document["properties"]["p"] = value;
+        let thing = ThingDescription::parse(&serde_json::to_vec(&document).unwrap());
+        thing.map(|thing| thing.property("p").unwrap().schema().clone()).unwrap()
+    };
+    let code = schema(json!({"type": "string", "pattern": "^[A-Z]{2}[0-9]+$", "maxLength": 4}));
+    assert!(code.validate(&json!("AB1")).is_ok() && code.validate(&json!("AB123")).is_err());
+    assert_eq!(code.validate(&json!("ab1")).unwrap_err().reason, "does not match ^[A-Z]{2}[0-9]+$");
+    let since = schema(json!({"type": "string", "format": "date-time"}));
+    assert!(since.validate(&json!("2026-11-25T18:00:00Z")).is_ok());
+    assert_eq!(since.validate(&json!("now")).unwrap_err().reason, "is no date-time");
+    let pair = schema(json!({"type": "array", "items": [{"type": "string"}, {"type": "integer"}]}));
+    assert!(pair.validate(&json!(["a", 1])).is_ok() && pair.validate(&json!(["a"])).is_ok());
+    assert_eq!(pair.validate(&json!(["a", "b"])).unwrap_err().path, "$[1]");
+    assert!(pair.validate(&json!(["a", 1, 2])).is_err());
+    let one = schema(json!({"const": {"n": [1]}}));
+    assert!(
+        one.validate(&json!({"n": [1.0]})).is_ok() && one.validate(&json!({"n": [2]})).is_err()
+    );
+    let large = schema(json!({"type": "integer", "enum": [9_007_199_254_740_993_u64]}));
+    assert!(large.validate(&json!(9_007_199_254_740_992_u64)).is_err());
+}
+
+/// What the standard's own examples are made of: a lamp with everything that one file can hold.
+#[test]
+fn everything_that_a_device_can_keep_may_stand_in_a_file() {
+    let thing = ThingDescription::parse(include_bytes!("../../tests/things/lamp.td.json"));
+    let thing = thing.unwrap_or_else(|errors| panic!("{errors:#?}"));
+    let served = thing.served(&"lamp-1".parse().unwrap(), "https://lamp-1.local:8443", |_| true);
+    assert_eq!(served["titles"]["de"], "Lampe");
+    assert_eq!(served["links"][0]["rel"], "service-doc");
+    let all: Vec<_> = served["forms"].as_array().unwrap().iter().map(|form| &form["op"]).collect();
+    assert_eq!(
+        all,
+        [
+            &json!("readallproperties"),
+            &json!(["observeallproperties", "unobserveallproperties"]),
+            &json!(["subscribeallevents", "unsubscribeallevents"]),
+        ]
+    );
+    assert_eq!(served["events"]["overheated"]["forms"][0]["subprotocol"], "sse");
+    // What it serves is a description too.
+    let mut again = served.clone();
+    again["properties"].as_object_mut().unwrap().remove(ACCESS);
+    again["actions"].as_object_mut().unwrap().remove(RESET);
+    let bytes = serde_json::to_vec(&again).unwrap();
+    assert!(ThingDescription::parse(&bytes).is_ok(), "{:#?}", ThingDescription::parse(&bytes));
+}
+
+/// The faults of a file that was written for another kind of server are all told, with what to do.
+#[test]
+fn a_file_for_another_server_is_explained() {
+    let errors = ThingDescription::parse(include_bytes!("../../tests/things/foreign.td.json"));
+    let text: Vec<_> = errors.unwrap_err().iter().map(ToString::to_string).collect();
+    for path in [
+        "$.securityDefinitions.basic_sc.scheme",
+        "$.uriVariables",
+        "$.properties.status.forms[0].scopes",
+        "$.properties.status.forms[0].contentType",
+        "$.properties.level.uriVariables",
+        "$.actions.fade.synchronous",
+        "$.events.overheating.cancellation",
+    ] {
+        assert!(
+            text.iter().any(|error| error.starts_with(&format!("{path}: "))),
+            "{path}\n{text:#?}"
+        );
+    }
+    assert!(!text.iter().any(|error| error.contains("@context")), "{text:#?}");
 }
 
 #[test]

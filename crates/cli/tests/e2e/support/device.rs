@@ -69,6 +69,11 @@ impl Device {
         self.status_where("it is there", |_| true);
     }
 
+    /// The process's number.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
+    }
+
     /// `kill -9`: the plug is pulled.
     pub(crate) fn kill(&mut self) {
         self.process.take().expect("it runs").kill();
