@@ -32,7 +32,8 @@
 //! | running a device | [`agent`], [`config`], [`status`] |
 //! | making one in the factory | [`data::Blank`] |
 //! | the maker's product | [`functions`] |
-//! | what every request passes | [`gate`] |
+//! | what every request passes | [`gate`], [`api`] |
+//! | what the product tells by itself | [`changes`] |
 //! | the test lab's declaration | [`ixit`] |
 
 pub mod agent;

@@ -10,6 +10,7 @@ const CORES: &[&str] = &[
     "crates/model/src/",
     "crates/protocol/src/",
     "crates/gateway/src/broker/",
+    "crates/device/src/api/limits",
     "crates/device/src/uplink/core",
 ];
 

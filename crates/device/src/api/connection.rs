@@ -31,6 +31,8 @@ const LAST_WORDS: Duration = Duration::from_millis(250);
 const MAX_FRAME: u32 = 16 * 1024;
 /// What one HTTP/2 connection may have under way towards us, all requests together (RFC 9113 section 6.9.2).
 const WINDOW: u32 = 65_535;
+/// Requests of one HTTP/2 connection at once: all the streams of one subject, and some requests between them.
+const MAX_CONCURRENT: u32 = 16;
 /// Requests that are taken back before they are answered, until the connection is ended ("rapid reset",
 /// CVE-2023-44487): an ordinary client takes back a few.
 const MAX_TAKEN_BACK: usize = 20;
@@ -227,7 +229,7 @@ pub(super) async fn serve(
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "local API: connection");
-        if error.is_parse() || error.is_timeout() {
+        if http2 || error.is_parse() || error.is_timeout() {
             shared.limits().failed(&peer.holder, shared.now());
         }
     }
@@ -248,7 +250,7 @@ async fn http(
         hyper::server::conn::http2::Builder::new(tasks)
             .timer(TokioTimer::new())
             .auto_date_header(false)
-            .max_concurrent_streams(u32::try_from(2 * MAX_REQUESTS_OF_ONE).unwrap_or(8))
+            .max_concurrent_streams(MAX_CONCURRENT)
             .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(MAX_FRAME))
             .max_frame_size(MAX_FRAME)
             .initial_stream_window_size(WINDOW)
