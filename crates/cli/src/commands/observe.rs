@@ -69,13 +69,12 @@ async fn watch(with: &With, home: &Home, what: &Observed, shown: &mut Shown) -> 
     let mut connected = false;
     let mut pause = FIRST_PAUSE;
     loop {
-        match follow(with, home, what, shown, &mut pause).await {
+        match follow(with, home, what, shown, &mut connected, &mut pause).await {
             Ok(true) => return Ok(()),
             // The device ended the stream; why shows when it is asked again.
-            Ok(false) => connected = true,
+            Ok(false) => {}
             Err(error) if lasting(&error, connected) => return Err(judged(error)),
             Err(error) => {
-                connected = true;
                 eprintln!("{}: {error}; trying again in {} s", with.thing, pause.as_secs());
             }
         }
@@ -101,10 +100,12 @@ async fn follow(
     home: &Home,
     what: &Observed,
     shown: &mut Shown,
+    connected: &mut bool,
     pause: &mut Duration,
 ) -> Result<bool, ControlError> {
     let mut session = with.connect(home).await?;
     let mut observation = session.observe(what).await?;
+    *connected = true;
     while let Some(told) = observation.next().await? {
         *pause = FIRST_PAUSE;
         if shown.show(told) {
