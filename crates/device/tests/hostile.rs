@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// So many of each kind.
 const EACH: usize = 1_000;
 /// So many sent over one connection, if it stays open.
-const AT_ONCE: usize = 50;
+const AT_ONCE: usize = 100;
 
 /// Where they come from: what they use up there is not the owner's.
 const ATTACKER: [u8; 4] = [127, 64, 0, 99];

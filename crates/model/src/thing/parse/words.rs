@@ -108,7 +108,7 @@ impl Reader {
                     if !is_language(language) {
                         self.faults.add(step(&path, language), "is no language tag (BCP 47)");
                     }
-                    if !text.as_str().is_some_and(|text| text.len() <= MAX_TEXT) {
+                    if text.as_str().is_none_or(|text| text.len() > MAX_TEXT) {
                         self.faults.add(
                             step(&path, language),
                             format!("must be a text of at most {MAX_TEXT} bytes"),
