@@ -266,6 +266,11 @@ async fn est(
     let path = request.uri().path().trim_start_matches("/.well-known/est/").to_owned();
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let mut response = hyper::Response::new(Full::new(Bytes::new()));
+    if path == "csrattrs" {
+        // It has no wish; whoever asks is told so, without a certificate too (RFC 7030 section 4.5).
+        *response.status_mut() = hyper::StatusCode::NOT_FOUND;
+        return response;
+    }
     let Some(peer) = peer else {
         *response.status_mut() = hyper::StatusCode::UNAUTHORIZED;
         return response;
