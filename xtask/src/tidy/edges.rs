@@ -48,9 +48,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("xtask", &[]),
 ];
 
-/// What `protocol` and `model` may use from outside: encodings and error types, nothing that acts.
+/// What `protocol` and `model` may use from outside: encodings, error types and the patterns of data schemas, nothing
+/// that acts.
 const PURE: &[(&str, &[&str])] = &[
-    ("model", &["serde", "serde_json", "thiserror", "minicbor", "time", "toml", "zeroize"]),
+    (
+        "model",
+        &["serde", "serde_json", "thiserror", "minicbor", "regex-lite", "time", "toml", "zeroize"],
+    ),
     ("protocol", &["serde", "serde_json", "thiserror", "minicbor", "base64", "hex", "zeroize"]),
 ];
 
