@@ -3,17 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use countersign_crypto::cose;
 use countersign_crypto::file;
 use countersign_crypto::issue::Serial;
 use countersign_crypto::keystore::{Keystore, KeystoreError, Token};
-use countersign_crypto::policy::{self, Policy};
 use countersign_crypto::random::Random;
 use countersign_crypto::seal::SealKey;
 use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
 use countersign_crypto::tls::Clock;
 use countersign_model::time::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::authorities::Authorities;
 use crate::config::AuthorityConfig;
@@ -301,42 +299,6 @@ impl Authority {
     /// [`AuthorityError::NoCeremony`] before the ceremony.
     pub fn maker(&self) -> Result<String, AuthorityError> {
         Ok(self.core.authorities()?.root().subject_organisation().unwrap_or_default())
-    }
-
-    /// Signs a crypto policy and records that in the ledger first. One that names no maker is signed for this one.
-    ///
-    /// # Errors
-    /// [`AuthorityError`]; nothing is signed that is not in the ledger.
-    pub async fn sign_policy(&self, policy: &Policy) -> Result<Vec<u8>, AuthorityError> {
-        let authorities = self.core.authorities()?;
-        let refused =
-            |detail: String| AuthorityError::Configuration { file: "policy".to_owned(), detail };
-        let mut policy = policy.clone();
-        policy.maker.get_or_insert(self.maker()?);
-        let document = policy::sign(&policy, authorities.policy())
-            .map_err(|error| refused(error.to_string()))?;
-        // The payload's own key verifies it before anybody else sees it.
-        cose::verify1(&document, policy::POLICY_CONTENT_TYPE, authorities.policy().spki_der())
-            .map_err(|_| AuthorityError::Mismatch)?;
-        let digest = hex::encode(countersign_crypto::digest::sha256(&document));
-        let body = json!({"version": policy.version, "document_sha256": digest});
-        self.core.record(Kind::PolicySigned, body).await?;
-        Ok(document)
-    }
-
-    /// Signs a policy and puts it in force for the platform's own servers; the one before stays beside it as
-    /// `current.cose.prev`.
-    ///
-    /// # Errors
-    /// As [`Authority::sign_policy`], and [`AuthorityError::Io`].
-    pub async fn publish_policy(&self, policy: &Policy) -> Result<PathBuf, AuthorityError> {
-        let document = self.sign_policy(policy).await?;
-        let path = self.core.layout.policy();
-        let folder = path.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder).map_err(AuthorityError::io(folder))?;
-        file::write_keeping_previous(&path, &document, file::PUBLIC)
-            .map_err(AuthorityError::io(&path))?;
-        Ok(path)
     }
 
     /// A key in the keystore, made if it is not there.

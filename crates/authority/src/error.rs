@@ -117,6 +117,9 @@ pub enum AuthorityError {
     /// A step of a roll out of its order.
     #[error(transparent)]
     Roll(#[from] NotAdmitted),
+    /// A crypto policy is not signed or not published. The ledger has it too.
+    #[error("policy refused: {0}")]
+    Policy(String),
     /// A worker ended before its work did.
     #[error("a worker thread ended before its work was done")]
     Worker,
@@ -128,7 +131,7 @@ impl AuthorityError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Request(_) => Fault::Request,
-            Self::Refused(_) => Fault::Refused,
+            Self::Refused(_) | Self::Policy(_) => Fault::Refused,
             Self::Configuration { .. }
             | Self::NoCeremony(_)
             | Self::Exists(_)

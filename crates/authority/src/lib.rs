@@ -40,6 +40,9 @@ pub mod subject;
 mod in_force;
 mod issuance;
 
+pub mod policies;
+mod probe;
+
 pub mod enrol;
 pub mod est;
 pub mod factory;
@@ -63,4 +66,5 @@ pub use ceremony::{CeremonyOutcome, CeremonyPlan};
 pub use config::AuthorityConfig;
 pub use error::{AuthorityError, Fault};
 pub use issuance::Issued;
+pub use policies::{PolicyOutcome, SignedPolicy};
 pub use serve::{ConnectedPeer, serve, serve_connection};

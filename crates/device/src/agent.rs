@@ -18,6 +18,7 @@ use crate::data::{DataFolder, FactoryError, FolderError, StoreError};
 use crate::functions::Functions;
 use crate::identity::SlotError;
 use crate::listeners::OpenListener;
+use crate::policy::PolicyError;
 use base::Base;
 use countersign_crypto::keystore::KeystoreError;
 use countersign_crypto::seal::SealError;
@@ -42,7 +43,7 @@ enum Event {
     Paired(TcpListener),
     /// The pairing window is over.
     WindowOver,
-    /// The uplink or the identity changed.
+    /// The uplink, the identity or the crypto policy changed.
     Changed,
     /// An owner asked for a reset.
     Reset,
@@ -131,6 +132,9 @@ pub enum AgentError {
     /// The operational identity.
     #[error(transparent)]
     Slot(#[from] SlotError),
+    /// The crypto policies.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// TLS cannot be set up with what the device has.
     #[error(transparent)]
     Tls(#[from] TlsError),

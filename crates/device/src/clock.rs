@@ -3,23 +3,32 @@
 use countersign_crypto::tls::{Clock, SystemClock};
 use countersign_model::time::Timestamp;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 /// The device's clock with its floor.
 #[derive(Debug)]
 pub struct DeviceClock {
     floor: AtomicU64,
+    began: (Timestamp, Instant),
 }
 
 impl DeviceClock {
     /// A clock that never shows less than `floor`.
     #[must_use]
-    pub const fn new(floor: Timestamp) -> Self {
-        Self { floor: AtomicU64::new(floor.as_millis()) }
+    pub fn new(floor: Timestamp) -> Self {
+        Self { floor: AtomicU64::new(floor.as_millis()), began: (floor, Instant::now()) }
     }
 
     /// An authenticated peer or issuer has vouched that it is `at` or later.
     pub fn raise(&self, at: Timestamp) {
         self.floor.fetch_max(at.as_millis(), Ordering::Relaxed);
+    }
+
+    /// An instant that has certainly passed, whatever the machine's clock says: the floor, and what has gone by since the start.
+    #[must_use]
+    pub fn certain(&self) -> Timestamp {
+        let (floor, start) = self.began;
+        floor.plus(start.elapsed()).max(self.floor())
     }
 
     /// The floor, to be kept over a restart.
@@ -47,5 +56,8 @@ mod tests {
         clock.raise(far);
         clock.raise(Timestamp(1));
         assert_eq!(clock.now(), far);
+        assert!(clock.certain() >= far);
+        let unset = DeviceClock::new(Timestamp(7));
+        assert!((Timestamp(7)..Timestamp::from_secs(3600)).contains(&unset.certain()));
     }
 }

@@ -1,12 +1,13 @@
 //! Enrolment over Secure Transport (RFC 7030), the client's part of it: one request on one connection.
 
 use crate::clock::DeviceClock;
+use crate::policy::Policies;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign_crypto::certificate::{Certificate, CertificateChain, IdentityKind};
 use countersign_crypto::csr;
 use countersign_crypto::pkcs7::parse_certs_only;
-use countersign_crypto::policy::{CompiledPolicy, Use};
+use countersign_crypto::policy::Use;
 use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
 use countersign_crypto::tls::{TlsClient, TlsError, TlsIdentity};
 use countersign_model::id::ThingId;
@@ -37,7 +38,7 @@ pub struct EstClient {
     /// Who we are.
     pub thing: ThingId,
     /// What TLS may do.
-    pub policy: Arc<CompiledPolicy>,
+    pub policies: Arc<Policies>,
     /// The device's time.
     pub clock: Arc<DeviceClock>,
 }
@@ -144,8 +145,9 @@ impl EstClient {
         path: &str,
         body: Option<String>,
     ) -> Result<Bytes, EstError> {
+        let policy = self.policies.current();
         let client = TlsClient::with_clock(
-            &self.policy,
+            policy.compiled(),
             Use::Est,
             identity,
             &self.roots,

@@ -14,16 +14,19 @@ mod parameters;
 use crate::agent::AgentError;
 use crate::config::Config;
 use crate::data::{Factory, Record, Store};
+use crate::policy;
 use countersign_crypto::certificate::CertificateChain;
 use countersign_crypto::policy::CompiledPolicy;
 use countersign_crypto::random::SystemRandom;
 use countersign_crypto::seal::SealKey;
+use countersign_crypto::tls::{Clock as _, SystemClock};
 use countersign_model::ixit::{
     Condition, Conditions, Conf, Declaration, Dut, Edition, IcsRow, NetSecImpl, PhyIntf, SecMgmt,
     SoftComp, State, SupportPeriod, UpdMech,
 };
 use countersign_model::state::DeviceState;
 use countersign_model::thing::ThingDescription;
+use countersign_model::time::Day;
 use serde::{Deserialize, Serialize};
 
 /// What only the maker knows about a model.
@@ -122,7 +125,8 @@ impl Facts {
         let path = config.data.join("state.sealed");
         let store = Store::open(&path, seal.clone(), Box::new(SystemRandom))?;
         let record = store.get();
-        let policy = CompiledPolicy::built_in();
+        let day = Day::of(SystemClock.now().max(record.time_floor));
+        let policy = policy::of_record(record.policy.as_ref(), &factory, day);
         Ok(Self { factory, record, description, policy, config: config.clone() })
     }
 

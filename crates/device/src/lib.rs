@@ -5,7 +5,7 @@
 //!  owner ─► pairing (factory-default only)          identity ─► est ─► authority
 //!  home ──► api ─────┐                                                    │
 //!                    ├─► gate: judge ─► permit ─► functions               │
-//!  gateway ◄─ uplink ┘        │                                           │
+//!  gateway ◄─ uplink ┘        │                              policy: two  │
 //!                 │      data: sealed state, two key slots, last good copy│
 //!                 └── listeners: nothing is open that was not declared ───┘
 //! ```
@@ -50,6 +50,7 @@ pub mod uplink;
 
 pub mod est;
 pub mod identity;
+pub mod policy;
 
 pub mod clock;
 pub mod data;

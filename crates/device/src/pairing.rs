@@ -7,9 +7,10 @@
 
 use crate::clock::DeviceClock;
 use crate::data::{Factory, Home, Store, StoreError};
+use crate::policy::Policies;
 use countersign_crypto::certificate::Certificate;
 use countersign_crypto::pake::VerifierRecord;
-use countersign_crypto::policy::{CompiledPolicy, Use};
+use countersign_crypto::policy::Use;
 use countersign_crypto::random::SystemRandom;
 use countersign_crypto::tls::{ClientRule, Clock, SecureChannel, TlsError, TlsServer};
 use countersign_model::state::DeviceState;
@@ -43,7 +44,7 @@ pub struct Pairing {
     /// The device's time, raised by the controller's.
     pub clock: Arc<DeviceClock>,
     /// What TLS may do.
-    pub policy: Arc<CompiledPolicy>,
+    pub policies: Arc<Policies>,
     /// Where the local API will listen.
     pub api: SocketAddr,
     /// SHA-256 of the Thing Description.
@@ -56,15 +57,13 @@ impl Pairing {
     /// # Errors
     /// [`TlsError`] when the IDevID cannot be used.
     pub async fn serve(&self, listener: TcpListener) -> Result<TcpListener, TlsError> {
-        let tls = TlsServer::with_clock(
-            &self.policy,
-            Use::Pairing,
-            self.factory.identity(),
-            &ClientRule::Anonymous,
-            ALPN,
-            self.clock.clone(),
-        )?;
+        let mut followed = self.policies.follow();
+        let mut tls = self.tls()?;
         loop {
+            if followed.has_changed().unwrap_or(false) {
+                followed.mark_unchanged();
+                tls = self.tls()?;
+            }
             let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
@@ -83,6 +82,18 @@ impl Pairing {
                 Err(_) => tracing::info!("pairing: handshake took too long"),
             }
         }
+    }
+
+    /// By the policy in force.
+    fn tls(&self) -> Result<TlsServer, TlsError> {
+        TlsServer::with_clock(
+            self.policies.current().compiled(),
+            Use::Pairing,
+            self.factory.identity(),
+            &ClientRule::Anonymous,
+            ALPN,
+            self.clock.clone(),
+        )
     }
 
     /// One conversation; the local API's socket if it ended well.

@@ -4,6 +4,7 @@ use crate::uplink::shell::UplinkStatus;
 use countersign_crypto::file;
 use countersign_model::id::ThingId;
 use countersign_model::state::DeviceState;
+use countersign_model::topic::PolicyReport;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,10 +24,13 @@ pub struct Status {
     pub uplink: UplinkStatus,
     /// Serial number of the LDevID in use.
     pub identity: Option<String>,
+    /// The crypto policy in force, how far the next one is, and what was refused last.
+    pub policy: PolicyReport,
 }
 
 impl Status {
-    /// `{"thing","state","pairing","api","uplink","detail","negotiated","identity"}`; null where there is nothing.
+    /// `{"thing","state","pairing","api","uplink","detail","negotiated","identity","policy"}`; null where there is nothing.
+    /// `policy` is `{"version","phase","refused"}`, `refused` there only if something was.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let (uplink, detail, negotiated) = match &self.uplink {
@@ -53,6 +57,7 @@ impl Status {
             "detail": detail,
             "negotiated": negotiated,
             "identity": self.identity,
+            "policy": self.policy,
         })
     }
 }

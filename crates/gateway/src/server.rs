@@ -9,8 +9,10 @@
 
 mod acceptor;
 mod admission;
+mod changeover;
 mod connection;
 mod engine;
+mod policies;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +21,7 @@ use crate::broker::status::{BrokerStatus, ChannelFacts};
 use crate::broker::{Broker, CloseReason, ConnId};
 use crate::config::{GatewayConfig, InvalidConfig};
 use crate::directory::{Directory, PeerFacts, PeerKind};
+use crate::policy::PolicyKeeper;
 use crate::store::writer;
 use crate::store::{Store, StoreError};
 use acceptor::Acceptor;
@@ -76,8 +79,33 @@ impl Gateway {
         directory: Arc<dyn Directory>,
         store_path: &Path,
     ) -> Result<RunningGateway, StartError> {
+        Self::begin(config, tls, directory, store_path, None).await
+    }
+
+    /// The same under policies that change: what a channel opens is judged by `keeper`, devices are given the policy in force,
+    /// and open sessions follow each change. The caller replaces `tls` whenever [`PolicyKeeper::changed`] says so.
+    ///
+    /// # Errors
+    /// As [`Gateway::start`].
+    pub async fn start_under(
+        keeper: Arc<PolicyKeeper>,
+        config: GatewayConfig,
+        tls: TlsServer,
+        directory: Arc<dyn Directory>,
+        store_path: &Path,
+    ) -> Result<RunningGateway, StartError> {
+        Self::begin(config, tls, directory, store_path, Some(keeper)).await
+    }
+
+    async fn begin(
+        config: GatewayConfig,
+        tls: TlsServer,
+        directory: Arc<dyn Directory>,
+        store_path: &Path,
+        keeper: Option<Arc<PolicyKeeper>>,
+    ) -> Result<RunningGateway, StartError> {
         let (tls_sender, tls) = watch::channel(Arc::new(tls));
-        let mut running = start(config, tls, directory, store_path).await?;
+        let mut running = start(config, tls, directory, store_path, keeper).await?;
         running.tls = Some(tls_sender);
         Ok(running)
     }
@@ -89,6 +117,7 @@ async fn start<A: Acceptor>(
     acceptor: watch::Receiver<Arc<A>>,
     directory: Arc<dyn Directory>,
     store_path: &Path,
+    keeper: Option<Arc<PolicyKeeper>>,
 ) -> Result<RunningGateway, StartError> {
     // 1. Nothing is opened for a configuration that is wrong.
     config.validate()?;
@@ -114,7 +143,7 @@ async fn start<A: Acceptor>(
     };
     let writer = tokio::spawn(writer::run(store, job_queue, confirm));
     let broker = new_broker(&config, snapshot);
-    let engine = Engine::new(broker, &config, directory.clone(), jobs.downgrade());
+    let engine = Engine::new(broker, &config, directory.clone(), jobs.downgrade(), keeper);
     let engine = tokio::spawn(engine.run(event_queue, controls, jobs));
     let (alive, all_closed) = mpsc::channel(1);
     let accept = AcceptLoop {

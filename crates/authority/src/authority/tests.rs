@@ -59,26 +59,6 @@ async fn a_foreign_ca_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_policy_is_recorded_signed_and_published() {
-    let folder = tempfile::tempdir().unwrap();
-    let authority = ready(folder.path()).await;
-    let mut policy = Policy::built_in();
-    let path = authority.publish_policy(&policy).await.unwrap();
-    let document = std::fs::read(&path).unwrap();
-    let key = authority.policy_verification_key().unwrap();
-    policy.maker = Some(authority.maker().unwrap());
-    assert_eq!(policy::verify(&document, &key).unwrap(), policy);
-    let entries = authority.ledger_entries().await.unwrap();
-    let last = entries.last().unwrap();
-    assert_eq!(
-        (last.kind, last.body["version"].as_u64()),
-        (Kind::PolicySigned, Some(policy.version))
-    );
-    let digest = hex::encode(countersign_crypto::digest::sha256(&document));
-    assert_eq!(last.body["document_sha256"], digest);
-}
-
-#[tokio::test]
 async fn two_opens_of_a_new_folder_agree() {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = tokio::join!(open(folder.path()), open(folder.path()));

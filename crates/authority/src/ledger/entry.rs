@@ -35,6 +35,14 @@ pub enum Kind {
     Reinstated,
     /// A crypto policy was signed.
     PolicySigned,
+    /// A signed policy was handed to whoever serves.
+    PolicyPublished,
+    /// A policy is in force at the gateway.
+    PolicyActivated,
+    /// The policy in force has carried a client's session.
+    PolicyProven,
+    /// A policy was not signed, not published or not taken, and why.
+    PolicyRefused,
     /// A key was destroyed.
     KeyDestroyed,
     /// A torn tail was set aside.

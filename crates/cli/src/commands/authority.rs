@@ -11,7 +11,7 @@ use countersign_authority::registration::Reason;
 use countersign_authority::revocation::Target;
 use countersign_authority::subject::{Purpose, Subject};
 use countersign_authority::{Authority, Sources};
-use countersign_device::data::Blank;
+use countersign_device::data::{Blank, PolicyAuthority};
 use countersign_model::grant::Grant;
 use countersign_model::id::ThingId;
 use countersign_model::label::Label;
@@ -343,7 +343,11 @@ pub(crate) async fn make_device(
     let algorithm = authority.key_algorithm(Purpose::FactoryIdentity)?;
     let blank = Blank::prepare(folder, thing, algorithm)?;
     let made = authority.manufacture(&blank.request()?).await?;
-    blank.provision(&made.chain, &made.roots, &made.params, &made.verifier)?;
+    let policy = PolicyAuthority {
+        maker: authority.maker()?,
+        spki_der: authority.policy_verification_key()?,
+    };
+    blank.provision(&made.chain, &made.roots, &made.params, &made.verifier, &policy)?;
     Ok(made.label)
 }
 

@@ -1,4 +1,4 @@
-//! `countersign policy`: make, check, compare and show crypto policies.
+//! `countersign policy`: crypto policies from the text to the fleet.
 
 mod check;
 mod diff;
@@ -6,6 +6,7 @@ mod dry_run;
 mod new;
 mod read;
 mod show;
+mod signing;
 
 use clap::Subcommand;
 
@@ -36,6 +37,16 @@ pub(crate) enum PolicyCommand {
         after_help = "Examples:\n  countersign policy dry-run next.toml --data ./data\n  countersign policy dry-run next.toml --data ./data --not-seen-for 7d --strict --json"
     )]
     DryRun(dry_run::DryRunArgs),
+    /// Sign a policy with the authority's policy key, after every check; the ledger has it before the file does.
+    #[command(
+        after_help = "Example:\n  countersign policy sign next.toml --data ./data --out next.cose"
+    )]
+    Sign(signing::SignArgs),
+    /// Put a policy in force: `serve` tries it in a handshake with itself, activates it at every listener, and devices follow.
+    #[command(
+        after_help = "Examples:\n  countersign policy publish next.cose --data ./data\n  countersign policy publish next.toml --data ./data"
+    )]
+    Publish(signing::PublishArgs),
 }
 
 pub(crate) async fn run(command: PolicyCommand) -> Ended {
@@ -45,5 +56,7 @@ pub(crate) async fn run(command: PolicyCommand) -> Ended {
         PolicyCommand::Check(arguments) => check::run(arguments),
         PolicyCommand::Diff(arguments) => diff::run(arguments),
         PolicyCommand::DryRun(arguments) => dry_run::run(arguments).await,
+        PolicyCommand::Sign(arguments) => signing::sign(arguments).await,
+        PolicyCommand::Publish(arguments) => signing::publish(arguments).await,
     }
 }

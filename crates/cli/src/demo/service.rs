@@ -166,7 +166,9 @@ impl Service {
                         }
                         match event {
                             SessionEvent::Refused(code) => return refused("CONNECT", code),
-                            SessionEvent::Disconnected(code) => return refused("session", code),
+                            SessionEvent::Disconnected { reason, .. } => {
+                                return refused("session", reason);
+                            }
                             SessionEvent::SubscriptionRefused(filter) => {
                                 return Err(Failure::found(format!(
                                     "subscription to {filter} refused"

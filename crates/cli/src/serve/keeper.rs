@@ -11,12 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_authority::Authority;
-use countersign_crypto::policy::CompiledPolicy;
-use countersign_crypto::tls::TlsServer;
 use countersign_gateway::server::RunningGateway;
-use tokio::sync::watch;
 
-use super::Servers;
+use super::listeners::{Listeners, Servers};
 use crate::config::ServeConfig;
 use crate::failure::Ended;
 
@@ -30,38 +27,22 @@ const RETRY: Duration = Duration::from_secs(30);
 pub(super) struct Keeper {
     pub(super) authority: Authority,
     pub(super) config: ServeConfig,
-    pub(super) policy: watch::Receiver<Arc<CompiledPolicy>>,
-    pub(super) est: watch::Sender<TlsServer>,
-    pub(super) admin: watch::Sender<TlsServer>,
-    /// What is in use.
-    pub(super) standing: Standing,
-}
-
-/// What the listeners' TLS was made from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Standing {
-    /// Serial number of the server's certificate.
-    pub(super) serial: String,
-    /// The issuing CAs' version.
-    pub(super) issuing: u64,
+    pub(super) listeners: Arc<Listeners>,
 }
 
 impl Keeper {
     /// Looks after it for ever.
-    pub(super) async fn keep(mut self, gateway: &RunningGateway) {
+    pub(super) async fn keep(self, gateway: &RunningGateway) {
         let mut changed = self.authority.registry().changed();
         let mut pause = Duration::ZERO;
-        let mut policy_known = true;
+        let mut policies = self.listeners.keeper.changed();
         loop {
             let registry = self.authority.registry();
             let due = tokio::select! {
                 () = tokio::time::sleep(pause) => true,
                 // Most changes are enrolments, which concern no listener.
-                Ok(()) = changed.changed() => registry.issuing_version() != self.standing.issuing,
-                another = self.policy.changed(), if policy_known => {
-                    policy_known = another.is_ok();
-                    true
-                }
+                Ok(()) = changed.changed() => registry.issuing_version() != self.listeners.servers().standing.issuing,
+                Ok(()) = policies.changed() => true,
             };
             if due {
                 pause = match self.look(gateway).await {
@@ -78,7 +59,7 @@ impl Keeper {
         }
     }
 
-    async fn look(&mut self, gateway: &RunningGateway) -> Ended {
+    async fn look(&self, gateway: &RunningGateway) -> Ended {
         // 1. What the policy in force demands of the issuing CAs.
         let followed = self.authority.follow_policy(tokio::time::sleep).await?;
         for label in &followed.rolled {
@@ -88,18 +69,13 @@ impl Keeper {
             tracing::error!(key = one.key, what = one.what, "stands against the policy in force");
         }
         // 2. Identity and anchors.
-        let policy = self.policy.borrow_and_update().clone();
-        let servers = Servers::make(&self.authority, &policy, &self.config).await?;
-        if servers.standing != self.standing {
+        let servers = Servers::make(&self.authority, &self.config).await?;
+        if servers.standing != self.listeners.servers().standing {
             tracing::info!(
                 serial = servers.standing.serial,
                 "the listeners use another identity, or other anchors"
             );
         }
-        self.standing = servers.standing;
-        gateway.replace_tls(servers.mqtt);
-        self.est.send_replace(servers.est);
-        self.admin.send_replace(servers.admin);
-        Ok(())
+        self.listeners.replace(servers, gateway)
     }
 }

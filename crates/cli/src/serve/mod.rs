@@ -5,6 +5,8 @@
 
 mod directory;
 mod keeper;
+mod listeners;
+mod policies;
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -12,14 +14,10 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use countersign_authority::profile::ServerNames;
 use countersign_authority::{Authority, AuthorityError, CeremonyOutcome, CeremonyPlan, Sources};
 use countersign_crypto::certificate::certificates_from_pem;
 use countersign_crypto::file;
-use countersign_crypto::policy::{self, CompiledPolicy, Policy, Use};
-use countersign_crypto::tls::{ClientRule, Clock as _, SystemClock, TlsServer};
 use countersign_gateway::server::{Gateway, StartError};
-use countersign_model::time::Day;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -29,7 +27,9 @@ use crate::config::ServeConfig;
 use crate::console::say;
 use crate::failure::{Ended, Failure, Named as _};
 use crate::spawn::asked_to_end;
-use keeper::{Keeper, Standing};
+use keeper::Keeper;
+use listeners::{Listeners, Servers};
+use policies::Policies;
 
 /// The name of the platform's servers in their certificate.
 const SERVER_NAME: &str = "gateway";
@@ -78,22 +78,22 @@ pub(crate) async fn run(arguments: ServeArgs) -> Ended {
         Authority::open(&arguments.data, config.authority.clone(), Sources::system()).await?;
     hold_ceremony(&authority).await?;
     check_roots(&authority)?;
-    // 3. The policy in force.
-    let policy = current_policy(&authority).await?;
+    // 3. The policies: one in force, older ones for whoever still holds them.
+    let folder = arguments.data.join("gateway");
+    file::private_folder(&folder).at(&folder)?;
+    let keeper = policies::open(&authority, &folder.join("policy")).await?;
     // 4. Identity and TLS.
-    let servers = Servers::make(&authority, &policy, &config).await?;
-    let standing = servers.standing.clone();
-    let (_policy_set, policy) = watch::channel(Arc::new(policy));
+    let servers = Servers::make(&authority, &config).await?;
+    let (mqtt_tls, est_tls, admin_tls) = servers.tls(&keeper)?;
     // 5. Listeners; a port in use is known before anybody is served.
     let est = bind("est", config.est.listen).await?;
     let admin = bind("admin", config.admin.listen).await?;
-    let folder = arguments.data.join("gateway");
-    file::private_folder(&folder).at(&folder)?;
     let registry = Arc::new(directory::Registry(authority.registry()));
     let database = folder.join("gateway.db");
-    let gateway = Gateway::start(config.gateway.clone(), servers.mqtt, registry, &database)
-        .await
-        .map_err(not_started)?;
+    let gateway =
+        Gateway::start_under(keeper.clone(), config.gateway.clone(), mqtt_tls, registry, &database)
+            .await
+            .map_err(not_started)?;
     let ready = Ready {
         mqtt: gateway.local_addr(),
         est: est.local_addr()?,
@@ -105,8 +105,8 @@ pub(crate) async fn run(arguments: ServeArgs) -> Ended {
     let ended = |mut stopped: watch::Receiver<()>| async move {
         let _ = stopped.changed().await;
     };
-    let (est_tls, est_server) = watch::channel(servers.est);
-    let (admin_tls, admin_server) = watch::channel(servers.admin);
+    let (est_tls, est_server) = watch::channel(est_tls);
+    let (admin_tls, admin_server) = watch::channel(admin_tls);
     let est = tokio::spawn(countersign_authority::serve(
         est,
         est_server,
@@ -121,17 +121,14 @@ pub(crate) async fn run(arguments: ServeArgs) -> Ended {
     ));
     // 7. Say so.
     announce(&arguments, &ready)?;
-    let keeper = Keeper {
-        authority: authority.clone(),
-        config,
-        policy,
-        est: est_tls,
-        admin: admin_tls,
-        standing,
-    };
+    let listeners = Arc::new(Listeners::new(keeper, servers, est_tls, admin_tls));
+    let certificates =
+        Keeper { authority: authority.clone(), config, listeners: listeners.clone() };
+    let policies = Policies { authority: &authority, listeners, gateway: &gateway };
     tokio::select! {
         () = asked_to_end(arguments.until_input_ends) => {}
-        () = keeper.keep(&gateway) => {}
+        () = certificates.keep(&gateway) => {}
+        () = policies.follow() => {}
     }
     // 8. End in order: no new work, then the sessions, then the file that says we are here.
     drop(stop);
@@ -204,31 +201,6 @@ fn check_roots(authority: &Authority) -> Ended {
     }
 }
 
-/// The signed policy in the data folder; the built-in one is signed when there is none.
-async fn current_policy(authority: &Authority) -> Ended<CompiledPolicy> {
-    let path = authority.layout().policy();
-    let spki = authority.policy_verification_key()?;
-    if !path.exists() {
-        if let Some(folder) = path.parent() {
-            file::private_folder(folder).at(folder)?;
-        }
-        let document = authority.sign_policy(&Policy::built_in()).await?;
-        file::write_atomic(&path.with_file_name("policy-key.spki"), &spki, file::PUBLIC)
-            .at(&path)?;
-        file::write_atomic(&path, &document, file::PUBLIC).at(&path)?;
-    }
-    let document = std::fs::read(&path).at(&path)?;
-    let policy = policy::verify(&document, &spki).named(format_args!(
-        "{}: restore it from backup, or remove it to sign the built-in policy anew",
-        path.display()
-    ))?;
-    let today = Day::of(SystemClock.now());
-    CompiledPolicy::for_provider(policy, today).map_err(|faults| {
-        let list: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        Failure::environment(format!("{}: {}", path.display(), list.join("; ")))
-    })
-}
-
 async fn bind(what: &str, address: SocketAddr) -> Ended<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| not_bound(what, address, &error))
 }
@@ -252,39 +224,6 @@ fn not_bound(what: &str, address: SocketAddr, error: &std::io::Error) -> Failure
         _ => error.to_string(),
     };
     Failure::environment(format!("--{what} {address}: {mend}"))
-}
-
-struct Servers {
-    mqtt: TlsServer,
-    est: TlsServer,
-    admin: TlsServer,
-    standing: Standing,
-}
-
-impl Servers {
-    async fn make(
-        authority: &Authority,
-        policy: &CompiledPolicy,
-        config: &ServeConfig,
-    ) -> Ended<Self> {
-        // Read first: what changes in between is seen by the next look.
-        let issuing = authority.registry().issuing_version();
-        let names =
-            ServerNames { dns: config.server.names.clone(), ips: config.server.addresses.clone() };
-        let identity = authority.server_identity(&SERVER_NAME.parse()?, &names).await?;
-        let denylist = Arc::new(directory::Denylist(authority.registry()));
-        let gateway =
-            ClientRule::Required(authority.gateway_anchors()?.checked_by(denylist.clone()));
-        let est = ClientRule::Optional(authority.est_anchors()?.checked_by(denylist.clone()));
-        let admin = ClientRule::Required(authority.admin_anchors()?.checked_by(denylist));
-        let standing = Standing { serial: identity.chain().leaf().serial_hex(), issuing };
-        Ok(Self {
-            standing,
-            mqtt: TlsServer::new(policy, Use::DeviceUplink, &identity, &gateway, "mqtt")?,
-            est: TlsServer::new(policy, Use::Est, &identity, &est, "http/1.1")?,
-            admin: TlsServer::new(policy, Use::Service, &identity, &admin, "http/1.1")?,
-        })
-    }
 }
 
 //= specs/house.md#house-shell

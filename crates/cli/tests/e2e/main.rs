@@ -29,6 +29,8 @@ mod devices_killed;
 mod local_api;
 
 mod assess;
+mod changeover;
+mod changeover_fleet;
 mod dry_run;
 mod policies;
 

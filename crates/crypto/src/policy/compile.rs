@@ -332,7 +332,7 @@ fn compile_signing(
 }
 
 /// rustls wants these tables for ever. They are made once per set of schemes, of which the registry allows few.
-fn verifiers(schemes: &[&'static Scheme]) -> WebPkiSupportedAlgorithms {
+pub(super) fn verifiers(schemes: &[&'static Scheme]) -> WebPkiSupportedAlgorithms {
     type Tables = HashMap<Vec<u16>, WebPkiSupportedAlgorithms>;
     static MADE: OnceLock<Mutex<Tables>> = OnceLock::new();
     let key = schemes.iter().map(|scheme| u16::from(scheme.scheme)).collect();

@@ -25,6 +25,7 @@ mod lifetime;
 mod lines;
 mod names;
 mod resolve;
+mod several;
 mod signed;
 mod verified;
 

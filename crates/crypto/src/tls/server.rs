@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::server::{Acceptor, NoServerSessionStorage};
+use rustls::server::{Acceptor, ClientHello, NoServerSessionStorage};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::LazyConfigAcceptor;
 
@@ -28,13 +28,19 @@ pub enum ClientRule {
 /// Accepts TLS as one use of the policy allows it. Cheap to clone.
 #[derive(Clone)]
 pub struct TlsServer {
+    /// Never empty; the first under which the client's offer leads anywhere serves it.
+    ways: Arc<[Way]>,
+}
+
+/// One set of rules, ready to serve.
+struct Way {
     config: Arc<ServerConfig>,
     rules: TlsRules,
 }
 
 impl std::fmt::Debug for TlsServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TlsServer").field("tickets", &self.rules.tickets).finish_non_exhaustive()
+        f.debug_struct("TlsServer").field("ways", &self.ways.len()).finish_non_exhaustive()
     }
 }
 
@@ -86,32 +92,35 @@ impl TlsServer {
         alpn: &[&str],
         clock: Arc<dyn Clock>,
     ) -> Result<Self, TlsError> {
-        let rules = policy.rules(use_).clone();
-        let provider = rules.provider.clone();
-        let builder =
-            ServerConfig::builder_with_details(provider.clone(), Arc::new(ClockAdapter(clock)))
-                .with_protocol_versions(&[&rustls::version::TLS13])
-                .map_err(|error| TlsError::Identity(error.to_string()))?;
-        let builder = match rule {
-            ClientRule::Anonymous => builder.with_no_client_auth(),
-            ClientRule::Optional(anchors) => builder
-                .with_client_cert_verifier(Arc::new(KindVerifier::new(anchors, false, &provider)?)),
-            ClientRule::Required(anchors) => builder
-                .with_client_cert_verifier(Arc::new(KindVerifier::new(anchors, true, &provider)?)),
-        };
-        let mut config = builder.with_cert_resolver(Arc::new(OneIdentity(certified(identity))));
-        //= specs/house.md#house-channel
-        //# A peer that names a wrong application protocol MUST be refused.
-        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        config.send_tls13_tickets = usize::from(rules.tickets);
-        //= specs/house.md#house-channel
-        //= type=implication
-        //# Early data MUST NOT be sent or accepted.
-        config.max_early_data_size = 0;
-        if rules.tickets == 0 {
-            config.session_storage = Arc::new(NoServerSessionStorage {});
+        Self::with_rules(vec![policy.rules(use_).clone()], identity, rule, alpn, clock)
+    }
+
+    /// A server by several sets of rules, the most preferred first: each client is served by the first under which its offer
+    /// leads to a handshake, so that who holds an older policy gets in by that and nobody else does. Certificates are
+    /// verified by what any of them allows; the caller judges the channel that came about.
+    ///
+    /// # Errors
+    /// As [`TlsServer::new`]; [`TlsError::Identity`] when there are no rules.
+    pub fn with_rules(
+        rules: Vec<TlsRules>,
+        identity: &TlsIdentity,
+        rule: &ClientRule,
+        alpn: &[&str],
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, TlsError> {
+        let verifying = TlsRules::verifying(&rules);
+        let ways = rules
+            .into_iter()
+            .map(|rules| {
+                let rules = rules.with_verifying(verifying);
+                let config = Arc::new(config(&rules, identity, rule, alpn, clock.clone())?);
+                Ok(Way { config, rules })
+            })
+            .collect::<Result<Arc<[Way]>, TlsError>>()?;
+        if ways.is_empty() {
+            return Err(TlsError::Identity("no rules to listen by".to_owned()));
         }
-        Ok(Self { config: Arc::new(config), rules })
+        Ok(Self { ways })
     }
 
     /// Performs the handshake on a fresh connection. The caller bounds its time.
@@ -123,8 +132,62 @@ impl TlsServer {
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         let start = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
-        let offered = Offered::of_hello(&start.client_hello());
-        let stream = start.into_stream(self.config.clone()).await?;
-        SecureChannel::new(stream.into(), &self.rules, Some(offered))
+        let hello = start.client_hello();
+        let offered = Offered::of_hello(&hello);
+        // Where nothing fits, the most preferred rules say so to the client.
+        let way = self.ways.iter().find(|way| way.fits(&hello)).unwrap_or(&self.ways[0]);
+        let stream = start.into_stream(way.config.clone()).await?;
+        SecureChannel::new(stream.into(), &way.rules, Some(offered))
     }
+}
+
+impl Way {
+    /// Whether a client's offer has a suite and a group in common with these rules.
+    fn fits(&self, hello: &ClientHello<'_>) -> bool {
+        let provider = &self.rules.provider;
+        let suite =
+            provider.cipher_suites.iter().any(|s| hello.cipher_suites().contains(&s.suite()));
+        // A client that names no groups knows none of ours; the handshake tells it.
+        let groups = hello.named_groups().unwrap_or_default();
+        suite && provider.kx_groups.iter().any(|group| groups.contains(&group.name()))
+    }
+}
+
+fn config(
+    rules: &TlsRules,
+    identity: &TlsIdentity,
+    rule: &ClientRule,
+    alpn: &[&str],
+    clock: Arc<dyn Clock>,
+) -> Result<ServerConfig, TlsError> {
+    let provider = rules.provider.clone();
+    let builder =
+        ServerConfig::builder_with_details(provider.clone(), Arc::new(ClockAdapter(clock)))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(|error| TlsError::Identity(error.to_string()))?;
+    let verifier = |anchors: &PeerAnchors, mandatory| -> Result<_, TlsError> {
+        Ok(Arc::new(KindVerifier::new(anchors, mandatory, &provider)?))
+    };
+    let builder = match rule {
+        ClientRule::Anonymous => builder.with_no_client_auth(),
+        ClientRule::Optional(anchors) => {
+            builder.with_client_cert_verifier(verifier(anchors, false)?)
+        }
+        ClientRule::Required(anchors) => {
+            builder.with_client_cert_verifier(verifier(anchors, true)?)
+        }
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(OneIdentity(certified(identity))));
+    //= specs/house.md#house-channel
+    //# A peer that names a wrong application protocol MUST be refused.
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    config.send_tls13_tickets = usize::from(rules.tickets);
+    //= specs/house.md#house-channel
+    //= type=implication
+    //# Early data MUST NOT be sent or accepted.
+    config.max_early_data_size = 0;
+    if rules.tickets == 0 {
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+    }
+    Ok(config)
 }

@@ -8,11 +8,11 @@ use crate::functions::Functions;
 use crate::gate::Gate;
 use crate::identity::{self, Slots};
 use crate::listeners::{Declared, open_listeners};
+use crate::policy::Policies;
 use crate::status::{Status, StatusFile};
 use crate::uplink::shell::UplinkStatus;
 use countersign_crypto::digest::sha256;
 use countersign_crypto::keystore::Keystore;
-use countersign_crypto::policy::CompiledPolicy;
 use countersign_crypto::random::SystemRandom;
 use countersign_crypto::seal::SealKey;
 use countersign_model::state::DeviceState;
@@ -22,7 +22,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 
 /// How often the agent looks at its own sockets.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -34,7 +33,7 @@ pub(super) struct Base {
     pub(super) store: Arc<Store>,
     pub(super) slots: Arc<Slots>,
     pub(super) clock: Arc<DeviceClock>,
-    pub(super) policy: Arc<CompiledPolicy>,
+    pub(super) policies: Arc<Policies>,
     pub(super) gate: Arc<Gate>,
     pub(super) description_sha256: [u8; 32],
     file: StatusFile,
@@ -60,14 +59,14 @@ impl Base {
             );
         }
         let clock = Arc::new(DeviceClock::new(store.with(|record| record.time_floor)));
-        let policy = Arc::new(CompiledPolicy::built_in());
+        let policies = Policies::open(store.clone(), &factory, clock.clone())?;
         let keys = Keystore::open(&folder.keys(), seal)?;
         let slots = Arc::new(Slots {
             factory: factory.clone(),
             store: store.clone(),
             keys,
             clock: clock.clone(),
-            policy: watch::channel(policy.clone()).1,
+            policy: policies.compiled(),
             spread: Duration::from_secs(config.identity.renewal_spread_secs),
         });
         slots.sweep()?;
@@ -81,7 +80,7 @@ impl Base {
             store,
             slots,
             clock,
-            policy,
+            policies,
             gate: Arc::new(gate),
             description_sha256: sha256(&text),
             file,
@@ -144,7 +143,8 @@ impl Base {
     ) {
         let identity = self.store.with(identity::serial);
         let thing = self.factory.thing().clone();
-        let status = Status { thing, state, pairing, api, uplink, identity };
+        let policy = self.policies.state();
+        let status = Status { thing, state, pairing, api, uplink, identity, policy };
         if let Err(error) = self.file.show(&status) {
             tracing::warn!(%error, "the ready file could not be written");
         }

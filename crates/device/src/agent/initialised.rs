@@ -7,6 +7,7 @@ use super::{AgentError, Event, Life, Shutdown};
 use crate::api;
 use crate::data::Home;
 use crate::est::EstClient;
+use crate::policy::Trial;
 use crate::uplink::command::Commands;
 use crate::uplink::outbox::Outgoing;
 use crate::uplink::shell::{UplinkShell, UplinkStatus};
@@ -35,6 +36,8 @@ pub(super) struct Initialised {
     tls: watch::Sender<TlsServer>,
     identity: watch::Receiver<Option<TlsIdentity>>,
     uplink: watch::Receiver<UplinkStatus>,
+    /// The policy, and what is said of it.
+    news: watch::Receiver<u64>,
     /// Dropping them closes every socket of this state.
     tasks: JoinSet<&'static str>,
     look: Interval,
@@ -76,7 +79,8 @@ impl Initialised {
         base.show(DeviceState::Initialised, None, Some(address), UplinkStatus::Waiting);
         tracing::info!(%address, "initialised");
         let look = interval(LOOK_EVERY);
-        Ok(Self { base, address, tls, identity, uplink, tasks, look })
+        let news = base.policies.news();
+        Ok(Self { base, address, tls, identity, uplink, news, tasks, look })
     }
 
     pub(super) async fn live(mut self, mut shutdown: Shutdown<'_>) -> Result<Life, AgentError> {
@@ -103,6 +107,7 @@ impl Initialised {
             () = self.base.gate.reset_asked() => Event::Reset,
             Ok(()) = self.identity.changed() => Event::Changed,
             Ok(()) = self.uplink.changed() => Event::Changed,
+            Ok(()) = self.news.changed() => Event::Changed,
             Some(ended) = self.tasks.join_next() => {
                 Event::Broken(AgentError::Ended(ended.unwrap_or("task")))
             }
@@ -111,7 +116,7 @@ impl Initialised {
         }
     }
 
-    /// Shows what changed; new connections to the local API see the new identity.
+    /// Shows what changed; new connections to the local API see the new identity and follow the new policy.
     fn renew(&mut self) -> Result<(), AgentError> {
         let present = self.identity.borrow_and_update().clone();
         if let Some(home) = self.base.store.with(|record| record.home.clone()) {
@@ -136,8 +141,8 @@ fn server(
         ClientRule::Required(persons)
     };
     let identity = present.unwrap_or_else(|| base.factory.identity());
-    let policy = &base.policy;
-    let clock = base.clock.clone();
+    let (policy, clock) = (base.policies.current(), base.clock.clone());
+    let policy = policy.compiled();
     Ok(TlsServer::with_protocols(policy, Use::LocalApi, identity, &rule, &api::ALPN, clock)?)
 }
 
@@ -156,25 +161,36 @@ fn connect(
         thing: base.factory.thing().clone(),
         gateway: gateway.clone(),
         roots: base.factory.roots().to_vec(),
-        policy: base.policy.clone(),
+        policies: base.policies.clone(),
         clock: base.clock.clone(),
         keep_alive_secs: base.config.uplink.keep_alive_secs,
         commands: Arc::new(Commands::new(base.gate.clone(), base.store.clone())),
         status,
         verdict,
     };
-    let identity = identity.clone();
+    let shell_identity = identity.clone();
     tasks.spawn(async move {
-        shell.run(identity, outgoing).await;
+        shell.run(shell_identity, outgoing).await;
         "uplink"
     });
     let est = EstClient {
         server: gateway.clone(),
         roots: base.factory.roots().to_vec(),
         thing: base.factory.thing().clone(),
-        policy: base.policy.clone(),
+        policies: base.policies.clone(),
         clock: base.clock.clone(),
     };
+    let trial = Trial {
+        policies: base.policies.clone(),
+        gateway: gateway.clone(),
+        roots: base.factory.roots().to_vec(),
+        clock: base.clock.clone(),
+    };
+    let trial_identity = identity.clone();
+    tasks.spawn(async move {
+        trial.run(trial_identity).await;
+        "policy"
+    });
     let slots = base.slots.clone();
     tasks.spawn(async move {
         slots.keep(&est, &identity_set, verdicts).await;

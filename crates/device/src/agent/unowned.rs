@@ -38,7 +38,7 @@ impl Unowned {
             factory: base.factory.clone(),
             store: base.store.clone(),
             clock: base.clock.clone(),
-            policy: base.policy.clone(),
+            policies: base.policies.clone(),
             api: base.config.api.listen,
             description_sha256: base.description_sha256,
         };

@@ -1,7 +1,7 @@
 //! The state's bytes: a CBOR map with small integer keys. Unknown keys are skipped, so that an older build can be
 //! put back; a higher major version is refused.
 
-use super::record::{Home, Record, Slot};
+use super::record::{Home, PolicyRecord, Record, Slot};
 use countersign_crypto::certificate::{Certificate, CertificateChain};
 use countersign_crypto::secret::{Secret, Strength};
 use countersign_model::state::DeviceState;
@@ -47,9 +47,15 @@ fn write(out: &mut Out<'_>, record: &Record) -> Result<(), Error<Infallible>> {
     write_slot(out, record.next.as_ref())?;
     out.u8(8)?.u64(record.next_label)?;
     out.u8(9)?.u64(record.time_floor.0)?;
-    out.u8(10)?.u64(record.policy_version)?;
     out.u8(11)?.u64(record.command_floor.0)?;
     out.u8(12)?.u16(record.pairing_port)?;
+    out.u8(13)?;
+    match &record.policy {
+        Some(policy) => write_policy(out, policy)?,
+        None => {
+            out.null()?;
+        }
+    }
     Ok(())
 }
 
@@ -71,6 +77,15 @@ fn write_home(out: &mut Out<'_>, home: &Home) -> Result<(), Error<Infallible>> {
         }
         None => out.null()?,
     };
+    Ok(())
+}
+
+fn write_policy(out: &mut Out<'_>, policy: &PolicyRecord) -> Result<(), Error<Infallible>> {
+    let slots = serde_json::to_vec(&policy.slots).expect("numbers, words and texts are JSON");
+    out.array(2)?.bytes(&slots)?.array(policy.documents.len() as u64)?;
+    for document in &policy.documents {
+        out.bytes(document)?;
+    }
     Ok(())
 }
 
@@ -109,9 +124,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Record, Wrong> {
             7 => record.next = nullable(&mut input, read_slot)?,
             8 => record.next_label = input.u64()?,
             9 => record.time_floor = Timestamp(input.u64()?),
-            10 => record.policy_version = input.u64()?,
             11 => record.command_floor = Timestamp(input.u64()?),
             12 => record.pairing_port = input.u16()?,
+            13 => record.policy = nullable(&mut input, read_policy)?,
             _ => input.skip()?,
         }
     }
@@ -159,6 +174,16 @@ fn read_home(input: &mut Decoder<'_>) -> Result<Home, Wrong> {
         })
     })?;
     Ok(Home { anchor, access, network, gateway })
+}
+
+fn read_policy(input: &mut Decoder<'_>) -> Result<PolicyRecord, Wrong> {
+    length(input, 2)?;
+    let slots = serde_json::from_slice(input.bytes()?).map_err(Wrong::custom)?;
+    let mut documents = Vec::new();
+    for _ in 0..input.array()?.unwrap_or(0) {
+        documents.push(input.bytes()?.to_vec());
+    }
+    Ok(PolicyRecord { slots, documents })
 }
 
 fn read_slot(input: &mut Decoder<'_>) -> Result<Slot, Wrong> {

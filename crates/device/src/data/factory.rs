@@ -1,7 +1,7 @@
 //! What the factory leaves in a device, and how it gets there.
 //!
 //! ```text
-//!  Blank::prepare ─► request() ─► the factory's CA ─► provision(chain, roots, setup) ─► Factory::load, for life
+//!  Blank::prepare ─► request() ─► the factory's CA ─► provision(chain, roots, setup, policy) ─► Factory::load, for life
 //! ```
 //! The IDevID key is made in the device's own folder and never leaves it.
 
@@ -19,12 +19,26 @@ use countersign_crypto::secret::{Secret, Strength};
 use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
 use countersign_crypto::tls::{TlsError, TlsIdentity};
 use countersign_model::id::ThingId;
+use countersign_protocol::policy::PolicyTrust;
 use std::path::{Path, PathBuf};
 
 /// Label of the factory key.
 const KEY: &str = "idevid";
 /// What the sealed pairing file is for.
 const PURPOSE: &str = "setup code verifier";
+/// What the sealed policy file is for.
+const POLICY_PURPOSE: &str = "policy key";
+/// Longest policy key, in bytes: a classical SubjectPublicKeyInfo has about a hundred.
+const MAX_POLICY_KEY: usize = 8 * 1024;
+
+/// Whose crypto policies a device takes: the maker's name, and the key that signs them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyAuthority {
+    /// The organisation of the ceremony plan.
+    pub maker: String,
+    /// The policy key's SubjectPublicKeyInfo, DER.
+    pub spki_der: Vec<u8>,
+}
 
 /// A data folder with a key and no identity yet.
 #[derive(Debug)]
@@ -78,6 +92,7 @@ impl Blank {
         roots: &[Certificate],
         params: &PakeParams,
         verifier: &VerifierRecord,
+        policy: &PolicyAuthority,
     ) -> Result<(), FactoryError> {
         let folder = self.root.join("factory");
         check(&folder, &self.thing, chain, &self.key, roots)?;
@@ -88,6 +103,8 @@ impl Blank {
         let random: &mut dyn Random = &mut SystemRandom;
         let sealed = plain.expose(|plain| seal::seal(&self.seal, PURPOSE, plain, random))?;
         write("pairing.sealed", &sealed, file::PRIVATE)?;
+        let sealed = seal::seal(&self.seal, POLICY_PURPOSE, &encode_policy(policy), random)?;
+        write("policy.sealed", &sealed, file::PRIVATE)?;
         let pem: String = roots.iter().map(Certificate::to_pem).collect();
         write("roots.pem", pem.as_bytes(), file::PUBLIC)?;
         write("idevid.crt", chain.to_pem().as_bytes(), file::PUBLIC)
@@ -102,6 +119,7 @@ pub struct Factory {
     roots: Vec<Certificate>,
     params: PakeParams,
     verifier: VerifierRecord,
+    policy: Option<PolicyAuthority>,
 }
 
 impl Factory {
@@ -122,12 +140,13 @@ impl Factory {
         let key = Keystore::open(&folder.join("keys"), seal_key.clone())?.require(KEY)?;
         let thing = thing_of(&chain).ok_or_else(|| FactoryError::Mismatch(folder.to_owned()))?;
         check(folder, &thing, &chain, &key, &roots)?;
-        let damaged = || FactoryError::Pairing(folder.join("pairing.sealed"));
+        let damaged = || FactoryError::Changed(folder.join("pairing.sealed"));
         let plain =
             seal::open(seal_key, PURPOSE, &read("pairing.sealed")?).map_err(|_| damaged())?;
         let (params, verifier) = plain.expose(decode_setup).ok_or_else(damaged)?;
+        let policy = load_policy(&folder.join("policy.sealed"), seal_key)?;
         let identity = TlsIdentity::new(chain, key)?;
-        Ok(Self { thing, identity, roots, params, verifier })
+        Ok(Self { thing, identity, roots, params, verifier, policy })
     }
 
     /// Who the device is.
@@ -152,6 +171,12 @@ impl Factory {
     #[must_use]
     pub const fn params(&self) -> &PakeParams {
         &self.params
+    }
+
+    /// Whose policies the device takes; none where the factory knew of none, and then it keeps the policy of its build.
+    #[must_use]
+    pub fn policy_trust(&self) -> Option<PolicyTrust> {
+        self.policy.as_ref().map(|policy| PolicyTrust::new(&policy.spki_der, &policy.maker))
     }
 
     /// What the device has instead of the setup code.
@@ -206,6 +231,38 @@ fn encode_setup(params: &PakeParams, verifier: &VerifierRecord) -> Secret {
     Secret::new(plain, Strength(128))
 }
 
+fn load_policy(path: &Path, key: &SealKey) -> Result<Option<PolicyAuthority>, FactoryError> {
+    let sealed = match std::fs::read(path) {
+        Ok(sealed) => sealed,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(FactoryError::Missing(path.to_owned(), error)),
+    };
+    let damaged = || FactoryError::Changed(path.to_owned());
+    let plain = seal::open(key, POLICY_PURPOSE, &sealed).map_err(|_| damaged())?;
+    plain.expose(decode_policy).ok_or_else(damaged).map(Some)
+}
+
+/// `[maker, key]`.
+fn encode_policy(policy: &PolicyAuthority) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(256);
+    minicbor::Encoder::new(&mut plain)
+        .array(2)
+        .and_then(|out| out.str(&policy.maker))
+        .and_then(|out| out.bytes(&policy.spki_der))
+        .expect("writing to a vector cannot fail");
+    plain
+}
+
+fn decode_policy(plain: &[u8]) -> Option<PolicyAuthority> {
+    let mut input = minicbor::Decoder::new(plain);
+    if input.array().ok()? != Some(2) {
+        return None;
+    }
+    let maker = input.str().ok()?.to_owned();
+    let spki_der = input.bytes().ok()?.to_vec();
+    (spki_der.len() <= MAX_POLICY_KEY).then_some(PolicyAuthority { maker, spki_der })
+}
+
 fn decode_setup(plain: &[u8]) -> Option<(PakeParams, VerifierRecord)> {
     let mut input = minicbor::Decoder::new(plain);
     if input.array().ok()? != Some(5) {
@@ -232,9 +289,9 @@ pub enum FactoryError {
     /// Certificate, key and serial do not belong together.
     #[error("{}: idevid.crt is not the IDevID certificate for the key in keys/: restore the folder that the factory wrote", .0.display())]
     Mismatch(PathBuf),
-    /// The sealed verifier does not open.
+    /// A sealed file does not open.
     #[error("{}: was changed, or seal.key belongs to another folder: restore both from the same backup", .0.display())]
-    Pairing(PathBuf),
+    Changed(PathBuf),
     /// The verifier is no verifier.
     #[error(transparent)]
     Pake(#[from] PakeError),

@@ -1,7 +1,7 @@
 //! The data folder: all that a device keeps.
 //!
 //! ```text
-//!  DIR/factory/   written once, by the factory: idevid.crt, roots.pem, keys/idevid.key, pairing.sealed
+//!  DIR/factory/   written once, by the factory: idevid.crt, roots.pem, keys/idevid.key, pairing.sealed, policy.sealed
 //!  DIR/seal.key   seals the rest (0600)
 //!  DIR/state.sealed, state.sealed.prev      the device's state, replaced whole at every change
 //!  DIR/keys/      operational keys, one for each slot that the state names
@@ -15,7 +15,7 @@ mod folder;
 mod record;
 mod store;
 
-pub use factory::{Blank, Factory, FactoryError};
+pub use factory::{Blank, Factory, FactoryError, PolicyAuthority};
 pub use folder::{DataFolder, FolderError};
-pub use record::{BUILD_FLOOR, Home, Record, Slot};
+pub use record::{BUILD_FLOOR, Home, PolicyRecord, Record, Slot};
 pub use store::{Store, StoreError};

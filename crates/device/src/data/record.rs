@@ -6,6 +6,7 @@ use countersign_model::time::Timestamp;
 use countersign_protocol::enrolment;
 use countersign_protocol::pairing::{Attempts, GatewayAddress, NetworkCredentials};
 use countersign_protocol::permit::device::AccessList;
+use countersign_protocol::policy::StoredSlots;
 use std::sync::Arc;
 
 /// Instants before this build cannot be now: 2026-11-01T00:00:00Z. A device whose clock starts at 1970 takes no
@@ -35,8 +36,8 @@ pub struct Record {
     pub next_label: u64,
     /// The highest authenticated time.
     pub time_floor: Timestamp,
-    /// Version of the crypto policy in force.
-    pub policy_version: u64,
+    /// The crypto policies that came after the build's; none before the first.
+    pub policy: Option<PolicyRecord>,
     /// The newest instant stamped on a command that was accepted: older ones are replays after a restart.
     pub command_floor: Timestamp,
 }
@@ -52,6 +53,15 @@ pub struct Home {
     pub network: Option<Arc<NetworkCredentials>>,
     /// Where the maker's gateway is, if the device is to use it.
     pub gateway: Option<GatewayAddress>,
+}
+
+/// The slots of the crypto policy with the documents that they name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyRecord {
+    /// What is in force, what waits, what happened.
+    pub slots: StoredSlots,
+    /// Signed policies, each verified anew when it is read.
+    pub documents: Vec<Vec<u8>>,
 }
 
 /// One operational identity: where its key lies, and its certificate once issued.
@@ -76,7 +86,7 @@ impl Default for Record {
             next: None,
             next_label: 1,
             time_floor: BUILD_FLOOR,
-            policy_version: 0,
+            policy: None,
             command_floor: Timestamp(0),
         }
     }
@@ -92,7 +102,7 @@ impl Record {
             pairing_port: self.pairing_port,
             api_port: self.api_port,
             time_floor: self.time_floor,
-            policy_version: self.policy_version,
+            policy: self.policy.clone(),
             ..Self::default()
         }
     }

@@ -63,6 +63,9 @@ pub enum SessionEvent {
     Refused(u8),
     /// Every subscription was granted: commands reach us from here on.
     Subscribed,
+    /// Only the policy's subscription was granted: this is the update door. Our channel is one that the policy in force at
+    /// the gateway does not allow.
+    Door,
     /// The gateway refused one of our subscriptions.
     SubscriptionRefused(String),
     /// The gateway refused a publication, by this reason code. It is not sent again.
@@ -74,8 +77,13 @@ pub enum SessionEvent {
     },
     /// A message on one of our command topics.
     Message(Incoming),
-    /// The gateway ended the connection, by this reason code.
-    Disconnected(u8),
+    /// The gateway ended the connection.
+    Disconnected {
+        /// By this reason code.
+        reason: u8,
+        /// What it said about it.
+        text: Option<String>,
+    },
     /// The peer broke the protocol; the connection is being closed.
     PeerFault(String),
 }
@@ -100,6 +108,8 @@ pub struct Uplink {
     connection: Connection<role::Client>,
     client_id: String,
     filters: Vec<String>,
+    /// Which of the filters is the policy's.
+    policy_filter: Option<usize>,
     keep_alive_secs: u16,
     outbox: Outbox,
     connected: bool,
@@ -114,11 +124,20 @@ impl Uplink {
             connection: codec(),
             client_id: client_id.to_owned(),
             filters,
+            policy_filter: None,
             keep_alive_secs,
             outbox: Outbox::default(),
             connected: false,
             outputs: VecDeque::new(),
         }
+    }
+
+    /// Also subscribes to the crypto policy, which may be all that it is granted.
+    #[must_use]
+    pub fn with_policy(mut self, filter: &str) -> Self {
+        self.policy_filter = Some(self.filters.len());
+        self.filters.push(filter.to_owned());
+        self
     }
 
     /// The next thing to do, until there is none.
@@ -185,6 +204,23 @@ impl Uplink {
         Ok(())
     }
 
+    /// Says something at most once, now, past the outbox and past whatever waits: a word at the update door.
+    pub fn say(&mut self, topic: &str, payload: &[u8]) {
+        if !self.connected {
+            return;
+        }
+        let publish = v5_0::Publish::builder()
+            .topic_name(topic)
+            .and_then(|publish| publish.qos(Qos::AtMostOnce).payload(payload).build());
+        match publish {
+            Ok(publish) => {
+                let events = self.connection.checked_send(publish);
+                self.digest(events);
+            }
+            Err(error) => self.fault(&error),
+        }
+    }
+
     /// Thanks the gateway for a message, once what it asked is durably noted.
     pub fn acknowledge(&mut self, packet_id: u16) {
         let puback = v5_0::Puback::builder()
@@ -249,7 +285,12 @@ impl Uplink {
             Packet::V5_0Publish(publish) => self.message(&publish),
             Packet::V5_0Disconnect(disconnect) => {
                 let reason = disconnect.reason_code().map_or(0, |code| code as u8);
-                self.event(SessionEvent::Disconnected(reason));
+                let text =
+                    disconnect.props().iter().flatten().find_map(|property| match property {
+                        Property::ReasonString(text) => Some(text.val().to_owned()),
+                        _ => None,
+                    });
+                self.event(SessionEvent::Disconnected { reason, text });
                 self.outputs.push_back(Output::Close);
             }
             _ => {}
@@ -313,6 +354,13 @@ impl Uplink {
 
     fn suback(&mut self, suback: &v5_0::Suback) {
         let codes: Vec<SubackReasonCode> = suback.reason_codes();
+        let door = self.policy_filter.is_some_and(|policy| {
+            codes.len() > 1
+                && codes.iter().enumerate().all(|(at, code)| code.is_success() == (at == policy))
+        });
+        if door {
+            return self.event(SessionEvent::Door);
+        }
         match codes.iter().position(|code| !code.is_success()) {
             None => self.event(SessionEvent::Subscribed),
             Some(index) => {

@@ -7,19 +7,21 @@
 //! ```
 
 use super::command::{Commands, MAX_WAITING, Noted};
-use super::core::{Output, SessionEvent, TimerKind, Uplink};
-use super::outbox::Outgoing;
+use super::core::{Incoming, Output, SessionEvent, TimerKind, Uplink};
+use super::outbox::{Outgoing, Weight};
 use crate::backoff::Backoff;
 use crate::clock::DeviceClock;
 use crate::identity::Verdict;
+use crate::policy::Policies;
 use crate::refusal;
 use countersign_crypto::certificate::{Certificate, IdentityKind};
-use countersign_crypto::policy::{CompiledPolicy, Use};
+use countersign_crypto::policy::Use;
 use countersign_crypto::random::SystemRandom;
 use countersign_crypto::tls::{Negotiated, SecureChannel, TlsClient, TlsError, TlsIdentity};
 use countersign_model::id::ThingId;
-use countersign_model::topic::ThingTopic;
+use countersign_model::topic::{PolicyTopic, ThingTopic};
 use countersign_protocol::pairing::GatewayAddress;
+use countersign_protocol::policy::PreparedPolicy;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +37,8 @@ const OPENING: Duration = Duration::from_secs(20);
 const WRITING: Duration = Duration::from_secs(20);
 /// First pause between connections.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// How long a visit at the update door may take.
+const VISIT: Duration = Duration::from_secs(30);
 /// The longest: a gateway that is back is noticed within half a minute.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -64,8 +68,8 @@ pub struct UplinkShell {
     pub gateway: GatewayAddress,
     /// The manufacturer's roots.
     pub roots: Vec<Certificate>,
-    /// What TLS may do.
-    pub policy: Arc<CompiledPolicy>,
+    /// What TLS may do, and where a policy that comes goes.
+    pub policies: Arc<Policies>,
     /// The device's time.
     pub clock: Arc<DeviceClock>,
     /// Seconds of silence after which we ping.
@@ -79,13 +83,22 @@ pub struct UplinkShell {
 }
 
 enum End {
-    IdentityChanged,
+    /// Another identity or another policy is in use.
+    Changed,
     Refused(String),
     Lost(String),
 }
 
+/// What a policy's changes are heard by.
+struct Followed {
+    policy: watch::Receiver<Arc<PreparedPolicy>>,
+    news: watch::Receiver<u64>,
+}
+
 struct Session {
     core: Uplink,
+    /// The gateway takes nothing from us here but word of our policy.
+    at_the_door: bool,
     /// At most one: commands are carried out in the order in which they came.
     running: JoinSet<Option<Outgoing>>,
     waiting: VecDeque<Noted>,
@@ -100,9 +113,16 @@ impl UplinkShell {
         mut outgoing: mpsc::Receiver<Outgoing>,
     ) {
         let filters = ThingTopic::command_filters(&self.thing).map(|f| f.as_str().to_owned());
-        let core = Uplink::new(self.thing.as_str(), filters.to_vec(), self.keep_alive_secs);
-        let mut session =
-            Session { core, running: JoinSet::new(), waiting: VecDeque::new(), timers: [None; 3] };
+        let core = Uplink::new(self.thing.as_str(), filters.to_vec(), self.keep_alive_secs)
+            .with_policy(PolicyTopic::filter(&self.thing).as_str());
+        let mut followed = Followed { policy: self.policies.follow(), news: self.policies.news() };
+        let mut session = Session {
+            core,
+            at_the_door: false,
+            running: JoinSet::new(),
+            waiting: VecDeque::new(),
+            timers: [None; 3],
+        };
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
             let present = identity.borrow_and_update().clone();
@@ -115,13 +135,20 @@ impl UplinkShell {
             };
             self.status.send_replace(UplinkStatus::Connecting);
             let end = self
-                .connection(&mut session, &present, &mut identity, &mut outgoing, &mut backoff)
+                .connection(
+                    &mut session,
+                    &present,
+                    &mut identity,
+                    &mut followed,
+                    &mut outgoing,
+                    &mut backoff,
+                )
                 .await;
             session.core.closed();
             while session.core.poll().is_some() {}
             session.timers = [None; 3];
             match end {
-                End::IdentityChanged => continue,
+                End::Changed => continue,
                 End::Refused(why) => {
                     tracing::warn!(%why, "uplink: the gateway refused us");
                     self.status.send_replace(UplinkStatus::Refused(why));
@@ -138,6 +165,7 @@ impl UplinkShell {
                 tokio::select! {
                     () = &mut pause => break,
                     changed = identity.changed() => if changed.is_err() { return } else { break },
+                    _ = followed.policy.changed() => break,
                     Some(message) = outgoing.recv() => session.queue(message),
                     Some(done) = session.running.join_next() => session.done(done.ok().flatten(), &self.commands),
                 }
@@ -150,17 +178,23 @@ impl UplinkShell {
         session: &mut Session,
         present: &TlsIdentity,
         identity: &mut watch::Receiver<Option<TlsIdentity>>,
+        followed: &mut Followed,
         outgoing: &mut mpsc::Receiver<Outgoing>,
         backoff: &mut Backoff,
     ) -> End {
-        let deadline = Instant::now() + OPENING;
-        let mut channel = match tokio::time::timeout_at(deadline, self.open(present)).await {
+        let mut deadline = Instant::now() + OPENING;
+        let policy = followed.policy.borrow_and_update().clone();
+        let opened = tokio::time::timeout_at(deadline, self.open(present, &policy)).await;
+        let mut channel = match opened {
             Ok(Ok(channel)) => channel,
-            Ok(Err(error)) => return ended(error),
-            Err(_) => return End::Lost("the gateway did not answer in time".to_owned()),
+            Ok(Err(error)) => return self.failed(ended(error)),
+            Err(_) => {
+                return self.failed(End::Lost("the gateway did not answer in time".to_owned()));
+            }
         };
         session.core.opened();
-        let mut connected = false;
+        session.at_the_door = false;
+        let (mut connected, mut acknowledged) = (false, false);
         let mut buffer = vec![0; 16 * 1024];
         loop {
             while let Some(output) = session.core.poll() {
@@ -172,7 +206,10 @@ impl UplinkShell {
                         };
                         match tokio::time::timeout(WRITING, write).await {
                             Ok(Ok(())) => {}
-                            Ok(Err(error)) => return ended(TlsError::Handshake(error)),
+                            Ok(Err(error)) => {
+                                let end = ended(TlsError::Handshake(error));
+                                return if acknowledged { end } else { self.failed(end) };
+                            }
                             Err(_) => return End::Lost("the gateway stopped reading".to_owned()),
                         }
                     }
@@ -183,8 +220,16 @@ impl UplinkShell {
                     Output::StopTimer(kind) => session.timers[index(kind)] = None,
                     Output::Close => return End::Lost("the session was closed".to_owned()),
                     Output::Event(event) => {
+                        if matches!(event, SessionEvent::Connected { .. }) && !acknowledged {
+                            acknowledged = true;
+                            self.policies.carried(policy.digest());
+                        }
                         match self.event(session, event, present, channel.negotiated()) {
-                            Some(end) => return end,
+                            Some(end) if acknowledged => return end,
+                            Some(end) => return self.failed(end),
+                            None if session.at_the_door && !connected => {
+                                (connected, deadline) = (true, Instant::now() + VISIT);
+                            }
                             None => connected |= self.is_connected(backoff),
                         }
                     }
@@ -193,14 +238,25 @@ impl UplinkShell {
             let timer = next_timer(&session.timers);
             tokio::select! {
                 read = channel.read(&mut buffer) => match read {
-                    Ok(0) => return End::Lost("the gateway closed the connection".to_owned()),
+                    Ok(0) => {
+                        let end = End::Lost("the gateway closed the connection".to_owned());
+                        return if acknowledged { end } else { self.failed(end) };
+                    }
                     Ok(read) => session.core.received(&buffer[..read]),
-                    Err(error) => return ended(TlsError::Handshake(error)),
+                    Err(error) => {
+                        let end = ended(TlsError::Handshake(error));
+                        return if acknowledged { end } else { self.failed(end) };
+                    }
                 },
                 Some(message) = outgoing.recv() => session.queue(message),
                 Some(done) = session.running.join_next() => session.done(done.ok().flatten(), &self.commands),
-                _ = identity.changed() => return End::IdentityChanged,
+                _ = identity.changed() => return End::Changed,
+                _ = followed.policy.changed() => return End::Changed,
+                Ok(()) = followed.news.changed(), if connected => self.report(session),
                 () = sleep_until(timer) => session.fire(),
+                () = tokio::time::sleep_until(deadline), if session.at_the_door => {
+                    return End::Lost("the visit at the update door took too long".to_owned());
+                }
                 () = tokio::time::sleep_until(deadline), if !connected => {
                     return End::Lost("the gateway did not accept the session in time".to_owned());
                 }
@@ -226,9 +282,37 @@ impl UplinkShell {
         connected
     }
 
-    async fn open(&self, identity: &TlsIdentity) -> Result<SecureChannel<TcpStream>, TlsError> {
+    /// There was no session under the policy in force, whatever the reason.
+    fn failed(&self, end: End) -> End {
+        if self.policies.unsettled() {
+            self.policies.session_failed();
+        }
+        end
+    }
+
+    /// Tells the gateway which policy we hold, and what became of the last one that came.
+    fn report(&self, session: &mut Session) {
+        let topic = PolicyTopic::State(self.thing.clone()).topic().as_str().to_owned();
+        let payload = self.policies.state().to_json();
+        if session.at_the_door {
+            return session.core.say(&topic, &payload);
+        }
+        session.queue(Outgoing {
+            topic,
+            payload,
+            retain: false,
+            correlation: None,
+            weight: Weight::Kept,
+        });
+    }
+
+    async fn open(
+        &self,
+        identity: &TlsIdentity,
+        policy: &PreparedPolicy,
+    ) -> Result<SecureChannel<TcpStream>, TlsError> {
         let client = TlsClient::with_clock(
-            &self.policy,
+            policy.compiled(),
             Use::DeviceUplink,
             Some(identity),
             &self.roots,
@@ -239,6 +323,12 @@ impl UplinkShell {
         let stream = TcpStream::connect(&self.gateway.mqtt).await?;
         stream.set_nodelay(true)?;
         client.connect(&self.gateway.server_name, stream).await
+    }
+
+    fn is_policy(&self, message: &Incoming) -> bool {
+        let topic = message.topic.parse().ok();
+        topic.and_then(|topic| PolicyTopic::parse(&topic))
+            == Some(PolicyTopic::Document(self.thing.clone()))
     }
 
     fn event(
@@ -255,6 +345,14 @@ impl UplinkShell {
             SessionEvent::Subscribed => {
                 self.status.send_replace(UplinkStatus::Connected(negotiated.clone()));
                 self.judged(present, true);
+                self.report(session);
+            }
+            SessionEvent::Door => {
+                tracing::info!("uplink: at the update door");
+                session.at_the_door = true;
+                // What is in force does not serve here any more: what waits is tried now.
+                self.policies.session_failed();
+                self.report(session);
             }
             SessionEvent::Refused(code) => {
                 let why = format!("CONNACK reason 0x{code:02x}");
@@ -272,8 +370,18 @@ impl UplinkShell {
             SessionEvent::PublicationRefused { topic, reason } => {
                 tracing::warn!(%topic, reason, "uplink: the gateway refused a publication");
             }
-            SessionEvent::Disconnected(code) => {
-                return Some(End::Lost(format!("DISCONNECT reason 0x{code:02x}")));
+            SessionEvent::Disconnected { reason, text } => {
+                let text = text.map_or_else(String::new, |text| format!(": {text}"));
+                return Some(End::Lost(format!("DISCONNECT reason 0x{reason:02x}{text}")));
+            }
+            SessionEvent::Message(message) if self.is_policy(&message) => {
+                // Stored first, thanked for second; where it cannot be stored, it comes again.
+                match self.policies.offer(&message.payload, &self.gateway.server_name) {
+                    Ok(()) => {
+                        message.packet_id.into_iter().for_each(|id| session.core.acknowledge(id));
+                    }
+                    Err(error) => tracing::error!(%error, "uplink: a policy could not be stored"),
+                }
             }
             SessionEvent::PeerFault(fault) => {
                 return Some(End::Lost(format!("the gateway broke the protocol: {fault}")));

@@ -7,10 +7,10 @@ pub mod maker;
 pub mod platform;
 
 use countersign_crypto::pake::{PakeParams, derive};
-use countersign_crypto::signature::SignatureAlgorithm;
+use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
 use countersign_device::agent::{self, AgentError};
 use countersign_device::config::Config;
-use countersign_device::data::Blank;
+use countersign_device::data::{Blank, PolicyAuthority};
 use countersign_device::functions::{Functions, SimulatedPlug};
 use countersign_device::listeners::open_listeners;
 use countersign_model::label::SetupCode;
@@ -32,6 +32,7 @@ pub const WAIT: Duration = Duration::from_secs(20);
 /// A device in its box, with its maker.
 pub struct World {
     pub maker: Maker,
+    pub policy_key: KeyHandle,
     pub folder: tempfile::TempDir,
     pub config: Config,
     _turn: MutexGuard<'static, ()>,
@@ -56,7 +57,8 @@ impl World {
         let maker = Maker::new();
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
-        provision(&maker, &data);
+        let policy_key = KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
+        provision(&maker, &data, &policy_key);
         let any = SocketAddr::new(IpAddr::from(ip), 0);
         let mut config = Config {
             data,
@@ -67,7 +69,7 @@ impl World {
         config.pairing.listen = any;
         config.api.listen = any;
         config.telemetry.interval_ms = 100;
-        Self { maker, folder, config, _turn: turn }
+        Self { maker, policy_key, folder, config, _turn: turn }
     }
 
     pub fn start(&self) -> Running {
@@ -89,14 +91,20 @@ impl World {
     }
 }
 
-fn provision(maker: &Maker, data: &Path) {
+/// Whose policies the device takes.
+pub const MAKER: &str = "Example Works";
+
+fn provision(maker: &Maker, data: &Path, policy_key: &KeyHandle) {
     let thing = THING.parse().unwrap();
     let blank = Blank::prepare(data, THING.parse().unwrap(), SignatureAlgorithm::EcdsaP256Sha256);
     let blank = blank.unwrap();
     let chain = maker.idevid(THING, &blank.request().unwrap());
     let params = PakeParams::new([1; 16], PakeParams::MIN_MEMORY_KIB, 1, 1).unwrap();
     let verifier = derive(&code(), &thing, &params).unwrap().record();
-    blank.provision(&chain, std::slice::from_ref(&maker.root), &params, &verifier).unwrap();
+    let spki_der = policy_key.spki_der().to_vec();
+    let policy = PolicyAuthority { maker: MAKER.to_owned(), spki_der };
+    let roots = std::slice::from_ref(&maker.root);
+    blank.provision(&chain, roots, &params, &verifier, &policy).unwrap();
 }
 
 impl Running {

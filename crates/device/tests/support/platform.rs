@@ -117,6 +117,19 @@ impl Platform {
         self.script.send(publish).unwrap();
     }
 
+    /// Gives the device a signed policy, or what looks like one.
+    pub fn policy(&self, document: &[u8]) {
+        let publish = v5_0::Publish::builder()
+            .topic_name(format!("things/{THING}/policy"))
+            .unwrap()
+            .qos(Qos::AtLeastOnce)
+            .packet_id(1_u16)
+            .payload(document)
+            .build()
+            .unwrap();
+        self.script.send(publish).unwrap();
+    }
+
     /// What was published to a topic of the device.
     pub fn published(&self, topic: &str) -> Vec<serde_json::Value> {
         let topic = format!("things/{THING}/{topic}");

@@ -124,6 +124,7 @@ impl Broker {
             receive_maximum: self.limits.max_inflight,
             maximum_packet: self.limits.max_packet_bytes,
             topic_alias_maximum: TOPIC_ALIASES,
+            why: None,
         };
         let session_present = resumed.is_some();
         self.send(conn, &Outgoing::Connack { session_present, code: code::SUCCESS, facts });
@@ -238,11 +239,16 @@ impl Broker {
         if let (Some(code), Some(Version::V5), true) =
             (reason.code(), open.decoder.version(), open.session.is_some())
         {
-            self.send(conn, &Outgoing::Disconnect { code });
+            let why = reason.sentence();
+            self.send(conn, &Outgoing::Disconnect { code, why });
         }
-        // A subject that is refused has no last word either.
-        let with_will =
-            !matches!(reason, CloseReason::Administrative(_) | CloseReason::CertificateExpired);
+        // A subject that is refused has no last word either; one that only has to reconnect has not left.
+        let with_will = !matches!(
+            reason,
+            CloseReason::Administrative(_)
+                | CloseReason::Policy(_)
+                | CloseReason::CertificateExpired
+        );
         self.out.push(super::Output::Close { conn, reason: reason.clone() });
         self.detach(conn, &reason, with_will, context);
     }

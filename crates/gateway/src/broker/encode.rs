@@ -158,6 +158,12 @@ fn connack_properties(facts: &ConnackFacts<'_>) -> Result<Vec<Property>, Unwrita
     Ok(properties)
 }
 
+/// MQTT 5.0 section 3.14.2.2.3 and its like.
+fn reason_string(why: Option<&str>) -> Result<Vec<Property>, Unwritable> {
+    let why = why.map(|why| Ok::<_, Unwritable>(wire::ReasonString::new(why)?.into()));
+    Ok(why.transpose()?.into_iter().collect())
+}
+
 fn encode_5(packet: &Outgoing<'_>) -> Result<Vec<u8>, Unwritable> {
     Ok(match packet {
         Outgoing::Connack { session_present, code, facts } => {
@@ -167,7 +173,7 @@ fn encode_5(packet: &Outgoing<'_>) -> Result<Vec<u8>, Unwritable> {
             let builder = if reason == ConnectReasonCode::Success {
                 builder.props(connack_properties(facts)?)
             } else {
-                builder
+                builder.props(reason_string(facts.why)?)
             };
             builder.build()?.to_continuous_buffer()
         }
@@ -223,9 +229,13 @@ fn encode_5(packet: &Outgoing<'_>) -> Result<Vec<u8>, Unwritable> {
                 .to_continuous_buffer()
         }
         Outgoing::Pong => v5_0::Pingresp::new().to_continuous_buffer(),
-        Outgoing::Disconnect { code } => {
+        Outgoing::Disconnect { code, why } => {
             let reason: DisconnectReasonCode = as_code(*code)?;
-            v5_0::Disconnect::builder().reason_code(reason).build()?.to_continuous_buffer()
+            v5_0::Disconnect::builder()
+                .reason_code(reason)
+                .props(reason_string(*why)?)
+                .build()?
+                .to_continuous_buffer()
         }
     })
 }

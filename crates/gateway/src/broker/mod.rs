@@ -13,10 +13,12 @@
 mod connect;
 mod decode;
 mod deliver;
+pub(crate) mod door;
 mod encode;
 mod lifetime;
 pub mod message;
 mod packet;
+pub(crate) mod policy;
 mod publish;
 pub mod record;
 mod retained;
@@ -31,13 +33,14 @@ pub(crate) mod tests;
 use crate::config::Limits;
 use crate::directory::PeerFacts;
 use countersign_crypto::random::Random;
+use countersign_model::id::ThingId;
 use countersign_model::time::Timestamp;
 use countersign_model::topic::Filter;
 use countersign_protocol::permit::messaging::MessagingSubject;
 use decode::Decoder;
 use deliver::Group;
 use lifetime::Timer;
-use message::Message;
+use message::{Message, Payload};
 use packet::{Fault, Incoming, Outgoing, Version, code};
 use record::{Record, Snapshot, Ticket};
 use retained::Retained;
@@ -131,6 +134,15 @@ pub enum Output {
         /// In order.
         records: Vec<Record>,
     },
+    /// A device has said which policy it holds. Not yet read.
+    PolicyState {
+        /// Its connection.
+        conn: ConnId,
+        /// Which device.
+        thing: ThingId,
+        /// What it sent.
+        payload: Payload,
+    },
 }
 
 /// Why a connection ends. Sorted by whose doing it is: the client's, the operator's, the gateway's.
@@ -154,6 +166,8 @@ pub enum CloseReason {
     CertificateExpired,
     /// The directory or an operator refuses the subject.
     Administrative(String),
+    /// The channel is one that the crypto policy in force does not allow.
+    Policy(String),
     /// A bound was reached that this client alone caused.
     Quota,
     /// The gateway ends.
@@ -171,9 +185,18 @@ impl CloseReason {
             Self::KeepAlive => Some(code::KEEP_ALIVE_TIMEOUT),
             Self::TakenOver => Some(code::SESSION_TAKEN_OVER),
             Self::CertificateExpired => Some(code::MAXIMUM_CONNECT_TIME),
-            Self::Administrative(_) => Some(code::ADMINISTRATIVE_ACTION),
+            Self::Administrative(_) | Self::Policy(_) => Some(code::ADMINISTRATIVE_ACTION),
             Self::Quota => Some(code::QUOTA_EXCEEDED),
             Self::ShuttingDown => Some(code::SERVER_SHUTTING_DOWN),
+        }
+    }
+
+    /// The sentence that goes with it; none where the reason is not the client's to know.
+    #[must_use]
+    pub fn sentence(&self) -> Option<&str> {
+        match self {
+            Self::Policy(why) => Some(why),
+            _ => None,
         }
     }
 }
@@ -190,6 +213,7 @@ impl fmt::Display for CloseReason {
             Self::TakenOver => f.write_str("session taken over"),
             Self::CertificateExpired => f.write_str("certificate expired"),
             Self::Administrative(why) => write!(f, "administrative action: {why}"),
+            Self::Policy(why) => write!(f, "crypto policy: {why}"),
             Self::Quota => f.write_str("quota exceeded"),
             Self::ShuttingDown => f.write_str("shutting down"),
         }

@@ -150,6 +150,8 @@ pub(crate) enum Outgoing<'a> {
     /// MQTT 5 only: MQTT 3.1.1 has no DISCONNECT from a server.
     Disconnect {
         code: u8,
+        /// A sentence for whoever reads the client's log.
+        why: Option<&'a str>,
     },
 }
 
@@ -162,6 +164,8 @@ pub(crate) struct ConnackFacts<'a> {
     pub(crate) receive_maximum: u16,
     pub(crate) maximum_packet: u32,
     pub(crate) topic_alias_maximum: u16,
+    /// A sentence for whoever reads the client's log, with a refusal.
+    pub(crate) why: Option<&'a str>,
 }
 
 #[derive(Debug)]

@@ -78,6 +78,7 @@ impl Broker {
         if let (Qos::ExactlyOnce, Some(packet_id)) = (packet.qos, packet.id) {
             self.take(id, packet_id);
         }
+        self.notice_policy_state(conn, &message);
         self.publish(permit, message, Some(id), context);
         // 6. Confirmed when it is stored.
         match (packet.qos, packet.id) {

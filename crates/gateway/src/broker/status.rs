@@ -19,6 +19,8 @@ pub struct ChannelFacts {
     pub suite: String,
     /// The key exchange group's registered name.
     pub group: String,
+    /// Whether an application protocol was agreed on.
+    pub alpn: bool,
     /// What the client had offered.
     pub offered: Option<Offered>,
     /// The algorithm of the key that the peer proved, by scheme name.
@@ -89,6 +91,7 @@ impl Counters {
             CloseReason::TakenOver => "taken_over",
             CloseReason::CertificateExpired => "certificate_expired",
             CloseReason::Administrative(_) => "administrative",
+            CloseReason::Policy(_) => "policy",
             CloseReason::Quota => "quota",
             CloseReason::ShuttingDown => "shutting_down",
         };

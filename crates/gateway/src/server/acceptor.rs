@@ -67,6 +67,7 @@ impl Acceptor for TlsServer {
             version: negotiated.version.to_owned(),
             suite: negotiated.suite.to_owned(),
             group: negotiated.group.to_owned(),
+            alpn: negotiated.alpn.is_some(),
             offered: channel.offered().cloned(),
             key_algorithm,
             certificate_signature,

@@ -1,11 +1,13 @@
 //! The one task that owns the broker: a loop over what can happen, orders before traffic.
 
 use super::connection::{Event, Outbox};
+use super::policies::Policies;
 use crate::broker::record::Ticket;
 use crate::broker::status::{BrokerStatus, ChannelFacts};
 use crate::broker::{Broker, CloseReason, ConnId, Context, Input, Now, Output};
 use crate::config::GatewayConfig;
 use crate::directory::{Directory, PeerFacts};
+use crate::policy::PolicyKeeper;
 use crate::store::fleet::{HeldPolicy, Sighting};
 use crate::store::writer::Job;
 use countersign_crypto::random::SystemRandom;
@@ -14,7 +16,7 @@ use countersign_protocol::fleet;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 /// How often expired retained messages are forgotten.
@@ -58,14 +60,17 @@ impl Clock {
 }
 
 pub(super) struct Engine {
-    broker: Broker,
-    clock: Clock,
-    random: SystemRandom,
-    directory: Arc<dyn Directory>,
+    pub(super) broker: Broker,
+    pub(super) clock: Clock,
+    pub(super) random: SystemRandom,
+    pub(super) directory: Arc<dyn Directory>,
+    pub(super) policies: Policies,
     outboxes: HashMap<ConnId, Outbox>,
     jobs: mpsc::WeakUnboundedSender<Job>,
     next_sweep: u64,
     drain: Duration,
+    /// Rings when the policy changes.
+    bell: Option<watch::Receiver<u64>>,
 }
 
 impl Engine {
@@ -74,12 +79,15 @@ impl Engine {
         config: &GatewayConfig,
         directory: Arc<dyn Directory>,
         jobs: mpsc::WeakUnboundedSender<Job>,
+        keeper: Option<Arc<PolicyKeeper>>,
     ) -> Self {
         let clock = Clock::new();
         let next_sweep = clock.now().monotonic;
         let outboxes = HashMap::new();
         let (random, drain) = (SystemRandom, config.drain());
-        Self { broker, clock, random, directory, outboxes, jobs, next_sweep, drain }
+        let bell = keeper.as_ref().map(|keeper| keeper.changed());
+        let policies = Policies::new(keeper);
+        Self { broker, clock, random, directory, policies, outboxes, jobs, next_sweep, drain, bell }
     }
 
     /// Runs until a drain has ended or nobody holds the gateway any more. `jobs` keeps the writer alive for as long.
@@ -90,6 +98,7 @@ impl Engine {
         jobs: mpsc::UnboundedSender<Job>,
     ) {
         let mut changed = self.directory.changed();
+        let mut bell = self.bell.take();
         let mut watching = true;
         let mut drain_ends: Option<Instant> = None;
         loop {
@@ -104,6 +113,7 @@ impl Engine {
                     }
                     Err(_) => watching = false,
                 },
+                () = rung(&mut bell) => self.policy_changed(),
                 control = controls.recv() => match control {
                     None => break,
                     Some(Control::Drain) => {
@@ -129,11 +139,12 @@ impl Engine {
     fn sleep(&self) -> Duration {
         let now = self.clock.now().monotonic;
         let due = self.broker.next_timeout().unwrap_or(u64::MAX).min(self.next_sweep);
+        let due = due.min(self.policies.next().unwrap_or(u64::MAX));
         Duration::from_millis(due.saturating_sub(now)).min(LONGEST_SLEEP)
     }
 
     /// Calls the broker with the present, and does what it says.
-    fn with<R>(
+    pub(super) fn with<R>(
         &mut self,
         call: impl FnOnce(&mut Broker, &mut Context<'_>, &dyn Directory) -> (R, Vec<Output>),
     ) -> R {
@@ -150,7 +161,7 @@ impl Engine {
     }
 
     fn carry_out(&mut self, outputs: Vec<Output>) {
-        let mut slow = Vec::new();
+        let (mut slow, mut reports) = (Vec::new(), Vec::new());
         for output in outputs {
             match output {
                 Output::Transmit { conn, bytes } => {
@@ -159,13 +170,20 @@ impl Engine {
                     }
                 }
                 Output::Close { conn, reason } => {
+                    self.policies.forget(conn);
                     if let Some(outbox) = self.outboxes.remove(&conn) {
                         tracing::info!(conn = conn.0, %reason, "connection closed");
                         outbox.close();
                     }
                 }
                 Output::Store { ticket, records } => self.job(Job::Batch { ticket, records }),
+                Output::PolicyState { conn, thing, payload } => {
+                    reports.push((conn, thing, payload));
+                }
             }
+        }
+        for (conn, thing, payload) in reports {
+            self.policy_state(conn, &thing, &payload);
         }
         for conn in slow {
             self.with(|broker, context, _| {
@@ -174,7 +192,7 @@ impl Engine {
         }
     }
 
-    fn job(&self, job: Job) {
+    pub(super) fn job(&self, job: Job) {
         if let Some(jobs) = self.jobs.upgrade() {
             // The writer outlives the engine unless it failed, which ends acknowledgements but not the process.
             if jobs.send(job).is_err() {
@@ -193,12 +211,17 @@ impl Engine {
             self.next_sweep = now.monotonic + sweep;
             self.with(|broker, context, _| ((), broker.sweep(context.now)));
         }
+        self.policies_tick();
     }
 
     fn event(&mut self, event: Event) {
         match event {
             Event::Opened { conn, peer, channel, outbox } => {
                 self.opened(conn, peer, *channel, outbox);
+            }
+            Event::Received { conn, bytes, credit } if self.policies.has_visit(conn) => {
+                self.visitor_said(conn, &bytes);
+                drop(credit);
             }
             Event::Received { conn, bytes, credit } => {
                 let input = Input::Received { conn, bytes: &bytes };
@@ -207,6 +230,7 @@ impl Engine {
             }
             Event::Closed { conn } => {
                 self.outboxes.remove(&conn);
+                self.policies.forget(conn);
                 self.with(|broker, context, _| {
                     ((), broker.handle(Input::Closed { conn }, context))
                 });
@@ -241,6 +265,7 @@ impl Engine {
             },
             at: self.clock.now().wall,
         })));
+        let Some(outbox) = self.by_policy(conn, &peer, &subject, &channel, outbox) else { return };
         self.outboxes.insert(conn, outbox);
         let input = Input::Opened { conn, peer, subject, channel };
         self.with(|broker, context, _| ((), broker.handle(input, context)));
@@ -254,6 +279,7 @@ impl Engine {
                 |peer: &PeerFacts| directory.admit(peer).map_err(|refusal| refusal.to_string());
             ((), broker.rejudge(context, &mut judge))
         });
+        self.rejudge_visits();
     }
 
     fn close_all(&mut self) {
@@ -281,6 +307,17 @@ impl Engine {
             }
             Control::Drain => self.close_all(),
         }
+    }
+}
+
+/// Waits for a change of policy; for ever where there is none to wait for.
+async fn rung(bell: &mut Option<watch::Receiver<u64>>) {
+    let rang = match bell {
+        Some(bell) => bell.changed().await.is_ok(),
+        None => false,
+    };
+    if !rang {
+        std::future::pending::<()>().await;
     }
 }
 

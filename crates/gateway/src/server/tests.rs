@@ -83,7 +83,7 @@ fn config() -> GatewayConfig {
 
 async fn begin(config: GatewayConfig, registry: &Arc<Registry>, folder: &Path) -> RunningGateway {
     let (_keep, plain) = watch::channel(Arc::new(Plain));
-    start(config, plain, registry.clone(), &folder.join("gateway.db")).await.unwrap()
+    start(config, plain, registry.clone(), &folder.join("gateway.db"), None).await.unwrap()
 }
 
 struct Remote {
@@ -249,9 +249,9 @@ async fn a_port_in_use_and_a_wrong_key_are_named() {
     let (_keep, plain) = watch::channel(Arc::new(Plain));
     let taken = GatewayConfig { listen: gateway.local_addr(), ..config() };
     let path = folder.path().join("other.db");
-    let error = start(taken, plain.clone(), registry.clone(), &path).await.unwrap_err();
+    let error = start(taken, plain.clone(), registry.clone(), &path, None).await.unwrap_err();
     assert!(error.to_string().contains(&gateway.local_addr().to_string()), "{error}");
     let wrong = GatewayConfig { max_connections: 0, ..config() };
-    let error = start(wrong, plain, registry, &path).await.unwrap_err();
+    let error = start(wrong, plain, registry, &path, None).await.unwrap_err();
     assert!(matches!(error, StartError::Config(_)), "{error}");
 }

@@ -5,7 +5,7 @@
 
 use countersign_model::grant::Grant;
 use countersign_model::id::{ServiceName, ThingId};
-use countersign_model::topic::{Filter, ThingTopic, Topic};
+use countersign_model::topic::{Filter, PolicyTopic, ThingTopic, Topic};
 use std::fmt;
 
 /// Somebody with a session at the gateway, as the certificate and the directory say.
@@ -128,7 +128,7 @@ pub struct DeliverPermit(());
 //# What no rule allows MUST be refused.
 /// Judges a publication.
 ///
-/// A device publishes its own properties, events and receipts. A service publishes where a grant says so, except that a
+/// A device publishes its own properties, events, receipts and the state of its policy. A service publishes where a grant says so, except that a
 /// thing's own topics are the thing's alone: under `things/` only commands remain. `$`-topics are nobody's.
 ///
 /// # Errors
@@ -141,7 +141,8 @@ pub fn judge_publish(subject: &MessagingSubject, topic: &Topic) -> Result<Publis
     let command = meaning.as_ref().is_some_and(ThingTopic::is_command);
     let allowed = match subject {
         MessagingSubject::Device(me) => {
-            !command && meaning.as_ref().is_some_and(|topic| topic.thing() == me)
+            let own = meaning.as_ref().is_some_and(|topic| topic.thing() == me);
+            (!command && own) || PolicyTopic::parse(topic) == Some(PolicyTopic::State(me.clone()))
         }
         MessagingSubject::Service { grants, .. } => {
             let things_own = !command && topic.levels().next() == Some("things");
@@ -192,6 +193,18 @@ pub fn judge_deliver(subject: &MessagingSubject, topic: &Topic) -> Result<Delive
     allowed.then_some(DeliverPermit(())).ok_or(Refused)
 }
 
+//= specs/house.md#house-policy
+//# Only the gateway MUST be able to publish on a device's policy topic.
+/// The gateway's own voice: a signed policy for one device. Nobody else is ever permitted on that topic.
+#[must_use]
+pub fn permit_policy(thing: &ThingId) -> PublishPermit {
+    let topic = PolicyTopic::Document(thing.clone()).topic();
+    PublishPermit { subject: GATEWAY.to_owned(), topic, command: false }
+}
+
+/// Who publishes policies, in stamps and records.
+pub const GATEWAY: &str = "gateway";
+
 /// Everything of one device.
 fn beneath(thing: &ThingId) -> Filter {
     format!("things/{thing}/#").parse().expect("a thing's id is safe in a filter")
@@ -231,6 +244,7 @@ mod tests {
             "things/plug-1/properties/power",
             "things/plug-1/events/overload",
             "things/plug-1/actions/on/receipt",
+            "things/plug-1/policy/state",
         ] {
             assert!(may_publish(&plug, own), "{own}");
         }
@@ -238,6 +252,8 @@ mod tests {
             "things/plug-2/properties/power",
             "things/plug-1/actions/on",
             "things/plug-1/properties/power/set",
+            "things/plug-2/policy/state",
+            "things/plug-1/policy",
             "things/plug-1",
             "$SYS/x",
             "home/plug-1",
@@ -283,6 +299,9 @@ mod tests {
         assert!(!may_publish(&service(&[]), "things/plug-1/actions/on"));
     }
 
+    //= specs/house.md#house-policy
+    //= type=test
+    //# Only the gateway MUST be able to publish on a device's policy topic.
     #[test]
     fn no_grant_gives_a_service_the_voice_of_a_device() {
         let greedy = service(&["publish #", "publish things/#", "publish $SYS/#"]);
@@ -290,6 +309,8 @@ mod tests {
             "things/plug-1/properties/power",
             "things/plug-1/actions/on/receipt",
             "things/plug-1/x",
+            "things/plug-1/policy",
+            "things/plug-1/policy/state",
             "things",
             "$SYS/x",
         ] {

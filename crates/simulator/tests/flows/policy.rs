@@ -57,7 +57,7 @@ fn a_policy_is_tried_before_it_counts_and_kept_when_it_carried_a_session() {
         let uplink = policy.uses.get_mut(&Use::DeviceUplink).unwrap();
         uplink.groups.retain(|group| group.name != "secp256r1");
     });
-    let document = world.run(world.maker.authority.sign_policy(&hybrid_only)).unwrap();
+    let document = world.run(world.maker.authority.sign_policy(&hybrid_only)).unwrap().document;
     offer(&world, &mut slots, &document).unwrap();
     assert_eq!(trial(&mut world, &plug, &mut slots), Change::Activated);
     assert_eq!(slots.previous().unwrap().version(), 1);
@@ -88,7 +88,7 @@ fn a_policy_that_would_strand_the_device_is_left_at_its_trial() {
         let uplink = policy.uses.get_mut(&Use::DeviceUplink).unwrap();
         uplink.signatures = vec!["ecdsa_secp384r1_sha384".into()];
     });
-    let document = world.run(world.maker.authority.sign_policy(&stranding)).unwrap();
+    let document = world.run(world.maker.authority.sign_policy(&stranding)).unwrap().document;
     offer(&world, &mut slots, &document).unwrap();
     assert_eq!(trial(&mut world, &plug, &mut slots), Change::Nothing);
     assert_eq!((slots.phase(), slots.active().version()), (Phase::Trial, 1));

@@ -38,6 +38,17 @@ impl Device {
         Self { serial: serial.to_owned(), folder, label, code, address: None, process: None }
     }
 
+    /// One whose folder is there already, without a label.
+    pub(crate) fn at(folder: PathBuf, serial: &str) -> Self {
+        let (serial, none) = (serial.to_owned(), String::new());
+        Self { serial, folder, label: none.clone(), code: none, address: None, process: None }
+    }
+
+    /// What its ready file says now, if it says anything.
+    pub(crate) fn status(&self) -> Option<Value> {
+        serde_json::from_slice(&fs::read(self.ready_file()).ok()?).ok()
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.join("device")
     }

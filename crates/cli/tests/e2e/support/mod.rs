@@ -1,22 +1,28 @@
 //! What the tests share: processes that end with the test, a house to test in, and the clients' command lines.
 
 mod device;
+mod fleet;
 mod house;
 mod mosquitto;
 mod openssl;
 mod paho;
+mod policy;
 mod process;
 mod relay;
+mod service;
 
 use std::time::{Duration, Instant};
 
 pub(crate) use device::{Device, Home, THING};
+pub(crate) use fleet::fleet;
 pub(crate) use house::{Authority, House, Identity};
 pub(crate) use mosquitto::{Client, VERSIONS, Version};
 pub(crate) use openssl::{Answer, Key, certificates_in, curl, openssl, s_client};
 pub(crate) use paho::{Paho, Session};
+pub(crate) use policy::{CLASSICAL, HYBRID, PolicyFiles, policy};
 pub(crate) use process::{Finished, Running, countersign, countersign_fails, need, program};
 pub(crate) use relay::Relay;
+pub(crate) use service::Service;
 
 /// How long anything may take on a loaded machine. Reaching it is a failure, never a measurement.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
