@@ -32,6 +32,11 @@ pub enum ControlError {
         "whoever answers there is not {0}: check the address, and beware of somebody in between"
     )]
     NotThisDevice(String),
+    /// The two crypto policies have nothing in common.
+    #[error(
+        "{0} and this program have no group, cipher suite or signature in common: the device follows a newer crypto policy, so use a newer countersign"
+    )]
+    NothingInCommon(String),
     /// The device refused: not permitted, unknown, or not in this state. It does not say which.
     #[error("the device refused: not permitted")]
     Refused,
@@ -92,6 +97,21 @@ pub enum ControlError {
     /// A key could not be made.
     #[error(transparent)]
     Key(#[from] SignatureError),
+}
+
+impl ControlError {
+    /// Why no channel to `thing` came about.
+    pub(crate) fn of_handshake(error: &TlsError, thing: &str) -> Self {
+        match error {
+            _ if error.alert().as_deref() == Some("HandshakeFailure") => {
+                Self::NothingInCommon(thing.to_owned())
+            }
+            TlsError::Handshake(io) if io.get_ref().is_none() => {
+                Self::Unreachable(std::io::Error::from(io.kind()))
+            }
+            _ => Self::NotThisDevice(thing.to_owned()),
+        }
+    }
 }
 
 fn wait_text(wait: &Option<Duration>) -> String {

@@ -5,7 +5,7 @@ use crate::home::{Home, PairedThing};
 use countersign_crypto::certificate::{Certificate, IdentityKind};
 use countersign_crypto::policy::Use;
 use countersign_crypto::random::SystemRandom;
-use countersign_crypto::tls::{Clock, SecureChannel, SystemClock, TlsClient, TlsError};
+use countersign_crypto::tls::{Clock, SecureChannel, SystemClock, TlsClient};
 use countersign_model::id::ThingId;
 use countersign_model::label::{Label, SetupCode};
 use countersign_protocol::pairing::{
@@ -93,12 +93,7 @@ impl Home {
             client.connect(&format!("{thing}.local").to_lowercase(), stream).await.map_err(
                 |error| {
                     tracing::info!(%error, "pairing: the device's certificate was not accepted");
-                    match &error {
-                        TlsError::Handshake(io) if io.get_ref().is_none() => {
-                            ControlError::Unreachable(std::io::Error::from(io.kind()))
-                        }
-                        _ => ControlError::NotThisDevice(thing.to_string()),
-                    }
+                    ControlError::of_handshake(&error, thing.as_str())
                 },
             )
         };

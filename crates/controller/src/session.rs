@@ -69,7 +69,7 @@ impl Home {
             let stream = TcpStream::connect(via.unwrap_or(paired.address))
                 .await
                 .map_err(ControlError::Unreachable)?;
-            let refused = |_: TlsError| ControlError::NotThisDevice(thing.to_string());
+            let refused = |error: TlsError| ControlError::of_handshake(&error, thing.as_str());
             let channel = client.connect(&name, stream).await.map_err(refused)?;
             let ours = channel.peer().is_some_and(|peer| peer.name() == thing.as_str());
             if !ours {
