@@ -231,11 +231,13 @@ fn encode_5(packet: &Outgoing<'_>) -> Result<Vec<u8>, Unwritable> {
         Outgoing::Pong => v5_0::Pingresp::new().to_continuous_buffer(),
         Outgoing::Disconnect { code, why } => {
             let reason: DisconnectReasonCode = as_code(*code)?;
-            v5_0::Disconnect::builder()
-                .reason_code(reason)
-                .props(reason_string(*why)?)
-                .build()?
-                .to_continuous_buffer()
+            let packet = v5_0::Disconnect::builder().reason_code(reason);
+            // Without a sentence the properties, and their length, stay out.
+            let packet = match why {
+                Some(_) => packet.props(reason_string(*why)?),
+                None => packet,
+            };
+            packet.build()?.to_continuous_buffer()
         }
     })
 }

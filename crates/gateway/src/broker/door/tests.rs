@@ -101,7 +101,6 @@ fn a_service_and_whoever_has_no_policy_to_get_hear_why() {
     let mut visit = Visit::of(&backend(), v5("backend"));
     assert_eq!((visit.client.connack(), visit.closed), (Some((code::NOT_AUTHORIZED, false)), true));
     assert!(format!("{:?}", visit.client.packets).contains(WHY));
-    visit.client.subscribe(&[("things/plug-1/policy", 1)]);
     let mut door = Door::closed(WHY.to_owned(), 0);
     let mut client = Client::new(v5("plug-1").version);
     client.send(connect_packet(&v5("plug-1")));
