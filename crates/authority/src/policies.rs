@@ -203,6 +203,22 @@ impl Authority {
         Ok(outcome)
     }
 
+    /// Shows a policy as the one in force, which certificates and enrolment follow; the one before stays beside it as
+    /// `current.cose.prev`. Whoever calls this has put it in force.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Io`].
+    pub fn show_policy(&self, document: &[u8]) -> Result<(), AuthorityError> {
+        let path = self.core.layout.policy();
+        if std::fs::read(&path).is_ok_and(|current| current == document) {
+            return Ok(());
+        }
+        let folder = path.parent().unwrap_or(Path::new("."));
+        file::private_folder(folder).map_err(AuthorityError::io(folder))?;
+        file::write_keeping_previous(&path, document, file::PUBLIC)
+            .map_err(AuthorityError::io(&path))
+    }
+
     /// Fields that the signer answers for, each with its mend.
     fn check(&self, policy: &Policy) -> Result<(), String> {
         let maker = self.core.authorities().ok().and_then(|a| a.root().subject_organisation());

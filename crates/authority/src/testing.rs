@@ -62,6 +62,14 @@ pub(crate) async fn ready(folder: &Path) -> Authority {
     authority
 }
 
+/// Signs a policy for this maker and shows it as the one in force, as `serve` does after its trial.
+pub(crate) async fn in_force(authority: &Authority, policy: &countersign_crypto::policy::Policy) {
+    let mut policy = policy.clone();
+    policy.maker = Some(authority.maker().unwrap());
+    let signed = authority.sign_policy(&policy).await.unwrap();
+    authority.show_policy(&signed.document).unwrap();
+}
+
 /// OpenSSL's verdict on a PEM chain file under the folder's roots.
 pub(crate) fn openssl_verify(data: &Path, chain: &Path, purpose: &str) {
     let roots = data.join("roots.pem");

@@ -297,7 +297,7 @@ async fn the_policy_in_force_is_followed() {
     };
     let first = server(authority.clone()).await;
     assert_eq!(authority.policy_findings().unwrap(), []);
-    authority.publish_policy(&without_p256()).await.unwrap();
+    crate::testing::in_force(&authority, &without_p256()).await;
     let wait = |pause| {
         clock.forward(pause);
         std::future::ready(())
@@ -342,7 +342,7 @@ async fn a_root_that_the_policy_retires_is_a_finding() {
         tls.signatures.truncate(1);
     }
     policy.document_signing.signatures.remove(0);
-    authority.publish_policy(&policy).await.unwrap();
+    crate::testing::in_force(&authority, &policy).await;
     let found = authority.policy_findings().unwrap();
     let keys: Vec<_> = found.iter().map(|one| one.key.as_str()).collect();
     assert_eq!(keys, ["root", "policy"]);
@@ -351,7 +351,7 @@ async fn a_root_that_the_policy_retires_is_a_finding() {
     let mut policy = without_p256();
     policy.version += 5;
     policy.uses.get_mut(&Use::Est).unwrap().signatures.remove(0);
-    authority.publish_policy(&policy).await.unwrap();
+    crate::testing::in_force(&authority, &policy).await;
     let wait = |pause| {
         clock.forward(pause);
         std::future::ready(())

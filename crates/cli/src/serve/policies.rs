@@ -68,12 +68,8 @@ pub(super) async fn open(authority: &Authority, folder: &Path) -> Ended<Arc<Poli
 
 /// `current.cose` is what is in force, for people and for devices made in the factory.
 fn show(authority: &Authority, keeper: &PolicyKeeper) -> Ended {
-    let path = authority.layout().policy();
     let Some(document) = keeper.document(keeper.in_force().digest) else { return Ok(()) };
-    if std::fs::read(&path).is_ok_and(|current| *current == *document) {
-        return Ok(());
-    }
-    file::write_keeping_previous(&path, &document, file::PUBLIC).at(&path)
+    Ok(authority.show_policy(&document)?)
 }
 
 /// What follows a policy.

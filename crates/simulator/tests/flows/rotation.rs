@@ -105,7 +105,8 @@ fn a_fleet_follows_the_policy_to_another_signature_algorithm() {
     let names = ["plug-000001", "plug-000002", "plug-000003"];
     let mut plugs = names.map(|name| world.living_plug(name));
     let firsts = plugs.each_ref().map(|plug| plug.current.clone());
-    let policy = strict();
+    let mut policy = strict();
+    policy.maker = Some(world.maker_name());
     let strict = CompiledPolicy::for_provider(policy.clone(), Day::of(world.now())).unwrap();
     assert!(world.try_policy(&plugs[0], &strict).is_err(), "nobody has what it wants yet");
 
@@ -116,7 +117,8 @@ fn a_fleet_follows_the_policy_to_another_signature_algorithm() {
         std::future::ready(())
     };
     let authority = world.maker.authority.clone();
-    world.run(authority.publish_policy(&policy)).unwrap();
+    let signed = world.run(authority.sign_policy(&policy)).unwrap();
+    authority.show_policy(&signed.document).unwrap();
     let followed = world.run(authority.follow_policy(wait)).unwrap();
     assert_eq!((followed.rolled.len(), followed.findings.len()), (2, 0), "{followed:?}");
     let end = world.now().plus(Duration::from_secs(12 * DAY));

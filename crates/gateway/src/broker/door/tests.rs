@@ -98,7 +98,7 @@ fn the_reason_is_told_in_words_and_nobody_stays_for_ever() {
 
 #[test]
 fn a_service_and_whoever_has_no_policy_to_get_hear_why() {
-    let mut visit = Visit::of(&backend(), v5("backend"));
+    let visit = Visit::of(&backend(), v5("backend"));
     assert_eq!((visit.client.connack(), visit.closed), (Some((code::NOT_AUTHORIZED, false)), true));
     assert!(format!("{:?}", visit.client.packets).contains(WHY));
     let mut door = Door::closed(WHY.to_owned(), 0);
