@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{assess, authority, config, control, device, gateway, policy};
+use crate::commands::{assess, authority, config, control, crypto, device, gateway, policy};
 use crate::{demo, serve};
 
 /// Secure communication for consumer IoT, built and proven to ETSI EN 303 645 clause 5.5.
@@ -54,6 +54,9 @@ pub(crate) enum Command {
     /// The crypto policy.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// What cryptography this binary contains, and what speaks for it.
+    #[command(subcommand)]
+    Crypto(crypto::CryptoCommand),
     /// Test a device against the cases of TS 103 701.
     #[command(subcommand)]
     Assess(assess::AssessCommand),

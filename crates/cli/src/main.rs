@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  args ─► commands ─┬─ serve        authority and gateway, one process
-//!                    ├─ authority, device, control, policy, assess, config
+//!                    ├─ authority, device, control, policy, crypto, assess, config
 //!                    └─ demo         all of it, as processes of this same binary
 //!  console, failure ── what people and machines see, and how a command ends
 //! ```

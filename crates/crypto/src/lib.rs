@@ -41,7 +41,9 @@ pub mod secret;
 
 pub mod digest;
 pub mod file;
+pub mod inventory;
 pub mod random;
+pub mod register;
 
 mod provider;
 

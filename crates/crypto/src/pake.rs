@@ -29,12 +29,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use crate::provider::{self, Argon2Refused, spake2plus};
 use crate::random::Random;
 use crate::secret::{Secret, Strength};
 use countersign_model::id::ThingId;
 use countersign_model::label::SetupCode;
-use spake2plus::rand_core::{Infallible, TryCryptoRng, TryRng};
-use spake2plus::{ConfirmP, ConfirmV, Context, P256Sha256, ShareP, ShareV};
+use provider::spake2plus::rand_core::{Infallible, TryCryptoRng, TryRng};
+use provider::spake2plus::{ConfirmP, ConfirmV, Context, P256Sha256, ShareP, ShareV};
 use zeroize::Zeroizing;
 
 #[cfg(test)]
@@ -184,13 +185,14 @@ pub fn derive(
         input.extend_from_slice(&(part.len() as u64).to_le_bytes());
         input.extend_from_slice(part);
     }
-    let cost = argon2::Params::new(params.memory_kib, params.passes, params.lanes, Some(PBKDF_LEN))
-        .map_err(|_| PakeError::Params)?;
-    let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, cost);
     let mut output = Zeroizing::new([0; PBKDF_LEN]);
-    argon2
-        .hash_password_into(&input, &params.salt, output.as_mut_slice())
-        .map_err(|_| PakeError::Environment)?;
+    let PakeParams { memory_kib, passes, lanes, salt } = params;
+    provider::argon2id(*memory_kib, *passes, *lanes, salt, &input, output.as_mut_slice()).map_err(
+        |refused| match refused {
+            Argon2Refused::Params => PakeError::Params,
+            Argon2Refused::Memory => PakeError::Environment,
+        },
+    )?;
     let secret = spake2plus::ProverSecret::from_pbkdf_output(output.as_slice());
     secret.map(ProverSecret).map_err(|_| PakeError::Environment)
 }

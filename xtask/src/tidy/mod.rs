@@ -9,6 +9,7 @@ mod names;
 mod pages;
 mod paths;
 mod purity;
+mod register;
 mod source;
 mod words;
 
@@ -44,7 +45,7 @@ impl fmt::Display for Finding {
 
 type Rule = fn(&Tree) -> Vec<Finding>;
 
-/// Every rule over the tree's text. `edges` stands apart: it reads `cargo metadata`.
+/// Every rule over the tree's text. `edges` and `register` stand apart: they read `cargo metadata`.
 const RULES: &[Rule] = &[
     algorithms::check,
     backends::check,
@@ -62,6 +63,8 @@ pub(crate) fn run(root: &Path) -> Result<bool, String> {
     let tree = Tree::read(root)?;
     let mut findings: Vec<Finding> = RULES.iter().flat_map(|rule| rule(&tree)).collect();
     findings.extend(edges::check(&edges::Graph::of_workspace(root)?));
+    let (metadata, reviewed, lock) = register::read(root)?;
+    findings.extend(register::check(&metadata, &reviewed, &lock));
     findings.sort_by(|a, b| (&a.place, a.rule).cmp(&(&b.place, b.rule)));
     for finding in &findings {
         eprintln!("{finding}");

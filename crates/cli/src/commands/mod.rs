@@ -4,6 +4,7 @@ pub(crate) mod assess;
 pub(crate) mod authority;
 pub(crate) mod config;
 pub(crate) mod control;
+pub(crate) mod crypto;
 pub(crate) mod device;
 pub(crate) mod gateway;
 pub(crate) mod observe;
@@ -23,6 +24,7 @@ pub(crate) async fn run(command: Command) -> Ended {
         Command::Device(command) => device::run(command).await,
         Command::Control(command) => control::run(command).await,
         Command::Policy(command) => policy::run(command).await,
+        Command::Crypto(command) => crypto::run(command),
         Command::Assess(command) => assess::run(command).await,
         Command::Config(command) => config::run(command),
     }

@@ -4,7 +4,7 @@ mod check;
 mod diff;
 mod dry_run;
 mod new;
-mod read;
+pub(crate) mod read;
 mod show;
 mod signing;
 

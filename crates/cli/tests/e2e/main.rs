@@ -31,6 +31,7 @@ mod local_api;
 mod assess;
 mod changeover;
 mod changeover_fleet;
+mod crypto;
 mod dry_run;
 mod policies;
 

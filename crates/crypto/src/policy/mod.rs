@@ -42,7 +42,7 @@ pub use item::Item;
 pub use judge::{Judged, judge};
 pub use lifetime::{Finding, Lifetime, Question, lifetime};
 pub use names::{ChannelNames, NotAllowed};
-pub use signed::{POLICY_CONTENT_TYPE, SignedPolicyError, sign, verify};
+pub use signed::{POLICY_CONTENT_TYPE, SignedPolicyError, sign, sign_document, verify};
 pub use verified::{InvalidDigest, PolicyDigest, VerifiedPolicy};
 
 /// The policy that this build carries, with comments.

@@ -10,7 +10,7 @@ use countersign_model::time::Day;
 use minicbor::{Decode, Encode};
 
 use super::{Alpn, DocumentSigning, Item, Lines, Policy, Storage, TlsUse, Use};
-use crate::cose::{self, CoseError};
+use crate::cose::{self, CoseError, DocumentKeys};
 use crate::signature::KeyHandle;
 
 /// The content type in the protected header.
@@ -188,6 +188,14 @@ pub fn sign(policy: &Policy, key: &KeyHandle) -> Result<Vec<u8>, SignedPolicyErr
 //# A policy MUST be refused when its signature does not verify.
 pub fn verify(document: &[u8], policy_spki_der: &[u8]) -> Result<Policy, SignedPolicyError> {
     decode(&cose::verify1(document, POLICY_CONTENT_TYPE, policy_spki_der)?)
+}
+
+/// Signs a policy with one key or two (see [`cose::sign`]).
+///
+/// # Errors
+/// As [`sign`].
+pub fn sign_document(policy: &Policy, keys: &DocumentKeys) -> Result<Vec<u8>, SignedPolicyError> {
+    Ok(cose::sign(keys, POLICY_CONTENT_TYPE, &encode(policy)?)?)
 }
 
 /// Why a signed policy was not made or not believed.

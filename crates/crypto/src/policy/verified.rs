@@ -2,7 +2,8 @@
 
 use super::signed::{self, POLICY_CONTENT_TYPE, SignedPolicyError};
 use super::{DEFAULT_TOML, Policy};
-use crate::{cose, digest};
+use crate::cose::{self, DocumentVerifier};
+use crate::digest;
 
 /// Which policy a policy is: the SHA-256 of its one encoding. A second signature over the same policy makes no other one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,6 +77,21 @@ impl VerifiedPolicy {
         Ok(Self { policy, digest: PolicyDigest(digest::sha256(&payload)) })
     }
 
+    /// Verifies a signed policy under one key or two, and returns it with the second key, SubjectPublicKeyInfo DER, when one
+    /// signed as well: what comes after this policy may be asked for a signature under it.
+    ///
+    /// # Errors
+    /// As [`VerifiedPolicy::verify`], and when a second signature is needed and missing, bad, or by another key.
+    pub fn verify_document(
+        document: &[u8],
+        verifier: &DocumentVerifier,
+    ) -> Result<(Self, Option<Vec<u8>>), SignedPolicyError> {
+        let verified = cose::verify(verifier, POLICY_CONTENT_TYPE, document)?;
+        let policy = signed::decode(verified.payload())?;
+        let digest = PolicyDigest(digest::sha256(verified.payload()));
+        Ok((Self { policy, digest }, verified.second_spki_der().map(<[u8]>::to_vec)))
+    }
+
     /// What was signed.
     #[must_use]
     pub const fn policy(&self) -> &Policy {
@@ -118,5 +134,28 @@ mod tests {
         let other = verify(&sign(&policy)).unwrap();
         assert_ne!(verify(&first).unwrap().digest(), other.digest());
         assert!(verify(&first[..first.len() - 1]).is_err());
+    }
+
+    #[test]
+    fn a_policy_under_two_signatures_needs_both_and_introduces_its_second_key() {
+        use crate::cose::{CoseError, DocumentKeys};
+        use crate::second::{SecondAlgorithm, SecondKey};
+        let policy = Policy { maker: Some("Example".into()), ..Policy::built_in() };
+        for &algorithm in SecondAlgorithm::offered() {
+            let first = KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
+            let second = SecondKey::ephemeral(algorithm).unwrap();
+            let keys = DocumentKeys::new(first.clone()).with_second(second.clone());
+            let document = signed::sign_document(&policy, &keys).unwrap();
+            let stranger = DocumentVerifier::new(first.spki_der().to_vec());
+            let (verified, introduced) =
+                VerifiedPolicy::verify_document(&document, &stranger).unwrap();
+            assert_eq!(verified.policy(), &policy);
+            assert_eq!(introduced.as_deref(), Some(second.spki_der()));
+            let needing = stranger.needing_second(introduced.unwrap());
+            assert!(VerifiedPolicy::verify_document(&document, &needing).is_ok());
+            let alone = signed::sign_document(&policy, &DocumentKeys::new(first)).unwrap();
+            let refused = VerifiedPolicy::verify_document(&alone, &needing).unwrap_err();
+            assert_eq!(refused, SignedPolicyError::Cose(CoseError::SecondMissing));
+        }
     }
 }

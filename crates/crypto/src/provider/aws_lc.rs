@@ -9,10 +9,10 @@ use aws_lc_rs::{
     rand,
     signature::{self, KeyPair as _},
 };
-use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs as backend};
-use rustls::pki_types::SignatureVerificationAlgorithm;
-use rustls::{SignatureScheme, SupportedCipherSuite};
+use rustls::SignatureScheme;
+use rustls::crypto::{CryptoProvider, aws_lc_rs as backend};
 
+use super::{BackendRefused, Group, Scheme, Suite};
 use crate::second::SecondAlgorithm;
 use crate::secret::Secret;
 use crate::signature::SignatureAlgorithm;
@@ -27,9 +27,8 @@ pub(crate) const SEAL_NONCE_LEN: usize = 12;
 /// The AEAD of sealed files, by its registered name (RFC 8452).
 pub(crate) const SEAL_AEAD: &str = "AEAD_AES_256_GCM_SIV";
 
-/// The backend failed where only a broken platform makes it fail, or refused its input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct BackendRefused;
+/// Its random bit generator, as the inventory names it.
+pub(crate) const DRBG: Option<&str> = Some("CTR_DRBG-AES-256");
 
 pub(crate) fn random(out: &mut [u8]) {
     rand::fill(out).expect("the operating system's random source answers");
@@ -208,14 +207,6 @@ pub(crate) fn verify_second(
     .map_err(|_| BackendRefused)
 }
 
-/// What the backend knows of a TLS group: its registered name and its strength in bits.
-pub(crate) struct Group {
-    pub(crate) name: &'static str,
-    pub(crate) code: u16,
-    pub(crate) bits: u16,
-    pub(crate) group: &'static dyn SupportedKxGroup,
-}
-
 /// Every group that the backend offers (IANA "TLS Supported Groups").
 pub(crate) static GROUPS: &[Group] = &[
     Group {
@@ -235,14 +226,6 @@ pub(crate) static GROUPS: &[Group] = &[
     Group { name: "secp384r1", code: 24, bits: 192, group: backend::kx_group::SECP384R1 },
     Group { name: "x25519", code: 29, bits: 128, group: backend::kx_group::X25519 },
 ];
-
-/// A TLS 1.3 cipher suite by its registered name, with its strength in bits.
-pub(crate) struct Suite {
-    pub(crate) name: &'static str,
-    pub(crate) code: u16,
-    pub(crate) bits: u16,
-    pub(crate) suite: SupportedCipherSuite,
-}
 
 /// Every TLS 1.3 suite that the backend offers.
 pub(crate) static SUITES: &[Suite] = &[
@@ -265,13 +248,6 @@ pub(crate) static SUITES: &[Suite] = &[
         suite: backend::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
     },
 ];
-
-/// A TLS signature scheme and the algorithm that verifies it.
-pub(crate) struct Scheme {
-    pub(crate) name: &'static str,
-    pub(crate) scheme: SignatureScheme,
-    pub(crate) verifiers: &'static [&'static dyn SignatureVerificationAlgorithm],
-}
 
 /// Every signature scheme that the product may verify (IANA "TLS SignatureScheme").
 pub(crate) static SCHEMES: &[Scheme] = &[

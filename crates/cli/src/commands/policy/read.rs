@@ -8,13 +8,13 @@ use countersign_crypto::policy::{self, Policy};
 use crate::failure::{Ended, Named as _};
 
 /// A policy, and the key that it verified under if it is a signed one.
-pub(super) struct Read {
-    pub(super) policy: Policy,
-    pub(super) verified_with: Option<PathBuf>,
+pub(crate) struct Read {
+    pub(crate) policy: Policy,
+    pub(crate) verified_with: Option<PathBuf>,
 }
 
 /// Reads `path`. A signed policy is believed only under the policy key: `key`, or `policy-key.spki` beside the file.
-pub(super) fn read(path: &Path, key: Option<&Path>) -> Ended<Read> {
+pub(crate) fn read(path: &Path, key: Option<&Path>) -> Ended<Read> {
     let bytes = std::fs::read(path).at(path)?;
     if let Ok(text) = std::str::from_utf8(&bytes) {
         return Ok(Read { policy: Policy::from_toml(text).at(path)?, verified_with: None });
