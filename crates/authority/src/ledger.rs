@@ -12,6 +12,7 @@
 
 mod entry;
 mod file;
+pub mod merkle;
 
 pub use self::entry::{Entry, Kind, MAX_LINE};
 pub use self::file::{Ledger, LedgerError, LedgerSummary, TornTail};

@@ -15,6 +15,8 @@ mod token;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::ed25519::NoteKey;
+use crate::random::Random;
 use crate::seal::{SealError, SealKey};
 use crate::second::{SecondAlgorithm, SecondKey};
 use crate::secret::Secret;
@@ -119,6 +121,25 @@ impl Keystore {
         match &self.0 {
             Holder::Folder(folder) => folder.load_second(label),
             Holder::Token(_) => checked(label).map(|_| None),
+        }
+    }
+
+    /// The key for signed notes under `label`, made if there is none. No token holds such keys.
+    ///
+    /// # Errors
+    /// [`KeystoreError::Damaged`] when its file does not open, [`KeystoreError::Kind`] when it is another kind of key or
+    /// this is a token.
+    pub fn note_key(
+        &self,
+        label: &str,
+        random: &mut dyn Random,
+    ) -> Result<NoteKey, KeystoreError> {
+        match &self.0 {
+            Holder::Folder(folder) => folder.note_key(label, random),
+            Holder::Token(_) => Err(KeystoreError::Kind {
+                label: label.to_owned(),
+                algorithm: crate::ed25519::NAME.to_owned(),
+            }),
         }
     }
 
@@ -296,6 +317,17 @@ mod tests {
             assert!(matches!(twice, Err(KeystoreError::Exists(_))));
         }
         assert!(store.load_second("absent").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_note_key_is_made_once_and_is_no_other_key() {
+        let (_folder, store) = store();
+        let random: &mut dyn Random = &mut SystemRandom;
+        let made = store.note_key("ledger", random).unwrap();
+        assert_eq!(store.note_key("ledger", random).unwrap().public(), made.public());
+        assert!(matches!(store.load("ledger"), Err(KeystoreError::Kind { .. })));
+        store.generate("root", SignatureAlgorithm::EcdsaP256Sha256).unwrap();
+        assert!(matches!(store.note_key("root", random), Err(KeystoreError::Kind { .. })));
     }
 
     #[test]

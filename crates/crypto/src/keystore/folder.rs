@@ -12,6 +12,7 @@ use minicbor::{Decoder, Encoder};
 use zeroize::Zeroize as _;
 
 use super::{KeystoreError, checked};
+use crate::ed25519::{self, NoteKey};
 use crate::file;
 use crate::random::{Random, SystemRandom};
 use crate::seal::{self, SealKey};
@@ -84,6 +85,34 @@ impl SealedFolder {
         let key = SecondKey::from_pkcs8(algorithm, &pkcs8)?;
         self.store(label, algorithm.name(), &pkcs8)?;
         Ok(key)
+    }
+
+    /// The key for signed notes under `label`, made if there is none.
+    ///
+    /// # Errors
+    /// As [`SealedFolder::load`].
+    pub(super) fn note_key(
+        &self,
+        label: &str,
+        random: &mut dyn Random,
+    ) -> Result<NoteKey, KeystoreError> {
+        if let Some(key) = self.load_note_key(label)? {
+            return Ok(key);
+        }
+        match self.store(label, ed25519::NAME, &NoteKey::fresh_seed(random)) {
+            // Another process was faster: its key is the one.
+            Ok(()) | Err(KeystoreError::Exists(_)) => {}
+            Err(error) => return Err(error),
+        }
+        self.load_note_key(label)?.ok_or(KeystoreError::Missing(self.path(label)?))
+    }
+
+    fn load_note_key(&self, label: &str) -> Result<Option<NoteKey>, KeystoreError> {
+        match self.read(label)? {
+            None => Ok(None),
+            Some((name, seed)) if name == ed25519::NAME => Ok(Some(NoteKey::from_seed(&seed)?)),
+            Some((name, _)) => Err(Self::other_kind(label, &name)),
+        }
     }
 
     fn store(&self, label: &str, algorithm: &str, pkcs8: &Secret) -> Result<(), KeystoreError> {
@@ -208,6 +237,7 @@ fn decode(text: &[u8]) -> Option<(String, Secret)> {
     let name = decoder.str().ok()?;
     let strength = SignatureAlgorithm::from_name(name)
         .map(SignatureAlgorithm::strength)
-        .or_else(|| SecondAlgorithm::from_name(name).map(SecondAlgorithm::strength))?;
+        .or_else(|| SecondAlgorithm::from_name(name).map(SecondAlgorithm::strength))
+        .or_else(|| (name == ed25519::NAME).then_some(ed25519::STRENGTH))?;
     Some((name.to_owned(), Secret::new(decoder.bytes().ok()?.to_vec(), strength)))
 }

@@ -267,3 +267,34 @@ pub(crate) static SCHEMES: &[Scheme] = &[
 pub(crate) fn tls_backend() -> CryptoProvider {
     backend::default_provider()
 }
+
+/// An Ed25519 key in this process's memory, for signed notes only. The backend wipes it when it goes.
+pub(crate) struct Ed25519(signature::Ed25519KeyPair);
+
+impl Ed25519 {
+    pub(crate) fn from_seed(seed: &[u8]) -> Result<Self, BackendRefused> {
+        signature::Ed25519KeyPair::from_seed_unchecked(seed).map(Self).map_err(|_| BackendRefused)
+    }
+
+    pub(crate) fn public(&self) -> [u8; 32] {
+        let mut out = [0; 32];
+        out.copy_from_slice(self.0.public_key().as_ref());
+        out
+    }
+
+    pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
+        let mut out = [0; 64];
+        out.copy_from_slice(self.0.sign(message).as_ref());
+        out
+    }
+}
+
+pub(crate) fn ed25519_verify(
+    public: &[u8],
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), BackendRefused> {
+    signature::UnparsedPublicKey::new(&signature::ED25519, public)
+        .verify(message, signature)
+        .map_err(|_| BackendRefused)
+}

@@ -8,6 +8,7 @@ use aes_gcm_siv::{Aes256GcmSiv, Nonce};
 use graviola::hashing::{Hash as _, Sha256, Sha384};
 use graviola::key_agreement::mlkem768;
 use graviola::signing::ecdsa::{P256, P384, SigningKey, VerifyingKey};
+use graviola::signing::eddsa::{Ed25519SigningKey, Ed25519VerifyingKey};
 use rustls::crypto::{
     ActiveKeyExchange, CompletedKeyExchange, CryptoProvider, SharedSecret, SupportedKxGroup,
 };
@@ -354,4 +355,31 @@ pub(crate) static SCHEMES: &[Scheme] = &[
 /// The whole backend as rustls sees it; `policy` narrows it before anything uses it.
 pub(crate) fn tls_backend() -> CryptoProvider {
     rustls_graviola::default_provider()
+}
+
+/// An Ed25519 key in this process's memory, for signed notes only. The backend wipes it when it goes.
+pub(crate) struct Ed25519(Ed25519SigningKey);
+
+impl Ed25519 {
+    pub(crate) fn from_seed(seed: &[u8]) -> Result<Self, BackendRefused> {
+        Ed25519SigningKey::from_bytes(seed).map(Self).map_err(|_| BackendRefused)
+    }
+
+    pub(crate) fn public(&self) -> [u8; 32] {
+        self.0.public_key().as_bytes()
+    }
+
+    pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message)
+    }
+}
+
+pub(crate) fn ed25519_verify(
+    public: &[u8],
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), BackendRefused> {
+    Ed25519VerifyingKey::from_bytes(public)
+        .and_then(|key| key.verify(signature, message))
+        .map_err(|_| BackendRefused)
 }
