@@ -15,6 +15,8 @@ use crate::store::{Issuing, IssuingRow};
 pub(crate) const ROOT: &str = "root";
 /// The keystore's label of the policy-signing key.
 pub(crate) const POLICY: &str = "policy";
+/// The keystore's label of the key that signs the ledger's checkpoints.
+pub(crate) const LEDGER_KEY: &str = "ledger";
 
 /// A CA below the root. Each issues for its own purposes only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -13,11 +13,11 @@ use countersign_crypto::tls::Clock;
 use countersign_model::time::Timestamp;
 use serde_json::Value;
 
-use crate::authorities::Authorities;
+use crate::authorities::{Authorities, LEDGER_KEY};
 use crate::config::AuthorityConfig;
 use crate::error::AuthorityError;
 use crate::in_force::InForce;
-use crate::ledger::{Entry, Kind, Ledger, LedgerSummary, TornTail};
+use crate::ledger::{Entry, Kind, Ledger, LedgerSigner, LedgerSummary, TornTail};
 use crate::registry::RegistryView;
 use crate::store::{Issuing, Store, SubjectRecord};
 
@@ -200,7 +200,8 @@ impl Authority {
             None => Keystore::open(&layout.keys(), seal)?,
         };
         let store = Store::open(&layout.database()).await?;
-        let (ledger, torn) = Ledger::open(&layout.ledger(), sources.clock.now())?;
+        let signer = LedgerSigner::new(keys.note_key(LEDGER_KEY, sources.random.as_mut())?);
+        let (ledger, torn) = Ledger::open(&layout.ledger(), signer, sources.clock.now())?;
         if let Some(TornTail { file, bytes }) = torn {
             tracing::warn!(set_aside = %file.display(), bytes, "a torn ledger tail was set aside");
         }

@@ -6,15 +6,18 @@
 use std::path::{Path, PathBuf};
 
 use countersign_crypto::certificate::CertificateChain;
+use countersign_crypto::digest::sha256;
 use countersign_crypto::file;
 use countersign_crypto::keystore::{exportable_key, key_from_pem};
 use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
 use countersign_model::grant::Grant;
 use countersign_model::id::{ServiceName, ThingId};
+use serde_json::json;
 
 use crate::authority::Authority;
 use crate::error::AuthorityError;
 use crate::issuance::{Ask, issue};
+use crate::ledger::Kind;
 use crate::profile::ServerNames;
 use crate::registration::Claim;
 use crate::subject::{Purpose, Subject};
@@ -191,6 +194,7 @@ impl Authority {
             // 1. The certificate first: while it is not there, the old pair stays.
             let (key, pem) = exportable_key(wanted.algorithm)?;
             let chain = self.certify(wanted, &key).await?;
+            self.record_export(wanted, &key).await?;
             pem.expose(|pem| file::write_atomic(&key_file, pem, file::PRIVATE))
                 .map_err(AuthorityError::io(&key_file))?;
             return write_chain(&certificate_file, chain);
@@ -210,6 +214,7 @@ impl Authority {
             Ok(_) => return Err(AuthorityError::Exists(key_file)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let (key, pem) = exportable_key(wanted.algorithm)?;
+                self.record_export(wanted, &key).await?;
                 pem.expose(|pem| file::create_new(&key_file, pem, file::PRIVATE))
                     .map_err(AuthorityError::io(&key_file))?;
                 made_now = true;
@@ -228,6 +233,19 @@ impl Authority {
                 Err(error)
             }
         }
+    }
+
+    /// A private key is about to stand in a file for somebody: in the ledger before it does.
+    async fn record_export(
+        &self,
+        wanted: &Credentials<'_>,
+        key: &KeyHandle,
+    ) -> Result<(), AuthorityError> {
+        let spki = hex::encode(sha256(key.spki_der()));
+        let body = json!({
+            "what": "private key", "subject": wanted.subject.to_string(), "spki_sha256": spki,
+        });
+        self.core.record(Kind::Exported, body).await.map(drop)
     }
 
     /// In an unfinished ceremony, the operator's files may be there already, and then they are the ceremony's own.

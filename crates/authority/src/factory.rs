@@ -84,6 +84,8 @@ impl Authority {
             .map_err(|error| AuthorityError::Factory(error.to_string()))?;
         //= specs/en-303-645.md#5.5-8
         //# Provisioning MUST leave a record.
+        //= specs/house.md#house-ledger
+        //# A secret MUST NOT be in the ledger.
         // 4. That it was made is recorded; the code is not.
         let root = self.core.authorities()?.root().clone();
         let certificate = issued.chain.leaf().serial_hex();

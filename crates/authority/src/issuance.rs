@@ -121,11 +121,13 @@ pub(crate) async fn issue(core: &Core, ask: Ask) -> Result<Issued, AuthorityErro
         turn.put_key(permit.spki_sha256(), permit.subject(), permit.purpose()).await?;
     }
     let known = turn.subject(&ask.subject).await?;
-    let grants = match (ask.grants, known) {
-        (Some(grants), _) => grants,
-        (None, Some(known)) => known.grants,
-        (None, None) => Vec::new(),
-    };
+    let before = known.map(|known| known.grants).unwrap_or_default();
+    let grants = ask.grants.unwrap_or_else(|| before.clone());
+    if grants != before {
+        let list: Vec<String> = grants.iter().map(ToString::to_string).collect();
+        let body = json!({"subject": ask.subject.to_string(), "grants": list});
+        core.record(Kind::GrantsChanged, body).await?;
+    }
     turn.put_subject(&ask.subject, permit.next_state(), &grants, now).await?;
     turn.put_certificate(&CertificateRecord {
         subject: ask.subject,

@@ -51,6 +51,7 @@ pub mod rotation;
 mod server_identity;
 
 pub mod ledger;
+mod records;
 pub mod registry;
 pub mod store;
 
@@ -67,4 +68,5 @@ pub use config::AuthorityConfig;
 pub use error::{AuthorityError, Fault};
 pub use issuance::Issued;
 pub use policies::{PolicyOutcome, SignedPolicy};
+pub use records::ExportForm;
 pub use serve::{ConnectedPeer, serve, serve_connection};

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use countersign_crypto::ed25519::NoteKey;
 use countersign_crypto::keystore::TokenConfig;
 use countersign_crypto::random::SystemRandom;
 use countersign_crypto::tls::{Clock, SystemClock};
@@ -68,6 +69,11 @@ pub(crate) async fn in_force(authority: &Authority, policy: &countersign_crypto:
     policy.maker = Some(authority.maker().unwrap());
     let signed = authority.sign_policy(&policy).await.unwrap();
     authority.show_policy(&signed.document).unwrap();
+}
+
+/// A key for notes that nobody else has.
+pub(crate) fn note_key() -> NoteKey {
+    NoteKey::from_seed(&NoteKey::fresh_seed(&mut SystemRandom)).unwrap()
 }
 
 /// OpenSSL's verdict on a PEM chain file under the folder's roots.

@@ -89,8 +89,8 @@ mod tests {
     /// RFC 8032 section 7.1, TEST 2.
     #[test]
     fn the_published_example() {
-        let seed =
-            hex::decode("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb").unwrap();
+        let seed = hex::decode("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb")
+            .unwrap();
         let key = NoteKey::from_seed(&NoteKey::seed_of(seed)).unwrap();
         assert_eq!(
             hex::encode(key.public()),

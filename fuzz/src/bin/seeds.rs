@@ -3,7 +3,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use countersign_authority::ledger::merkle::Hash;
+use countersign_authority::ledger::note::{SignatureType, VerifierKey};
+use countersign_authority::ledger::receipt::Receipt;
+use countersign_authority::ledger::witness::Growth;
+use countersign_authority::ledger::{Entry, Kind, Ledger, LedgerSigner, tiles};
 use countersign_crypto::certificate::{Certificate, IdentityKind, IdentityName};
+use countersign_crypto::ed25519::NoteKey;
 use countersign_crypto::issue::{
     CaTemplate, Eku, Serial, Template, ca_signed_by, prepare, self_signed_ca, sign,
 };
@@ -29,6 +35,7 @@ fn main() -> Outcome {
     let seeds = Seeds { top: Path::new(env!("CARGO_MANIFEST_DIR")) };
     seeds.certificates()?;
     seeds.policy()?;
+    seeds.ledger()?;
     seeds.sealed()?;
     seeds.documents()?;
     seeds.pairing()?;
@@ -99,6 +106,40 @@ impl Seeds<'_> {
         self.corpus("est_body", "pem", pem.as_bytes())?;
         self.corpus("pkcs7", "one", &pkcs7::certs_only(std::slice::from_ref(&leaf))?)?;
         self.corpus("pkcs7", "chain", &pkcs7::certs_only(&[leaf, issuing, root])?)
+    }
+
+    fn ledger(&self) -> Outcome {
+        let fresh = || NoteKey::from_seed(&NoteKey::fresh_seed(&mut SystemRandom));
+        let folder = std::env::temp_dir().join(format!("countersign-seeds-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        let (signer, now) = (LedgerSigner::new(fresh()?), Timestamp::from_secs(1_700_000_000));
+        let key = signer.verifier().clone();
+        let (ledger, _) = Ledger::open(&folder.join("ledger.log"), signer, now)?;
+        let early = ledger.checkpoint(now)?;
+        for number in 1..7 {
+            ledger.append(Kind::Issued, serde_json::json!({ "serial": number }), now)?;
+        }
+        let signed = ledger.checkpoint(now)?;
+        let entries: Vec<Vec<u8>> = ledger.entries()?.iter().map(Entry::leaf_data).collect();
+        let hashes: Vec<Hash> = entries.iter().map(|entry| Hash::leaf(entry)).collect();
+        let growth = Growth::make(&hashes, early.checkpoint().size, &signed)?;
+        let with = fresh()?;
+        let witness = VerifierKey::new("witness.example/w1", SignatureType::Cosignature, &with)?;
+        let grown = growth.verify(Some(early.checkpoint()), &key)?;
+        let cosigned = grown.cosign(&witness, &with, now.as_secs())?;
+        self.fixture("ledger.key", format!("{key}\n").as_bytes())?;
+        self.fixture("ledger.checkpoint", signed.note().to_string().as_bytes())?;
+        self.corpus("ledger", "checkpoint", signed.note().to_string().as_bytes())?;
+        self.corpus("ledger", "cosigned", cosigned.note().to_string().as_bytes())?;
+        self.corpus("ledger", "growth", growth.to_string().as_bytes())?;
+        self.corpus("ledger", "key", key.to_string().as_bytes())?;
+        self.corpus("ledger", "entry", &entries[0])?;
+        let proof = Receipt::make(&entries, 4, &signed)?;
+        self.corpus("ledger", "proof", proof.to_string().as_bytes())?;
+        let bundle = tiles::bundle(&entries).ok_or("an entry is too long")?;
+        self.corpus("ledger", "bundle", &[&[u8::try_from(entries.len())?], bundle.as_slice()].concat())?;
+        drop(ledger);
+        Ok(std::fs::remove_dir_all(&folder)?)
     }
 
     fn policy(&self) -> Outcome {

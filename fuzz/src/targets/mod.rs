@@ -6,6 +6,7 @@ pub mod est_body;
 pub mod ixit;
 pub mod known;
 pub mod label;
+pub mod ledger;
 pub mod mqtt_broker;
 pub mod pairing_controller;
 pub mod pairing_device;
@@ -27,6 +28,7 @@ pub const ALL: &[Target] = &[
     ("est_body", est_body::target),
     ("ixit", ixit::target),
     ("label", label::target),
+    ("ledger", ledger::target),
     ("mqtt_broker", mqtt_broker::target),
     ("pairing_controller", pairing_controller::target),
     ("pairing_device", pairing_device::target),

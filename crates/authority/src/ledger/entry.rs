@@ -5,6 +5,8 @@ use countersign_model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::merkle::Hash;
+
 /// The longest line, in bytes. The largest entry is a ceremony's transcript with a few KiB.
 pub const MAX_LINE: usize = 64 * 1024;
 
@@ -33,6 +35,8 @@ pub enum Kind {
     Revoked,
     /// A subject may enrol again.
     Reinstated,
+    /// A subject's grants changed.
+    GrantsChanged,
     /// A crypto policy was signed.
     PolicySigned,
     /// A signed policy was handed to whoever serves.
@@ -43,9 +47,13 @@ pub enum Kind {
     PolicyProven,
     /// A policy was not signed, not published or not taken, and why.
     PolicyRefused,
+    /// Something left the authority: a private key that was made for somebody, a copy of the ledger.
+    Exported,
     /// A key was destroyed.
     KeyDestroyed,
-    /// A torn tail was set aside.
+    /// The key that signs the ledger's checkpoints from here on.
+    LedgerKey,
+    /// A torn tail was set aside, or a checkpoint was missing.
     LedgerRepaired,
     /// An issuing CA took a step of its roll: its successor was prepared or activated, or it was retired.
     CaRolled,
@@ -69,6 +77,28 @@ pub struct Entry {
     pub chain: String,
 }
 
+/// What an entry says, without its hashes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Leaf {
+    /// 0, 1, 2, …
+    pub index: u64,
+    /// When, by the authority's clock.
+    pub at: Timestamp,
+    /// What.
+    pub kind: Kind,
+    /// The particulars.
+    pub body: Value,
+}
+
+impl Leaf {
+    /// What is hashed as the leaf.
+    #[must_use]
+    pub fn data(&self) -> Vec<u8> {
+        leaf_data(self.index, self.at, self.kind, &self.body)
+    }
+}
+
 impl Entry {
     /// The entry that follows `chain`.
     pub(crate) fn following(
@@ -78,9 +108,30 @@ impl Entry {
         kind: Kind,
         body: Value,
     ) -> Self {
-        let leaf = leaf_hash(index, at, kind, &body);
+        let leaf = Hash::leaf(&leaf_data(index, at, kind, &body)).0;
         let chain = chain_hash(chain, &leaf);
         Self { index, at, kind, body, leaf: hex::encode(leaf), chain: hex::encode(chain) }
+    }
+
+    /// What is hashed as the leaf: canonical JSON of index, time, kind and body.
+    #[must_use]
+    pub fn leaf_data(&self) -> Vec<u8> {
+        leaf_data(self.index, self.at, self.kind, &self.body)
+    }
+
+    /// Reads a leaf's data, which must be that of the entry `index`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn of_leaf_data(data: &[u8], index: u64) -> Result<Leaf, &'static str> {
+        let leaf: Leaf = serde_json::from_slice(data).map_err(|_| "is not a ledger entry")?;
+        if leaf.index != index {
+            return Err("has another index than its place: an entry is missing, added or moved");
+        }
+        if leaf.data() != data {
+            return Err("is not in the form that this program writes");
+        }
+        Ok(leaf)
     }
 
     /// The line without its end.
@@ -101,11 +152,7 @@ impl Entry {
     /// Reads the line that must follow `chain` with `index`; says what is wrong with it otherwise.
     //= specs/house.md#house-ledger
     //# A changed, removed or reordered entry MUST be found by verification.
-    pub(crate) fn read(
-        line: &[u8],
-        chain: &[u8; 32],
-        index: u64,
-    ) -> Result<(Self, [u8; 32]), &'static str> {
+    pub(crate) fn read(line: &[u8], chain: &[u8; 32], index: u64) -> Result<Read, &'static str> {
         if line.len() > MAX_LINE {
             return Err("is longer than an entry can be");
         }
@@ -113,7 +160,7 @@ impl Entry {
         if entry.index != index {
             return Err("has another index than its place: an entry is missing, added or moved");
         }
-        let leaf = leaf_hash(entry.index, entry.at, entry.kind, &entry.body);
+        let leaf = Hash::leaf(&entry.leaf_data()).0;
         if hex::encode(leaf) != entry.leaf {
             return Err("was changed: its contents do not have its leaf hash");
         }
@@ -124,22 +171,32 @@ impl Entry {
         if entry.line() != line {
             return Err("is not in the form that this program writes");
         }
-        Ok((entry, next))
+        Ok(Read { entry, leaf: Hash(leaf), chain: next })
     }
+}
+
+/// A line that was read and fits.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Read {
+    pub(crate) entry: Entry,
+    /// Its leaf in the tree.
+    pub(crate) leaf: Hash,
+    /// The running hash after it.
+    pub(crate) chain: [u8; 32],
 }
 
 fn kind_value(kind: Kind) -> Value {
     serde_json::to_value(kind).expect("a unit variant serialises to its name")
 }
 
-fn leaf_hash(index: u64, at: Timestamp, kind: Kind, body: &Value) -> [u8; 32] {
-    let mut bytes = vec![0x00];
+fn leaf_data(index: u64, at: Timestamp, kind: Kind, body: &Value) -> Vec<u8> {
+    let mut bytes = Vec::new();
     bytes.extend_from_slice(format!("{{\"at\":{},\"body\":", at.0).as_bytes());
     canonical(body, &mut bytes);
     bytes.extend_from_slice(format!(",\"index\":{index},\"kind\":").as_bytes());
     canonical(&kind_value(kind), &mut bytes);
     bytes.push(b'}');
-    sha256(&bytes)
+    bytes
 }
 
 fn chain_hash(before: &[u8; 32], leaf: &[u8; 32]) -> [u8; 32] {
@@ -199,7 +256,10 @@ mod tests {
             .concat(),
         );
         assert_eq!(entry.leaf, hex::encode(leaf));
-        assert_eq!(Entry::read(line.as_bytes(), &[0; 32], 0).unwrap().0, entry);
+        assert_eq!(Entry::read(line.as_bytes(), &[0; 32], 0).unwrap().entry, entry);
+        assert_eq!(Hash::leaf(&entry.leaf_data()).to_string(), entry.leaf);
+        assert_eq!(Entry::of_leaf_data(&entry.leaf_data(), 0).unwrap().body, entry.body);
+        assert!(Entry::of_leaf_data(&entry.leaf_data(), 1).unwrap_err().contains("missing"));
     }
 
     #[test]

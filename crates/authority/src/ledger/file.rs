@@ -1,28 +1,65 @@
-//! The file: appending under a lock, finding the end after a crash, verifying from the start.
+//! The file: appending under a lock in groups, finding the end after a crash, verifying from the start.
+//!
+//! ```text
+//!  append ─► queue ─► whoever holds the tail writes all that wait, waits once for the disk, answers each
+//!                                 └─► at most CHECKPOINT_DELAY later: ledger/checkpoint, signed
+//! ```
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead as _, Read as _, Seek as _, SeekFrom, Write as _};
+mod folder;
+mod tail;
+
+use std::fs::OpenOptions;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use countersign_crypto::digest::sha256;
 use countersign_model::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::entry::{Entry, Kind, MAX_LINE};
+use self::folder::{Folder, TICK};
+pub(crate) use self::tail::Lines;
+use self::tail::{Place, Position, Tail, Wish, sync_folder};
+use super::audit::{Audited, Auditor, Fault};
+use super::checkpoint::{Checkpoint, SignedCheckpoint, cosigners};
+use super::entry::{Entry, Kind};
+use super::note::{NoteError, VerifierKey};
+use super::signer::LedgerSigner;
+
+/// How long an entry may be without a checkpoint, while this process lives. A checkpoint costs two waits for the disk;
+/// a quarter of a second keeps them off the path of a certificate.
+pub const CHECKPOINT_DELAY: Duration = Duration::from_millis(250);
+/// The most entries that are written in one group: 256 of the longest are 16 MiB in memory.
+const MAX_GROUP: usize = 256;
 
 /// The ledger's file, open for appending. Other processes may have it open too.
 pub struct Ledger {
-    path: PathBuf,
-    inner: Mutex<Tail>,
+    shared: Arc<Shared>,
+    keeper: Option<JoinHandle<()>>,
 }
 
-/// How far this process has read: everything before `offset` is verified.
-struct Tail {
-    file: File,
-    offset: u64,
-    next: u64,
-    chain: [u8; 32],
+struct Shared {
+    log: PathBuf,
+    folder: Folder,
+    signer: LedgerSigner,
+    tail: Mutex<Tail>,
+    queue: Mutex<Vec<Waiting>>,
+    due: Mutex<Due>,
+    bell: Condvar,
+}
+
+/// An entry that waits for its group, and where its answer goes.
+struct Waiting {
+    wish: Wish,
+    answer: Arc<Mutex<Option<Result<Entry, LedgerError>>>>,
+}
+
+/// What the keeper has to do.
+#[derive(Default)]
+struct Due {
+    since: Option<Instant>,
+    ended: bool,
 }
 
 /// A tail that a crash left half-written, now in a file of its own.
@@ -41,14 +78,31 @@ pub struct LedgerSummary {
     pub entries: u64,
     /// The running hash after the last of them, hexadecimal.
     pub head: String,
+    /// The root of the tree over them, hexadecimal.
+    pub root: String,
+}
+
+impl LedgerSummary {
+    fn of(at: &Position) -> Self {
+        Self {
+            entries: at.tree.size(),
+            head: hex::encode(at.chain),
+            root: at.tree.root().to_string(),
+        }
+    }
 }
 
 impl Ledger {
-    /// Opens or creates the ledger, verifies it whole, and sets a torn tail aside.
+    /// Opens or creates the ledger, verifies what was not verified before, and sets a torn tail aside. A new ledger,
+    /// and one from before there were checkpoints, gets the key of its checkpoints recorded.
     ///
     /// # Errors
-    /// [`LedgerError::Line`] names the first line that is wrong.
-    pub fn open(path: &Path, now: Timestamp) -> Result<(Self, Option<TornTail>), LedgerError> {
+    /// [`LedgerError::Fault`] names what is wrong; [`LedgerError::Checkpoint`] when the checkpoint is not ours.
+    pub fn open(
+        path: &Path,
+        signer: LedgerSigner,
+        now: Timestamp,
+    ) -> Result<(Self, Option<TornTail>), LedgerError> {
         let failed = |source| LedgerError::Io { path: path.to_owned(), source };
         let created = !path.exists();
         let file =
@@ -57,44 +111,93 @@ impl Ledger {
             file.sync_all().map_err(failed)?;
             sync_folder(path).map_err(failed)?;
         }
-        let tail = Tail { file, offset: 0, next: 0, chain: [0; 32] };
-        let ledger = Self { path: path.to_owned(), inner: Mutex::new(tail) };
-        let torn = ledger.locked(|tail| tail.repair(path, now))?;
-        Ok((ledger, torn))
+        let folder = Folder::beside(path);
+        folder.make()?;
+        let tail = Tail { file, at: Position::default(), signed: None, kept: None };
+        let shared = Arc::new(Shared {
+            log: path.to_owned(),
+            folder,
+            signer,
+            tail: Mutex::new(tail),
+            queue: Mutex::default(),
+            due: Mutex::default(),
+            bell: Condvar::new(),
+        });
+        let torn = shared.locked(|tail, place| shared.begin(tail, place, now))?;
+        let keeping = shared.clone();
+        let keeper = std::thread::Builder::new()
+            .name("ledger-keeper".to_owned())
+            .spawn(move || keeping.keep())
+            .map_err(failed)?;
+        Ok((Self { shared, keeper: Some(keeper) }, torn))
     }
 
-    /// Appends an entry and waits until it is on the disk.
+    /// Appends an entry and waits until it is on the disk, together with those that others append at the same time.
     ///
     /// # Errors
     /// [`LedgerError`]; then no entry was added, or its torn remains are set aside at the next append.
     //= specs/house.md#house-ledger
     //# The ledger MUST only be appended to.
     pub fn append(&self, kind: Kind, body: Value, at: Timestamp) -> Result<Entry, LedgerError> {
-        self.locked(|tail| {
-            tail.repair(&self.path, at)?;
-            tail.write(&self.path, kind, body, at)
+        let answer = Arc::new(Mutex::new(None));
+        let waiting = Waiting { wish: (kind, body, at), answer: answer.clone() };
+        held(&self.shared.queue).push(waiting);
+        loop {
+            let mut tail = held(&self.shared.tail);
+            if let Some(answered) = held(&answer).take() {
+                return answered;
+            }
+            self.shared.write_group(&mut tail);
+        }
+    }
+
+    /// Verifies the file from its first byte, against every checkpoint that is at hand.
+    ///
+    /// # Errors
+    /// [`LedgerError::Fault`] names what is wrong.
+    pub fn verify(&self) -> Result<LedgerSummary, LedgerError> {
+        let audited = self.audit(Vec::new(), |_| ())?;
+        Ok(LedgerSummary {
+            entries: audited.frontier.size(),
+            head: hex::encode(audited.chain),
+            root: audited.frontier.root().to_string(),
         })
     }
 
-    /// Verifies the file from its first byte.
+    /// The same, against these verified checkpoints too; `each` sees every entry.
     ///
     /// # Errors
-    /// [`LedgerError::Line`] names the first line that is wrong.
-    pub fn verify(&self) -> Result<LedgerSummary, LedgerError> {
-        let mut count = 0;
-        let head = self.walk(|_| count += 1)?;
-        Ok(LedgerSummary { entries: count, head: hex::encode(head) })
+    /// As [`Ledger::verify`].
+    pub fn audit(
+        &self,
+        mut also: Vec<Checkpoint>,
+        mut each: impl FnMut(Entry),
+    ) -> Result<Audited, LedgerError> {
+        let shared = &self.shared;
+        shared.locked(|tail, place| {
+            let key = shared.signer.verifier();
+            let ours = [shared.folder.checkpoint(key)?, shared.folder.cosigned(key)?];
+            also.extend(ours.into_iter().flatten().map(|signed| signed.checkpoint().clone()));
+            match walk(tail, place, Auditor::new(also.clone()), &mut each) {
+                Err(LedgerError::Fault { fault: Fault::Forked { .. }, .. }) => {
+                    // Once more with every earlier checkpoint, to say where.
+                    also.extend(shared.folder.history(key));
+                    walk(tail, place, Auditor::new(also), &mut |_| ())
+                }
+                other => other,
+            }
+        })
     }
 
-    /// How many entries there are and the running hash after the last, from what this process has verified and what
-    /// was appended since.
+    /// How many entries there are and the hashes over them, from what this process has verified and what was appended
+    /// since.
     ///
     /// # Errors
     /// As [`Ledger::append`].
     pub fn summary(&self, now: Timestamp) -> Result<LedgerSummary, LedgerError> {
-        self.locked(|tail| {
-            tail.repair(&self.path, now)?;
-            Ok(LedgerSummary { entries: tail.next, head: hex::encode(tail.chain) })
+        self.shared.locked(|tail, place| {
+            tail.repair(place, now)?;
+            Ok(LedgerSummary::of(&tail.at))
         })
     }
 
@@ -104,165 +207,242 @@ impl Ledger {
     /// As [`Ledger::verify`].
     pub fn entries(&self) -> Result<Vec<Entry>, LedgerError> {
         let mut entries = Vec::new();
-        self.walk(|entry| entries.push(entry))?;
+        self.audit(Vec::new(), |entry| entries.push(entry))?;
         Ok(entries)
+    }
+
+    /// The checkpoint over all entries, signed and on the disk.
+    ///
+    /// # Errors
+    /// As [`Ledger::append`].
+    pub fn checkpoint(&self, now: Timestamp) -> Result<SignedCheckpoint, LedgerError> {
+        let shared = &self.shared;
+        shared.locked(|tail, place| {
+            tail.repair(place, now)?;
+            tail.sign(place)?;
+            let path = shared.folder.checkpoint_file();
+            let there = shared.folder.checkpoint(shared.signer.verifier())?;
+            there.ok_or(LedgerError::Checkpoint { path, what: NoteError::Form })
+        })
+    }
+
+    /// The last checkpoint that witnesses cosigned, if there is one.
+    ///
+    /// # Errors
+    /// [`LedgerError::Checkpoint`].
+    pub fn cosigned(&self) -> Result<Option<SignedCheckpoint>, LedgerError> {
+        self.shared.folder.cosigned(self.shared.signer.verifier())
+    }
+
+    /// Takes over the cosignatures of these witnesses on one of our checkpoints; how many of them are on it now.
+    ///
+    /// # Errors
+    /// [`LedgerError::Checkpoint`] when none of them cosigned, or an older one than what is kept is offered;
+    /// [`LedgerError::Fault`] when it is not a checkpoint of this ledger.
+    pub fn add_cosignatures(
+        &self,
+        cosigned: &SignedCheckpoint,
+        witnesses: &[VerifierKey],
+    ) -> Result<usize, LedgerError> {
+        self.audit(vec![cosigned.checkpoint().clone()], |_| ())?;
+        let path = self.shared.folder.path.join("cosigned");
+        let refused = |what| LedgerError::Checkpoint { path: path.clone(), what };
+        let offered = cosigned.checkpoint().size;
+        let mut whole = match self.cosigned()? {
+            Some(kept) if kept.checkpoint().size > offered => {
+                let kept = kept.checkpoint().size;
+                return Err(refused(NoteError::Older { offered, kept }));
+            }
+            Some(kept) if kept.checkpoint().size == offered => kept,
+            _ => cosigned.clone(),
+        };
+        if whole.take_cosignatures(cosigned, witnesses).map_err(refused)? == 0 {
+            return Err(refused(NoteError::Unsigned("any of these witnesses".to_owned())));
+        }
+        let count = cosigners(&whole, witnesses).map_err(refused)?.len();
+        self.shared.folder.put_cosigned(&whole)?;
+        Ok(count)
+    }
+
+    /// The key under which strangers verify checkpoints.
+    #[must_use]
+    pub fn verifier(&self) -> &VerifierKey {
+        self.shared.signer.verifier()
     }
 
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.shared.log
     }
+}
 
-    /// Reads the whole file, line by line, while nobody appends.
-    fn walk(&self, mut each: impl FnMut(Entry)) -> Result<[u8; 32], LedgerError> {
-        let failed = |source| LedgerError::Io { path: self.path.clone(), source };
-        self.locked(|tail| {
-            let mut lines = Lines::from(&mut tail.file, 0).map_err(failed)?;
-            let (mut chain, mut next) = ([0; 32], 0);
-            while let Some(line) = lines.next().map_err(failed)? {
-                let whole = line.strip_suffix(b"\n").ok_or("is torn");
-                let read = whole.and_then(|line| Entry::read(line, &chain, next));
-                let (entry, after) = read.map_err(|what| self.bad_line(next, what))?;
-                (chain, next) = (after, next + 1);
-                each(entry);
-            }
-            Ok(chain)
-        })
+/// The last checkpoint beside a ledger's file, and the last that was cosigned, verified.
+pub(super) fn kept_checkpoints(
+    log: &Path,
+    key: &VerifierKey,
+) -> Result<[Option<SignedCheckpoint>; 2], LedgerError> {
+    let folder = Folder::beside(log);
+    Ok([folder.checkpoint(key)?, folder.cosigned(key)?])
+}
+
+/// Every earlier checkpoint beside a ledger's file that verifies.
+pub(super) fn kept_history(log: &Path, key: &VerifierKey) -> Vec<Checkpoint> {
+    Folder::beside(log).history(key)
+}
+
+/// Reads the whole file, line by line, while nobody appends.
+fn walk(
+    tail: &mut Tail,
+    place: &Place<'_>,
+    mut auditor: Auditor,
+    each: &mut impl FnMut(Entry),
+) -> Result<Audited, LedgerError> {
+    let mut lines = Lines::from(&mut tail.file, 0).map_err(|source| place.failed(source))?;
+    while let Some(line) = lines.next().map_err(|source| place.failed(source))? {
+        let taken = match line.strip_suffix(b"\n") {
+            Some(line) => auditor.take(line),
+            None => Err(auditor.line_fault("is torn")),
+        };
+        each(taken.map_err(|fault| place.fault(fault))?);
     }
+    auditor.finish().map_err(|fault| place.fault(fault))
+}
 
-    fn bad_line(&self, index: u64, what: &'static str) -> LedgerError {
-        LedgerError::Line { path: self.path.clone(), line: index + 1, what }
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    fn place(&self) -> Place<'_> {
+        Place { log: &self.log, folder: &self.folder, signer: &self.signer }
     }
 
     /// Runs `work` while no other process, and no other handle in this one, appends.
     fn locked<T>(
         &self,
-        work: impl FnOnce(&mut Tail) -> Result<T, LedgerError>,
+        work: impl FnOnce(&mut Tail, &Place<'_>) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
-        let mut tail = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let failed = |source| LedgerError::Io { path: self.path.clone(), source };
-        tail.file.lock().map_err(failed)?;
-        let outcome = work(&mut tail);
-        tail.file.unlock().map_err(failed)?;
+        self.locked_with(&mut held(&self.tail), work)
+    }
+
+    fn locked_with<T>(
+        &self,
+        tail: &mut Tail,
+        work: impl FnOnce(&mut Tail, &Place<'_>) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        let place = self.place();
+        tail.file.lock().map_err(|source| place.failed(source))?;
+        let outcome = work(tail, &place);
+        tail.file.unlock().map_err(|source| place.failed(source))?;
         outcome
     }
-}
 
-impl Tail {
-    /// Catches up; what was torn is set aside, and that this was done is an entry.
-    fn repair(&mut self, path: &Path, now: Timestamp) -> Result<Option<TornTail>, LedgerError> {
-        let torn = self.catch_up(path)?;
-        if let Some(torn) = &torn {
-            let name = torn.file.file_name().map(|name| name.to_string_lossy().into_owned());
-            let body = json!({"set_aside": name, "bytes": torn.bytes});
-            self.write(path, Kind::LedgerRepaired, body, now)?;
+    /// The start: from where the last process left it if nothing was touched since, else from the first byte.
+    fn begin(
+        &self,
+        tail: &mut Tail,
+        place: &Place<'_>,
+        now: Timestamp,
+    ) -> Result<Option<TornTail>, LedgerError> {
+        let signed = self.folder.checkpoint(self.signer.verifier())?;
+        if let Some(at) = self.folder.state(&tail.file, signed.as_ref()) {
+            tail.kept = Some(at.offset);
+            tail.at = at;
         }
+        let unsigned = signed.is_none();
+        tail.signed = signed.map(|signed| signed.checkpoint().clone());
+        let torn = tail.repair(place, now)?;
+        let entries = tail.at.tree.size();
+        if tail.at.key_at.is_none() {
+            let key = self.signer.verifier().to_string();
+            let body = json!({"key": key, "entries_before": entries});
+            tail.write_one(place, (Kind::LedgerKey, body, now))?;
+        } else if unsigned {
+            // Killed before the first one was written, or somebody took it away: in either case for all to see.
+            let body = json!({"checkpoint": "missing", "entries": entries});
+            tail.write_one(place, (Kind::LedgerRepaired, body, now))?;
+        }
+        tail.sign(place)?;
+        self.folder.put_key(self.signer.verifier())?;
         Ok(torn)
     }
 
-    /// Writes one entry at the end. The lock is held.
-    fn write(
-        &mut self,
-        path: &Path,
-        kind: Kind,
-        body: Value,
-        at: Timestamp,
-    ) -> Result<Entry, LedgerError> {
-        let entry = Entry::following(&self.chain, self.next, at, kind, body);
-        let mut line = entry.line();
-        if line.len() >= MAX_LINE {
-            return Err(LedgerError::TooLong(line.len()));
-        }
-        line.push(b'\n');
-        let failed = |source| LedgerError::Io { path: path.to_owned(), source };
-        self.file.write_all(&line).map_err(failed)?;
-        self.file.sync_data().map_err(failed)?;
-        self.take(&entry, line.len());
-        Ok(entry)
-    }
-
-    /// Reads what others appended since; repairs a torn end. The lock is held.
-    //= specs/house.md#house-ledger
-    //# An entry that was cut short by a crash MUST be told apart from one that was changed.
-    fn catch_up(&mut self, path: &Path) -> Result<Option<TornTail>, LedgerError> {
-        let failed = |source| LedgerError::Io { path: path.to_owned(), source };
-        let length = self.file.metadata().map_err(failed)?.len();
-        if length < self.offset {
-            return Err(LedgerError::Shrunk { path: path.to_owned() });
-        }
-        let reader = &mut self.file.try_clone().map_err(failed)?;
-        let mut lines = Lines::from(reader, self.offset).map_err(failed)?;
-        while let Some(line) = lines.next().map_err(failed)? {
-            let whole = line.strip_suffix(b"\n");
-            match (Entry::read(whole.unwrap_or(line), &self.chain, self.next), whole) {
-                (Ok((entry, _)), Some(_)) => self.take(&entry, line.len()),
-                (Ok((entry, _)), None) => {
-                    // The entry is whole, only its line end is missing: nothing is lost.
-                    self.file.write_all(b"\n").map_err(failed)?;
-                    self.file.sync_data().map_err(failed)?;
-                    self.take(&entry, line.len() + 1);
+    /// Writes what waits, up to [`MAX_GROUP`], and answers each.
+    fn write_group(&self, tail: &mut Tail) {
+        let group: Vec<Waiting> = {
+            let mut queue = held(&self.queue);
+            let count = queue.len().min(MAX_GROUP);
+            queue.drain(..count).collect()
+        };
+        let Some(now) = group.iter().map(|one| one.wish.2).max() else { return };
+        let (wishes, answers): (Vec<_>, Vec<_>) =
+            group.into_iter().map(|one| (one.wish, one.answer)).unzip();
+        let written = self.locked_with(tail, |tail, place| {
+            tail.repair(place, now)?;
+            tail.write(place, wishes)
+        });
+        match written {
+            Ok(entries) => {
+                for (entry, answer) in entries.into_iter().zip(&answers) {
+                    *held(answer) = Some(entry);
                 }
-                (Err(_), None) if line.len() <= MAX_LINE => {
-                    return self.set_aside(path, line).map(Some).map_err(failed);
-                }
-                (Err(what), _) => {
-                    let line = self.next + 1;
-                    return Err(LedgerError::Line { path: path.to_owned(), line, what });
+                held(&self.due).since.get_or_insert_with(Instant::now);
+                self.bell.notify_all();
+            }
+            Err(error) => {
+                for answer in &answers {
+                    *held(answer) = Some(Err(error.again()));
                 }
             }
         }
-        Ok(None)
     }
 
-    fn take(&mut self, entry: &Entry, bytes: usize) {
-        self.offset += bytes as u64;
-        self.next = entry.index + 1;
-        if hex::decode_to_slice(&entry.chain, &mut self.chain).is_err() {
-            unreachable!("an entry's chain is 64 hexadecimal digits: made or verified here");
+    /// The keeper's life: a checkpoint when one is due, and the last one at the end.
+    fn keep(&self) {
+        let mut due = held(&self.due);
+        loop {
+            let wait = due.since.map(|since| CHECKPOINT_DELAY.saturating_sub(since.elapsed()));
+            match wait {
+                _ if due.ended => break,
+                Some(Duration::ZERO) => {
+                    due.since = None;
+                    drop(due);
+                    self.tell(self.locked(Tail::settle));
+                    due = held(&self.due);
+                }
+                Some(wait) => {
+                    let waited = self.bell.wait_timeout(due, wait);
+                    due = waited.unwrap_or_else(PoisonError::into_inner).0;
+                }
+                None => due = self.bell.wait(due).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+        drop(due);
+        let settled = {
+            let tail = held(&self.tail);
+            tail.kept == Some(tail.at.offset)
+        };
+        if !settled {
+            std::thread::sleep(TICK);
+            self.tell(self.locked(Tail::settle));
         }
     }
 
-    fn set_aside(&mut self, path: &Path, torn: &[u8]) -> io::Result<TornTail> {
-        let digest = hex::encode(&sha256(torn)[..4]);
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".torn-{}-{digest}", self.offset));
-        let aside = path.with_file_name(name);
-        let mut copy = File::create(&aside)?;
-        copy.write_all(torn)?;
-        copy.sync_all()?;
-        sync_folder(path)?;
-        self.file.set_len(self.offset)?;
-        self.file.sync_all()?;
-        Ok(TornTail { file: aside, bytes: torn.len() as u64 })
+    fn tell(&self, outcome: Result<(), LedgerError>) {
+        if let Err(error) = outcome {
+            tracing::error!(%error, "the ledger's checkpoint was not written");
+        }
     }
 }
 
-/// The file's lines with their ends, one at a time, never more than a line in memory.
-struct Lines<'a> {
-    reader: io::BufReader<&'a mut File>,
-    line: Vec<u8>,
-}
-
-impl<'a> Lines<'a> {
-    fn from(file: &'a mut File, offset: u64) -> io::Result<Self> {
-        file.seek(SeekFrom::Start(offset))?;
-        Ok(Self { reader: io::BufReader::new(file), line: Vec::new() })
-    }
-
-    /// The next line; a longer one than an entry can be is cut, and then no entry.
-    fn next(&mut self) -> io::Result<Option<&[u8]>> {
-        self.line.clear();
-        let bound = MAX_LINE as u64 + 1;
-        let read = self.reader.by_ref().take(bound).read_until(b'\n', &mut self.line)?;
-        Ok((read > 0).then_some(self.line.as_slice()))
-    }
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-        _ => Ok(()),
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        held(&self.shared.due).ended = true;
+        self.shared.bell.notify_all();
+        if let Some(keeper) = self.keeper.take() {
+            let _ = keeper.join();
+        }
     }
 }
 
@@ -277,15 +457,21 @@ pub enum LedgerError {
         /// The cause.
         source: io::Error,
     },
-    /// A line is not what was written.
-    #[error("{}: line {line} {what}: stop, keep the file as evidence, and restore it from a backup", path.display())]
-    Line {
+    /// What is there is not what was written.
+    #[error("{}: {fault}: stop, keep the file as evidence, and restore it from a backup", path.display())]
+    Fault {
         /// The file.
         path: PathBuf,
-        /// Counted from 1.
-        line: u64,
+        /// What is wrong, and where.
+        fault: Fault,
+    },
+    /// A checkpoint that is not this ledger's.
+    #[error("{}: {what}: stop, keep the file as evidence, and restore it from a backup", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
         /// What is wrong with it.
-        what: &'static str,
+        what: NoteError,
     },
     /// Entries vanished while the file was open.
     #[error("{}: became shorter while in use: stop, and restore it from a backup", path.display())]
@@ -296,6 +482,30 @@ pub enum LedgerError {
     /// An entry over [`super::MAX_LINE`]: a fault in this program.
     #[error("a ledger entry of {0} bytes is too long")]
     TooLong(usize),
+}
+
+impl LedgerError {
+    /// Whether it says that the ledger is not what it was, and not only that it could not be read.
+    #[must_use]
+    pub fn is_finding(&self) -> bool {
+        matches!(self, Self::Fault { .. } | Self::Checkpoint { .. } | Self::Shrunk { .. })
+    }
+
+    /// The same for another caller of the same group.
+    fn again(&self) -> Self {
+        match self {
+            Self::Io { path, source } => {
+                let source = io::Error::new(source.kind(), source.to_string());
+                Self::Io { path: path.clone(), source }
+            }
+            Self::Fault { path, fault } => Self::Fault { path: path.clone(), fault: fault.clone() },
+            Self::Checkpoint { path, what } => {
+                Self::Checkpoint { path: path.clone(), what: what.clone() }
+            }
+            Self::Shrunk { path } => Self::Shrunk { path: path.clone() },
+            Self::TooLong(bytes) => Self::TooLong(*bytes),
+        }
+    }
 }
 
 #[cfg(test)]

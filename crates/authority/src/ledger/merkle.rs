@@ -35,6 +35,8 @@ impl Hash {
         Self(sha256(b""))
     }
 
+    //= specs/house.md#house-ledger
+    //# The ledger MUST be a Merkle tree of RFC 6962 whose leaves are its entries.
     /// The hash of a leaf that holds `entry`.
     #[must_use]
     pub fn leaf(entry: &[u8]) -> Self {

@@ -218,8 +218,11 @@ impl Note {
         let (text, signatures) = (&whole[..=end], &whole[end + 2..]);
         check_text(text)?;
         let lines = signatures.strip_suffix('\n').ok_or(NoteError::Form)?;
-        let signatures: Vec<_> =
-            lines.split('\n').take(MAX_SIGNATURES + 1).map(NoteSignature::read).collect::<Result<_, _>>()?;
+        let signatures: Vec<_> = lines
+            .split('\n')
+            .take(MAX_SIGNATURES + 1)
+            .map(NoteSignature::read)
+            .collect::<Result<_, _>>()?;
         if signatures.len() > MAX_SIGNATURES {
             return Err(NoteError::Form);
         }
@@ -292,7 +295,9 @@ pub enum NoteError {
     #[error("is not a verifier key (name+id+base64), or its id is not that of the key in it")]
     Key,
     /// A type of signature that is not known, or not right here.
-    #[error("signature type 0x{0:02x} is not the one that is needed here: 0x01 signs a log, 0x04 cosigns it")]
+    #[error(
+        "signature type 0x{0:02x} is not the one that is needed here: 0x01 signs a log, 0x04 cosigns it"
+    )]
     Type(u8),
     /// Another log's.
     #[error("is of the log {found:?}, not of {expected:?}")]
@@ -301,6 +306,16 @@ pub enum NoteError {
         found: String,
         /// Whose it should be.
         expected: String,
+    },
+    /// An older checkpoint than the one that is kept.
+    #[error(
+        "has cosignatures for {kept} entries already: have a newer checkpoint cosigned than that of {offered}"
+    )]
+    Older {
+        /// The size of the older one.
+        offered: u64,
+        /// The size of the one that is kept.
+        kept: u64,
     },
     /// No signature of the key.
     #[error("is not signed by {0}")]

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use countersign_crypto::ed25519::NoteKey;
 
 use super::checkpoint::{Checkpoint, SignedCheckpoint, decimal};
-use super::merkle::{Hash, InvalidProof, MAX_PROOF, verify_consistency};
+use super::merkle::{Hash, InvalidProof, MAX_PROOF, consistency_proof, verify_consistency};
 use super::note::{MAX_NOTE, NoteError, VerifierKey};
 
 /// The largest request, in bytes: a checkpoint, and [`MAX_PROOF`] lines of 45 bytes.
@@ -27,6 +27,20 @@ pub struct Growth {
 }
 
 impl Growth {
+    /// The proof that the tree of the first `old` leaves is the beginning of the tree of `signed`.
+    ///
+    /// # Errors
+    /// [`InvalidProof::Order`].
+    pub fn make(
+        leaves: &[Hash],
+        old: u64,
+        signed: &SignedCheckpoint,
+    ) -> Result<Self, InvalidProof> {
+        let covered = usize::try_from(signed.checkpoint().size).unwrap_or(usize::MAX);
+        let proof = consistency_proof(&leaves[..covered.min(leaves.len())], old)?;
+        Ok(Self { old, proof, checkpoint: signed.note().to_string() })
+    }
+
     /// Reads a request; a bare checkpoint is one from 0.
     ///
     /// # Errors
@@ -136,7 +150,9 @@ pub enum GrowthError {
     #[error("the new checkpoint {0}")]
     Note(#[from] NoteError),
     /// An older one than the last.
-    #[error("the checkpoint has {offered} entries, and one of {last} was seen before: entries were taken away, or this is an old copy")]
+    #[error(
+        "the checkpoint has {offered} entries, and one of {last} was seen before: entries were taken away, or this is an old copy"
+    )]
     Smaller {
         /// The last size seen.
         last: u64,
@@ -144,7 +160,9 @@ pub enum GrowthError {
         offered: u64,
     },
     /// A proof that begins elsewhere.
-    #[error("the proof begins at {offered} entries, and the last checkpoint seen has {last}: make it with `ledger prove --consistency {last}`")]
+    #[error(
+        "the proof begins at {offered} entries, and the last checkpoint seen has {last}: make it with `ledger prove --consistency {last}`"
+    )]
     Old {
         /// The last size seen.
         last: u64,
@@ -152,7 +170,9 @@ pub enum GrowthError {
         offered: u64,
     },
     /// The new tree is not a continuation of the old one, or the proof is not its proof.
-    #[error("the tree of {offered} entries does not continue the tree of {last} that was seen before ({why}): history was rewritten, or the proof is wrong")]
+    #[error(
+        "the tree of {offered} entries does not continue the tree of {last} that was seen before ({why}): history was rewritten, or the proof is wrong"
+    )]
     Fork {
         /// The last size seen.
         last: u64,

@@ -1,5 +1,7 @@
 //! `countersign authority`: key management on a data folder, also while `serve` runs on it.
 
+mod ledger;
+
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -95,30 +97,9 @@ pub(crate) enum AuthorityCommand {
         after_help = "Examples:\n  countersign authority rotate --data ./data --ca ldevid\n  countersign authority rotate --data ./data --ca ldevid --step retire\n  countersign authority rotate --data ./data --for-policy\n  countersign authority rotate status --data ./data --json"
     )]
     Rotate(super::rotate::RotateArgs),
-    /// The ledger of what the authority did.
+    /// The ledger of what the authority did: verify, prove, export, witness.
     #[command(subcommand)]
-    Ledger(LedgerCommand),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum LedgerCommand {
-    /// Verify every entry; exit code 1 names the first bad line.
-    #[command(after_help = "Example:\n  countersign authority ledger verify --data ./data")]
-    Verify {
-        /// The authority's data folder.
-        #[arg(long)]
-        data: PathBuf,
-        /// Print one JSON object.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Print every entry as JSON Lines.
-    #[command(after_help = "Example:\n  countersign authority ledger show --data ./data")]
-    Show {
-        /// The authority's data folder.
-        #[arg(long)]
-        data: PathBuf,
-    },
+    Ledger(ledger::LedgerCommand),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -210,7 +191,7 @@ pub(crate) async fn run(command: AuthorityCommand) -> Ended {
         AuthorityCommand::Subjects { data, json } => subjects(&data, json).await,
         AuthorityCommand::Provision { data, serial, out } => provision(&data, &serial, &out).await,
         AuthorityCommand::Rotate(arguments) => super::rotate::run(arguments).await,
-        AuthorityCommand::Ledger(command) => ledger(command).await,
+        AuthorityCommand::Ledger(command) => ledger::run(command).await,
     }
 }
 
@@ -349,31 +330,4 @@ pub(crate) async fn make_device(
     };
     blank.provision(&made.chain, &made.roots, &made.params, &made.verifier, &policy)?;
     Ok(made.label)
-}
-
-async fn ledger(command: LedgerCommand) -> Ended {
-    match command {
-        LedgerCommand::Verify { data, json: as_json } => {
-            let verified = open(&data).await?.verify_ledger().await;
-            match (verified, as_json) {
-                (Ok(summary), true) => print_json(&json!({
-                    "ok": true, "entries": summary.entries, "head": summary.head,
-                })),
-                (Ok(summary), false) => {
-                    say(&format!("{} entries hold; head {}", summary.entries, summary.head));
-                }
-                (Err(error), true) => {
-                    print_json(&json!({ "ok": false, "error": error.to_string() }));
-                    return Err(Failure::found(""));
-                }
-                (Err(error), false) => return Err(Failure::found(error.to_string())),
-            }
-        }
-        LedgerCommand::Show { data } => {
-            for entry in open(&data).await?.ledger_entries().await? {
-                say(&serde_json::to_string(&entry)?);
-            }
-        }
-    }
-    Ok(())
 }
