@@ -5,22 +5,25 @@
 //!                                 └─► at most CHECKPOINT_DELAY later: ledger/checkpoint, signed
 //! ```
 
+mod error;
 mod folder;
+mod shared;
 mod tail;
 
 use std::fs::OpenOptions;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use countersign_model::time::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use self::folder::{Folder, TICK};
+pub use self::error::LedgerError;
+use self::folder::Folder;
+use self::shared::{Shared, Waiting, held};
 pub(crate) use self::tail::Lines;
-use self::tail::{Place, Position, Tail, Wish, sync_folder};
+use self::tail::{Place, Position, Tail, sync_folder};
 use super::audit::{Audited, Auditor, Fault};
 use super::checkpoint::{Checkpoint, SignedCheckpoint, cosigners};
 use super::entry::{Entry, Kind};
@@ -30,36 +33,10 @@ use super::signer::LedgerSigner;
 /// How long an entry may be without a checkpoint, while this process lives. A checkpoint costs two waits for the disk;
 /// a quarter of a second keeps them off the path of a certificate.
 pub const CHECKPOINT_DELAY: Duration = Duration::from_millis(250);
-/// The most entries that are written in one group: 256 of the longest are 16 MiB in memory.
-const MAX_GROUP: usize = 256;
-
 /// The ledger's file, open for appending. Other processes may have it open too.
 pub struct Ledger {
     shared: Arc<Shared>,
     keeper: Option<JoinHandle<()>>,
-}
-
-struct Shared {
-    log: PathBuf,
-    folder: Folder,
-    signer: LedgerSigner,
-    tail: Mutex<Tail>,
-    queue: Mutex<Vec<Waiting>>,
-    due: Mutex<Due>,
-    bell: Condvar,
-}
-
-/// An entry that waits for its group, and where its answer goes.
-struct Waiting {
-    wish: Wish,
-    answer: Arc<Mutex<Option<Result<Entry, LedgerError>>>>,
-}
-
-/// What the keeper has to do.
-#[derive(Default)]
-struct Due {
-    since: Option<Instant>,
-    ended: bool,
 }
 
 /// A tail that a crash left half-written, now in a file of its own.
@@ -309,201 +286,12 @@ fn walk(
     auditor.finish().map_err(|fault| place.fault(fault))
 }
 
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Shared {
-    fn place(&self) -> Place<'_> {
-        Place { log: &self.log, folder: &self.folder, signer: &self.signer }
-    }
-
-    /// Runs `work` while no other process, and no other handle in this one, appends.
-    fn locked<T>(
-        &self,
-        work: impl FnOnce(&mut Tail, &Place<'_>) -> Result<T, LedgerError>,
-    ) -> Result<T, LedgerError> {
-        self.locked_with(&mut held(&self.tail), work)
-    }
-
-    fn locked_with<T>(
-        &self,
-        tail: &mut Tail,
-        work: impl FnOnce(&mut Tail, &Place<'_>) -> Result<T, LedgerError>,
-    ) -> Result<T, LedgerError> {
-        let place = self.place();
-        tail.file.lock().map_err(|source| place.failed(source))?;
-        let outcome = work(tail, &place);
-        tail.file.unlock().map_err(|source| place.failed(source))?;
-        outcome
-    }
-
-    /// The start: from where the last process left it if nothing was touched since, else from the first byte.
-    fn begin(
-        &self,
-        tail: &mut Tail,
-        place: &Place<'_>,
-        now: Timestamp,
-    ) -> Result<Option<TornTail>, LedgerError> {
-        let signed = self.folder.checkpoint(self.signer.verifier())?;
-        if let Some(at) = self.folder.state(&tail.file, signed.as_ref()) {
-            tail.kept = Some(at.offset);
-            tail.at = at;
-        }
-        let unsigned = signed.is_none();
-        tail.signed = signed.map(|signed| signed.checkpoint().clone());
-        let torn = tail.repair(place, now)?;
-        let entries = tail.at.tree.size();
-        if tail.at.key_at.is_none() {
-            let key = self.signer.verifier().to_string();
-            let body = json!({"key": key, "entries_before": entries});
-            tail.write_one(place, (Kind::LedgerKey, body, now))?;
-        } else if unsigned {
-            // Killed before the first one was written, or somebody took it away: in either case for all to see.
-            let body = json!({"checkpoint": "missing", "entries": entries});
-            tail.write_one(place, (Kind::LedgerRepaired, body, now))?;
-        }
-        tail.sign(place)?;
-        self.folder.put_key(self.signer.verifier())?;
-        Ok(torn)
-    }
-
-    /// Writes what waits, up to [`MAX_GROUP`], and answers each.
-    fn write_group(&self, tail: &mut Tail) {
-        let group: Vec<Waiting> = {
-            let mut queue = held(&self.queue);
-            let count = queue.len().min(MAX_GROUP);
-            queue.drain(..count).collect()
-        };
-        let Some(now) = group.iter().map(|one| one.wish.2).max() else { return };
-        let (wishes, answers): (Vec<_>, Vec<_>) =
-            group.into_iter().map(|one| (one.wish, one.answer)).unzip();
-        let written = self.locked_with(tail, |tail, place| {
-            tail.repair(place, now)?;
-            tail.write(place, wishes)
-        });
-        match written {
-            Ok(entries) => {
-                for (entry, answer) in entries.into_iter().zip(&answers) {
-                    *held(answer) = Some(entry);
-                }
-                held(&self.due).since.get_or_insert_with(Instant::now);
-                self.bell.notify_all();
-            }
-            Err(error) => {
-                for answer in &answers {
-                    *held(answer) = Some(Err(error.again()));
-                }
-            }
-        }
-    }
-
-    /// The keeper's life: a checkpoint when one is due, and the last one at the end.
-    fn keep(&self) {
-        let mut due = held(&self.due);
-        loop {
-            let wait = due.since.map(|since| CHECKPOINT_DELAY.saturating_sub(since.elapsed()));
-            match wait {
-                _ if due.ended => break,
-                Some(Duration::ZERO) => {
-                    due.since = None;
-                    drop(due);
-                    self.tell(self.locked(Tail::settle));
-                    due = held(&self.due);
-                }
-                Some(wait) => {
-                    let waited = self.bell.wait_timeout(due, wait);
-                    due = waited.unwrap_or_else(PoisonError::into_inner).0;
-                }
-                None => due = self.bell.wait(due).unwrap_or_else(PoisonError::into_inner),
-            }
-        }
-        drop(due);
-        let settled = {
-            let tail = held(&self.tail);
-            tail.kept == Some(tail.at.offset)
-        };
-        if !settled {
-            std::thread::sleep(TICK);
-            self.tell(self.locked(Tail::settle));
-        }
-    }
-
-    fn tell(&self, outcome: Result<(), LedgerError>) {
-        if let Err(error) = outcome {
-            tracing::error!(%error, "the ledger's checkpoint was not written");
-        }
-    }
-}
-
 impl Drop for Ledger {
     fn drop(&mut self) {
         held(&self.shared.due).ended = true;
         self.shared.bell.notify_all();
         if let Some(keeper) = self.keeper.take() {
             let _ = keeper.join();
-        }
-    }
-}
-
-/// Why the ledger was not read or not written; always the environment's fault.
-#[derive(Debug, thiserror::Error)]
-pub enum LedgerError {
-    /// The file system's.
-    #[error("{}: {source}: free space or mend the permissions, then try again", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// What is there is not what was written.
-    #[error("{}: {fault}: stop, keep the file as evidence, and restore it from a backup", path.display())]
-    Fault {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, and where.
-        fault: Fault,
-    },
-    /// A checkpoint that is not this ledger's.
-    #[error("{}: {what}: stop, keep the file as evidence, and restore it from a backup", path.display())]
-    Checkpoint {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        what: NoteError,
-    },
-    /// Entries vanished while the file was open.
-    #[error("{}: became shorter while in use: stop, and restore it from a backup", path.display())]
-    Shrunk {
-        /// The file.
-        path: PathBuf,
-    },
-    /// An entry over [`super::MAX_LINE`]: a fault in this program.
-    #[error("a ledger entry of {0} bytes is too long")]
-    TooLong(usize),
-}
-
-impl LedgerError {
-    /// Whether it says that the ledger is not what it was, and not only that it could not be read.
-    #[must_use]
-    pub fn is_finding(&self) -> bool {
-        matches!(self, Self::Fault { .. } | Self::Checkpoint { .. } | Self::Shrunk { .. })
-    }
-
-    /// The same for another caller of the same group.
-    fn again(&self) -> Self {
-        match self {
-            Self::Io { path, source } => {
-                let source = io::Error::new(source.kind(), source.to_string());
-                Self::Io { path: path.clone(), source }
-            }
-            Self::Fault { path, fault } => Self::Fault { path: path.clone(), fault: fault.clone() },
-            Self::Checkpoint { path, what } => {
-                Self::Checkpoint { path: path.clone(), what: what.clone() }
-            }
-            Self::Shrunk { path } => Self::Shrunk { path: path.clone() },
-            Self::TooLong(bytes) => Self::TooLong(*bytes),
         }
     }
 }

@@ -15,6 +15,7 @@ mod paho;
 mod refused;
 
 mod est;
+mod ledger;
 mod revocation;
 mod rotation;
 

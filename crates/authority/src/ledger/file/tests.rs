@@ -3,6 +3,9 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::time::Instant;
+
+use serde_json::json;
 
 use super::*;
 use crate::ledger::MAX_LINE;

@@ -1,5 +1,6 @@
 //! `countersign authority ledger`: what a stranger verifies with nothing but files, and what the authority hands out.
 
+mod quorum;
 mod source;
 mod witness;
 
@@ -7,14 +8,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use countersign_authority::ExportForm;
-use countersign_authority::ledger::checkpoint::{SignedCheckpoint, cosigners};
+use countersign_authority::ledger::checkpoint::SignedCheckpoint;
 use countersign_authority::ledger::merkle::Hash;
-use countersign_authority::ledger::note::VerifierKey;
 use countersign_authority::ledger::offline::read_checkpoint;
 use countersign_authority::ledger::receipt::{MAX_RECEIPT, Receipt};
 use countersign_authority::ledger::witness::{Growth, MAX_REQUEST};
 use serde_json::{Value, json};
 
+use self::quorum::{QuorumArgs, keys, read_key};
 use self::source::{Source, SourceArgs};
 use super::open;
 use crate::console::{json as print_json, say};
@@ -137,47 +138,6 @@ pub(crate) enum LedgerCommand {
         #[arg(long)]
         data: PathBuf,
     },
-}
-
-/// How many witnesses must have cosigned.
-#[derive(Debug, clap::Args)]
-pub(crate) struct QuorumArgs {
-    /// A witness's public key: a file, or the key itself; may stand several times.
-    #[arg(long = "witness", value_name = "KEY")]
-    witnesses: Vec<String>,
-    /// How many of these witnesses must have cosigned; left out: all of them.
-    #[arg(long, requires = "witnesses")]
-    quorum: Option<usize>,
-}
-
-impl QuorumArgs {
-    /// Who cosigned, if they are enough.
-    //= specs/house.md#house-ledger
-    //# A checkpoint with fewer cosignatures than the verifier's quorum MUST NOT be accepted.
-    fn check(&self, checkpoint: Option<&SignedCheckpoint>) -> Ended<Value> {
-        let witnesses = keys(&self.witnesses)?;
-        let needed = self.quorum.unwrap_or(witnesses.len());
-        if needed > witnesses.len() {
-            return Err(Failure::environment(format!(
-                "--quorum {needed}: only {} --witness stand here",
-                witnesses.len()
-            )));
-        }
-        let found = match checkpoint {
-            Some(checkpoint) => cosigners(checkpoint, &witnesses)
-                .map_err(|error| Failure::found(format!("the checkpoint {error}")))?,
-            None => Vec::new(),
-        };
-        if found.len() < needed {
-            return Err(Failure::found(format!(
-                "{} of {} witnesses cosigned, and {needed} are needed",
-                found.len(),
-                witnesses.len()
-            )));
-        }
-        let list = found.iter().map(|(key, at)| json!({"witness": key.name(), "at_seconds": at}));
-        Ok(list.collect())
-    }
 }
 
 pub(crate) async fn run(command: LedgerCommand) -> Ended {
@@ -409,20 +369,4 @@ fn written(out: Option<&Path>, text: &str) -> Ended {
             Ok(())
         }
     }
-}
-
-/// A public key that stands on the command line, or in a file that is named there.
-fn read_key(text: &str) -> Ended<VerifierKey> {
-    match text.parse() {
-        Ok(key) => Ok(key),
-        Err(_) => {
-            let path = Path::new(text);
-            let read = source::bounded(path, 4096)?;
-            String::from_utf8_lossy(&read).trim_end().parse().at(path)
-        }
-    }
-}
-
-fn keys(texts: &[String]) -> Ended<Vec<VerifierKey>> {
-    texts.iter().map(|text| read_key(text)).collect()
 }

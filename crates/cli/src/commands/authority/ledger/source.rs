@@ -12,7 +12,7 @@ use countersign_authority::ledger::merkle::Hash;
 use countersign_authority::ledger::note::{MAX_NOTE, VerifierKey};
 use countersign_authority::ledger::offline::{Beside, audit_lines, audit_tiles};
 
-use super::read_key;
+use super::quorum::read_key;
 use crate::failure::{Ended, Failure, Named as _};
 
 #[derive(Debug, clap::Args)]

@@ -14,7 +14,8 @@ use countersign_crypto::random::SystemRandom;
 use countersign_crypto::secret::{Secret, Strength};
 use countersign_crypto::tls::{Clock as _, SystemClock};
 
-use super::{read_key, source, written};
+use super::quorum::read_key;
+use super::{source, written};
 use crate::console::say;
 use crate::failure::{Ended, Failure, Named as _};
 
