@@ -122,7 +122,7 @@ fn a_stranger_verifies_exports() {
     fs::remove_dir_all(kept.authority.data()).unwrap();
     let (signed, key) = (lines.with_extension("checkpoint"), lines.with_extension("key"));
     let of_lines =
-        ["verify", "--log", text(&lines), "--checkpoint", text(&signed), "--key", text(&key)];
+        ["verify", "--jsonl", text(&lines), "--checkpoint", text(&signed), "--key", text(&key)];
     let older = ["--older", text(&old), "--json"];
     let found = json(stranger(&[&of_lines[..], &older].concat()).with_code(0));
     assert_eq!(found["checkpoint_entries"], found["entries"]);
@@ -132,7 +132,7 @@ fn a_stranger_verifies_exports() {
     let entries = found["entries"].as_u64().unwrap();
     let bundle = tiles.join(format!("tile/entries/000.p/{entries}"));
     let text_of = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
-    assert_eq!(text_of(&bundle).matches("\"exported\"").count(), 4, "two keys, two exports");
+    assert_eq!(text_of(&bundle).matches("\"exported\"").count(), 5, "three keys, two exports");
 
     let good = flip(&lines, "plug-000002", "plug-000003");
     stranger(&of_lines).with_code(1).saying("was changed").saying("ledger.jsonl");
@@ -158,7 +158,7 @@ fn a_stranger_verifies_exports() {
     stranger(&[&of_tiles[..], &["--older", text(&old)]].concat()).with_code(1).saying("checkpoint");
     // What is not there, and what is missing on the command line.
     stranger(&["verify", "--tiles", "nowhere", "--key", text(&key)]).with_code(2).saying("nowhere");
-    stranger(&["verify", "--log", text(&lines)]).with_code(2).saying("--checkpoint");
+    stranger(&["verify", "--jsonl", text(&lines)]).with_code(2).saying("--checkpoint");
 }
 
 /// Another history under the same key: what somebody who stole it could sign.

@@ -25,7 +25,7 @@ use crate::failure::{Ended, Failure, Named as _};
 pub(crate) enum LedgerCommand {
     /// Verify every entry, offline: of a data folder, of exported JSON Lines or of tiles; exit code 1 names what is wrong.
     #[command(
-        after_help = "Examples:\n  countersign authority ledger verify --data ./data\n  countersign authority ledger verify --log ledger.jsonl --checkpoint checkpoint --key ledger.key\n  countersign authority ledger verify --tiles ./tiles --key ledger.key --older last-year.checkpoint \\\n      --witness w1.pub --witness w2.pub --quorum 2"
+        after_help = "Examples:\n  countersign authority ledger verify --data ./data\n  countersign authority ledger verify --jsonl ledger.jsonl --checkpoint checkpoint --key ledger.key\n  countersign authority ledger verify --tiles ./tiles --key ledger.key --older last-year.checkpoint \\\n      --witness w1.pub --witness w2.pub --quorum 2"
     )]
     Verify {
         #[command(flatten)]

@@ -5,12 +5,12 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use countersign_authority::Layout;
-use countersign_authority::ledger::LedgerError;
 use countersign_authority::ledger::audit::{Audited, Fault};
 use countersign_authority::ledger::checkpoint::{Checkpoint, SignedCheckpoint};
 use countersign_authority::ledger::merkle::Hash;
 use countersign_authority::ledger::note::{MAX_NOTE, VerifierKey};
 use countersign_authority::ledger::offline::{Beside, audit_lines, audit_tiles};
+use countersign_authority::ledger::{Leaf, LedgerError};
 
 use super::quorum::read_key;
 use crate::failure::{Ended, Failure, Named as _};
@@ -18,13 +18,13 @@ use crate::failure::{Ended, Failure, Named as _};
 #[derive(Debug, clap::Args)]
 pub(super) struct SourceArgs {
     /// The authority's data folder.
-    #[arg(long, required_unless_present_any = ["log", "tiles"])]
+    #[arg(long, required_unless_present_any = ["jsonl", "tiles"])]
     data: Option<PathBuf>,
     /// An exported ledger, JSON Lines.
     #[arg(long, conflicts_with = "data", requires_all = ["key", "checkpoint"])]
-    log: Option<PathBuf>,
+    jsonl: Option<PathBuf>,
     /// An exported ledger, a folder of tiles.
-    #[arg(long, conflicts_with_all = ["data", "log"], requires = "key")]
+    #[arg(long, conflicts_with_all = ["data", "jsonl"], requires = "key")]
     tiles: Option<PathBuf>,
     /// The checkpoint that counts; left out: the newest one in the data folder, or the one in the tiles.
     #[arg(long)]
@@ -70,7 +70,7 @@ impl Reading {
 
 impl SourceArgs {
     pub(super) fn resolve(&self) -> Ended<Source> {
-        let place = match (&self.data, &self.log, &self.tiles) {
+        let place = match (&self.data, &self.jsonl, &self.tiles) {
             (_, _, Some(folder)) => Place::Tiles(folder.clone()),
             (_, Some(file), None) => Place::Log(file.clone()),
             (Some(data), None, None) if data.is_dir() => Place::Data(Layout::new(data).ledger()),
@@ -145,10 +145,9 @@ impl Source {
         match &self.place {
             Place::Tiles(folder) => {
                 let signed = self.newest()?.checkpoint().clone();
-                let each = |leaf, _| leaves.push(leaf);
+                let each = |leaf: Leaf, _| leaves.push(leaf.data());
                 let audited = audit_tiles(folder, &signed, marks, each);
                 let audited = audited.map_err(|fault| Failure::found(fault.to_string()))?;
-                let leaves = leaves.iter().map(|leaf| leaf.data()).collect();
                 Ok(Reading { audited, leaves, torn: 0 })
             }
             Place::Log(log) | Place::Data(log) => {
