@@ -221,9 +221,12 @@ impl Authority {
         Ok(Self { core: Arc::new(core) })
     }
 
-    /// Ends the work on the database, so that its file is whole by itself, without the journal beside it. Nothing is
+    /// Ends the work on ledger and database, so that its file is whole by itself, without the journal beside it. Nothing is
     /// lost without this: the next start reads the journal.
     pub async fn close(&self) {
+        if let Err(error) = self.ledger_checkpoint().await {
+            tracing::error!(%error, "the ledger's last checkpoint was not written");
+        }
         self.core.registry.stop();
         self.core.store.close().await;
     }

@@ -10,7 +10,7 @@ mod folder;
 mod shared;
 mod tail;
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -150,20 +150,22 @@ impl Ledger {
         mut also: Vec<Checkpoint>,
         mut each: impl FnMut(Entry),
     ) -> Result<Audited, LedgerError> {
-        let shared = &self.shared;
-        shared.locked(|tail, place| {
-            let key = shared.signer.verifier();
+        let (shared, key) = (&self.shared, self.verifier());
+        let place = shared.place();
+        // What stands there now never changes; whoever appends need not wait until it is read.
+        let end = shared.locked(|tail, place| {
             let ours = [shared.folder.checkpoint(key)?, shared.folder.cosigned(key)?];
             also.extend(ours.into_iter().flatten().map(|signed| signed.checkpoint().clone()));
-            match walk(tail, place, Auditor::new(also.clone()), &mut each) {
-                Err(LedgerError::Fault { fault: Fault::Forked { .. }, .. }) => {
-                    // Once more with every earlier checkpoint, to say where.
-                    also.extend(shared.folder.history(key));
-                    walk(tail, place, Auditor::new(also), &mut |_| ())
-                }
-                other => other,
+            Ok(tail.file.metadata().map_err(|source| place.failed(source))?.len())
+        })?;
+        match walk(&place, end, Auditor::new(also.clone()), &mut each) {
+            Err(LedgerError::Fault { fault: Fault::Forked { .. }, .. }) => {
+                // Once more with every earlier checkpoint, to say where.
+                also.extend(shared.folder.history(key));
+                walk(&place, end, Auditor::new(also), &mut |_| ())
             }
-        })
+            other => other,
+        }
     }
 
     /// How many entries there are and the hashes over them, from what this process has verified and what was appended
@@ -268,14 +270,15 @@ pub(super) fn kept_history(log: &Path, key: &VerifierKey) -> Vec<Checkpoint> {
     Folder::beside(log).history(key)
 }
 
-/// Reads the whole file, line by line, while nobody appends.
+/// Reads the file up to `end`, line by line.
 fn walk(
-    tail: &mut Tail,
     place: &Place<'_>,
+    end: u64,
     mut auditor: Auditor,
     each: &mut impl FnMut(Entry),
 ) -> Result<Audited, LedgerError> {
-    let mut lines = Lines::from(&mut tail.file, 0).map_err(|source| place.failed(source))?;
+    let mut file = File::open(place.log).map_err(|source| place.failed(source))?;
+    let mut lines = Lines::between(&mut file, 0, end).map_err(|source| place.failed(source))?;
     while let Some(line) = lines.next().map_err(|source| place.failed(source))? {
         let taken = match line.strip_suffix(b"\n") {
             Some(line) => auditor.take(line),

@@ -14,7 +14,7 @@ use super::merkle::Hash;
 use super::note::VerifierKey;
 use super::tiles::{self, Holds, MAX_BUNDLE, TileFault, WIDTH};
 
-/// Verifies a file of JSON Lines, as `ledger.log` is one, while nobody appends to it; `each` sees every entry. Reads
+/// Verifies a file of JSON Lines, as `ledger.log` is one, up to where it ends now; `each` sees every entry. Reads
 /// only. With `live`, a last line that a kill tore is no fault, as long as no checkpoint covers it: how many bytes it
 /// has comes back, and the next start sets them aside.
 ///
@@ -29,8 +29,11 @@ pub fn audit_lines(
     let failed = |source| LedgerError::Io { path: path.to_owned(), source };
     let named = |fault| LedgerError::Fault { path: path.to_owned(), fault };
     let mut opened = File::open(path).map_err(failed)?;
+    // What stands there now never changes; whoever appends need not wait until it is read.
     opened.lock_shared().map_err(failed)?;
-    let mut lines = Lines::from(&mut opened, 0).map_err(failed)?;
+    let end = opened.metadata().map_err(failed)?.len();
+    opened.unlock().map_err(failed)?;
+    let mut lines = Lines::between(&mut opened, 0, end).map_err(failed)?;
     let mut auditor = Auditor::new(checkpoints);
     let mut torn = 0;
     while let Some(line) = lines.next().map_err(failed)? {

@@ -18,8 +18,8 @@ use crate::ledger::note::{MAX_NOTE, VerifierKey};
 
 /// The largest state file: 64 hashes and some numbers.
 const MAX_STATE: u64 = 16 * 1024;
-/// The most of the history that is read, in bytes: checkpoints of the last weeks.
-const MAX_HISTORY: u64 = 64 * 1024 * 1024;
+/// The most of the history that is kept in one file, in bytes: some 30,000 checkpoints. There are two such files.
+const MAX_HISTORY: u64 = 8 * 1024 * 1024;
 /// A file system's clock may stand still for so long; a change within it would not show in the times.
 pub(super) const TICK: Duration = Duration::from_millis(20);
 
@@ -108,6 +108,10 @@ impl Folder {
             .map_err(|source| self.failed(&path, source))?;
         // The history narrows down where a forged entry stands; it is no proof, and is not waited for.
         let path = self.path.join("history");
+        if fs::metadata(&path).is_ok_and(|history| history.len() >= MAX_HISTORY) {
+            let old = fs::rename(&path, file::previous(&path));
+            old.map_err(|source| self.failed(&path, source))?;
+        }
         let line = serde_json::to_string(&text).unwrap_or_default() + "\n";
         let added = OpenOptions::new()
             .append(true)
@@ -137,10 +141,13 @@ impl Folder {
     /// Every earlier checkpoint that verifies. A line that does not was torn or tampered with, and says nothing.
     pub(super) fn history(&self, key: &VerifierKey) -> Vec<Checkpoint> {
         use io::Read as _;
-        let mut text = String::new();
-        let opened = File::open(self.path.join("history"));
-        if opened.and_then(|file| file.take(MAX_HISTORY).read_to_string(&mut text)).is_err() {
-            return Vec::new();
+        let (path, mut text) = (self.path.join("history"), String::new());
+        for path in [file::previous(&path), path] {
+            let mut part = String::new();
+            let read = File::open(path).map(|file| file.take(2 * MAX_HISTORY));
+            if read.and_then(|mut read| read.read_to_string(&mut part)).is_ok() {
+                text += &part;
+            }
         }
         text.lines()
             .filter_map(|line| serde_json::from_str::<String>(line).ok())

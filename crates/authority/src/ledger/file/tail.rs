@@ -114,7 +114,7 @@ impl Tail {
             self.signed = signed.map(|signed| signed.checkpoint().clone());
         }
         let reader = &mut self.file.try_clone().map_err(failed)?;
-        let mut lines = Lines::from(reader, self.at.offset).map_err(failed)?;
+        let mut lines = Lines::between(reader, self.at.offset, length).map_err(failed)?;
         while let Some(line) = lines.next().map_err(failed)? {
             let whole = line.strip_suffix(b"\n");
             let next = self.at.tree.size();
@@ -257,14 +257,16 @@ impl Place<'_> {
 
 /// A file's lines with their ends, one at a time, never more than a line in memory.
 pub(crate) struct Lines<'a> {
-    reader: io::BufReader<&'a mut File>,
+    reader: io::BufReader<io::Take<&'a mut File>>,
     line: Vec<u8>,
 }
 
 impl<'a> Lines<'a> {
-    pub(crate) fn from(file: &'a mut File, offset: u64) -> io::Result<Self> {
+    /// From one byte up to another.
+    pub(crate) fn between(file: &'a mut File, offset: u64, end: u64) -> io::Result<Self> {
         file.seek(SeekFrom::Start(offset))?;
-        Ok(Self { reader: io::BufReader::new(file), line: Vec::new() })
+        let part = file.take(end.saturating_sub(offset));
+        Ok(Self { reader: io::BufReader::new(part), line: Vec::new() })
     }
 
     /// The next line; a longer one than an entry can be is cut, and then no entry.

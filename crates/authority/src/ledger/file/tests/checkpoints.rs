@@ -74,6 +74,18 @@ fn a_checkpoint_of_another_key_is_refused_by_name() {
     assert!(said.contains("ledger/checkpoint") && said.contains("restore"), "{said}");
 }
 
+/// Earlier checkpoints help to say where; they may not fill the disk.
+#[test]
+fn the_history_is_bounded() {
+    let house = House::new();
+    let ledger = house.filled(3);
+    let full = vec![b'\n'; 8 * 1024 * 1024];
+    std::fs::write(house.beside("history"), full).unwrap();
+    ledger.checkpoint(NOW).unwrap();
+    assert!(std::fs::metadata(house.beside("history")).unwrap().len() < 1024);
+    assert!(house.beside("history.prev").exists());
+}
+
 /// A checkpoint that vanished is written anew, and that it had vanished stands in the ledger for ever.
 #[test]
 fn a_missing_checkpoint_is_recorded() {
