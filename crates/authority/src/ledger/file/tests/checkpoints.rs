@@ -81,6 +81,7 @@ fn the_history_is_bounded() {
     let ledger = house.filled(3);
     let full = vec![b'\n'; 8 * 1024 * 1024];
     std::fs::write(house.beside("history"), full).unwrap();
+    ledger.append(Kind::Issued, json!({}), NOW).unwrap();
     ledger.checkpoint(NOW).unwrap();
     assert!(std::fs::metadata(house.beside("history")).unwrap().len() < 1024);
     assert!(house.beside("history.prev").exists());
