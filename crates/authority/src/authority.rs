@@ -197,10 +197,15 @@ impl Authority {
         let seal = seal_key(&layout, sources.random.as_mut())?;
         let keys = match config.token() {
             Some(token) => Keystore::in_token(Token::open(token).map_err(KeystoreError::from)?),
-            None => Keystore::open(&layout.keys(), seal)?,
+            None => Keystore::open(&layout.keys(), seal.clone())?,
         };
         let store = Store::open(&layout.database()).await?;
-        let signer = LedgerSigner::new(keys.note_key(LEDGER_KEY, sources.random.as_mut())?);
+        // No token signs notes: beside one, the ledger's key is a sealed file.
+        let of_ledger = match config.token() {
+            Some(_) => Keystore::open(&layout.authority().join("ledger-key"), seal)?,
+            None => keys.clone(),
+        };
+        let signer = LedgerSigner::new(of_ledger.note_key(LEDGER_KEY, sources.random.as_mut())?);
         let (ledger, torn) = Ledger::open(&layout.ledger(), signer, sources.clock.now())?;
         if let Some(TornTail { file, bytes }) = torn {
             tracing::warn!(set_aside = %file.display(), bytes, "a torn ledger tail was set aside");

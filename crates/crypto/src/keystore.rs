@@ -129,11 +129,7 @@ impl Keystore {
     /// # Errors
     /// [`KeystoreError::Damaged`] when its file does not open, [`KeystoreError::Kind`] when it is another kind of key or
     /// this is a token.
-    pub fn note_key(
-        &self,
-        label: &str,
-        random: &mut dyn Random,
-    ) -> Result<NoteKey, KeystoreError> {
+    pub fn note_key(&self, label: &str, random: &mut dyn Random) -> Result<NoteKey, KeystoreError> {
         match &self.0 {
             Holder::Folder(folder) => folder.note_key(label, random),
             Holder::Token(_) => Err(KeystoreError::Kind {
