@@ -16,7 +16,7 @@ use super::quorum::read_key;
 use crate::failure::{Ended, Failure, Named as _};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct SourceArgs {
+pub(crate) struct SourceArgs {
     /// The authority's data folder.
     #[arg(long, required_unless_present_any = ["jsonl", "tiles"])]
     data: Option<PathBuf>,
