@@ -9,8 +9,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use countersign_crypto::ed25519::NoteKey;
 use countersign_crypto::keystore::TokenConfig;
+use countersign_crypto::note_key::NoteKey;
 use countersign_crypto::random::SystemRandom;
 use countersign_crypto::tls::{Clock, SystemClock};
 use countersign_model::time::Timestamp;

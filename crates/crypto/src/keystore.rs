@@ -15,7 +15,7 @@ mod token;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::ed25519::NoteKey;
+use crate::note_key::NoteKey;
 use crate::random::Random;
 use crate::seal::{SealError, SealKey};
 use crate::second::{SecondAlgorithm, SecondKey};
@@ -134,7 +134,7 @@ impl Keystore {
             Holder::Folder(folder) => folder.note_key(label, random),
             Holder::Token(_) => Err(KeystoreError::Kind {
                 label: label.to_owned(),
-                algorithm: crate::ed25519::NAME.to_owned(),
+                algorithm: crate::note_key::NAME.to_owned(),
             }),
         }
     }

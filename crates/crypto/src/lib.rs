@@ -4,7 +4,7 @@
 //!  policy ── what is allowed, by name ──► tls ── channels that know their peer and their strength
 //!                                          │
 //!  certificate, csr, issue, pkcs7          ├── signature, second, keystore ── handles that sign
-//!  cose, ed25519 ── signed documents       └── secret, seal ── what must not leak
+//!  cose, note_key ── signed documents      └── secret, seal ── what must not leak
 //!  pake ── pairing by setup code
 //!                     provider (private): the one file that names a backend
 //! ```
@@ -29,8 +29,8 @@ pub mod csr;
 pub mod issue;
 pub mod pkcs7;
 
-pub mod ed25519;
 pub mod keystore;
+pub mod note_key;
 pub mod second;
 pub mod signature;
 

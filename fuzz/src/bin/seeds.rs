@@ -9,7 +9,7 @@ use countersign_authority::ledger::receipt::Receipt;
 use countersign_authority::ledger::witness::Growth;
 use countersign_authority::ledger::{Entry, Kind, Ledger, LedgerSigner, tiles};
 use countersign_crypto::certificate::{Certificate, IdentityKind, IdentityName};
-use countersign_crypto::ed25519::NoteKey;
+use countersign_crypto::note_key::NoteKey;
 use countersign_crypto::issue::{
     CaTemplate, Eku, Serial, Template, ca_signed_by, prepare, self_signed_ca, sign,
 };

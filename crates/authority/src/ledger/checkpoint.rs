@@ -11,7 +11,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use countersign_crypto::ed25519::{self, NoteKey, SIGNATURE_LEN};
+use countersign_crypto::note_key::{self, NoteKey, SIGNATURE_LEN};
 
 use super::merkle::Hash;
 use super::note::{Note, NoteError, NoteSignature, SignatureType, VerifierKey};
@@ -142,7 +142,7 @@ impl SignedCheckpoint {
             let seconds = u64::from_be_bytes(*time);
             let whole = signature.len() == SIGNATURE_LEN && i64::try_from(seconds).is_ok();
             let message = cosigned(seconds, self.note.text());
-            if !whole || ed25519::verify(witness.public(), &message, signature).is_err() {
+            if !whole || note_key::verify(witness.public(), &message, signature).is_err() {
                 return Err(invalid());
             }
             at = at.max(Some(seconds));
@@ -182,7 +182,7 @@ fn cosigned(seconds: u64, text: &str) -> Vec<u8> {
 
 /// The log's key name is its origin, and it signs as a log.
 fn check_log(checkpoint: &Checkpoint, key: &VerifierKey) -> Result<(), NoteError> {
-    if key.kind() != SignatureType::Ed25519 {
+    if key.kind() != SignatureType::Plain {
         return Err(NoteError::Type(0x04));
     }
     if checkpoint.origin != key.name() {

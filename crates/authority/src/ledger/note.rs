@@ -14,7 +14,7 @@ use std::str::FromStr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign_crypto::digest::sha256;
-use countersign_crypto::ed25519::{self, NoteKey, PUBLIC_LEN};
+use countersign_crypto::note_key::{self, NoteKey, PUBLIC_LEN};
 
 /// The largest note, in bytes. A verifier must take 16 signatures, and a post-quantum one has nearly 5 kB.
 pub const MAX_NOTE: usize = 256 * 1024;
@@ -30,7 +30,7 @@ const DASH: &str = "\u{2014} ";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SignatureType {
     /// Ed25519 over the text: a log's own signature.
-    Ed25519,
+    Plain,
     /// A witness's cosignature with its time.
     Cosignature,
 }
@@ -38,14 +38,14 @@ pub enum SignatureType {
 impl SignatureType {
     const fn byte(self) -> u8 {
         match self {
-            Self::Ed25519 => 0x01,
+            Self::Plain => 0x01,
             Self::Cosignature => 0x04,
         }
     }
 
     const fn of_byte(byte: u8) -> Option<Self> {
         match byte {
-            0x01 => Some(Self::Ed25519),
+            0x01 => Some(Self::Plain),
             0x04 => Some(Self::Cosignature),
             _ => None,
         }
@@ -255,10 +255,10 @@ impl Note {
     pub fn signed_by(&self, key: &VerifierKey) -> Result<bool, NoteError> {
         let mut found = false;
         for line in self.signatures.iter().filter(|line| line.claims(key)) {
-            if key.kind != SignatureType::Ed25519 {
+            if key.kind != SignatureType::Plain {
                 return Err(NoteError::Type(key.kind.byte()));
             }
-            ed25519::verify(&key.public, self.text.as_bytes(), &line.bytes)
+            note_key::verify(&key.public, self.text.as_bytes(), &line.bytes)
                 .map_err(|_| NoteError::Invalid(key.name.clone()))?;
             found = true;
         }

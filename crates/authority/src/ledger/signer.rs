@@ -1,7 +1,7 @@
 //! The key that signs a ledger's checkpoints, and the ledger's name.
 
 use countersign_crypto::digest::sha256;
-use countersign_crypto::ed25519::NoteKey;
+use countersign_crypto::note_key::NoteKey;
 
 use super::checkpoint::{Checkpoint, SignedCheckpoint};
 use super::merkle::Frontier;
@@ -19,7 +19,7 @@ impl LedgerSigner {
     #[must_use]
     pub fn new(key: NoteKey) -> Self {
         let origin = format!("countersign-ledger/{}", hex::encode(&sha256(&key.public())[..8]));
-        let verifier = VerifierKey::new(&origin, SignatureType::Ed25519, &key);
+        let verifier = VerifierKey::new(&origin, SignatureType::Plain, &key);
         Self { verifier: verifier.expect("hexadecimal digits behind a fixed word"), key }
     }
 

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use countersign_crypto::ed25519::NoteKey;
+use countersign_crypto::note_key::NoteKey;
 
 use super::checkpoint::{Checkpoint, SignedCheckpoint, decimal};
 use super::merkle::{Hash, InvalidProof, MAX_PROOF, consistency_proof, verify_consistency};

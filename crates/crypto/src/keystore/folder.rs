@@ -12,8 +12,8 @@ use minicbor::{Decoder, Encoder};
 use zeroize::Zeroize as _;
 
 use super::{KeystoreError, checked};
-use crate::ed25519::{self, NoteKey};
 use crate::file;
+use crate::note_key::{self, NoteKey};
 use crate::random::{Random, SystemRandom};
 use crate::seal::{self, SealKey};
 use crate::second::{self, SecondAlgorithm, SecondKey};
@@ -99,7 +99,7 @@ impl SealedFolder {
         if let Some(key) = self.load_note_key(label)? {
             return Ok(key);
         }
-        match self.store(label, ed25519::NAME, &NoteKey::fresh_seed(random)) {
+        match self.store(label, note_key::NAME, &NoteKey::fresh_seed(random)) {
             // Another process was faster: its key is the one.
             Ok(()) | Err(KeystoreError::Exists(_)) => {}
             Err(error) => return Err(error),
@@ -110,7 +110,7 @@ impl SealedFolder {
     fn load_note_key(&self, label: &str) -> Result<Option<NoteKey>, KeystoreError> {
         match self.read(label)? {
             None => Ok(None),
-            Some((name, seed)) if name == ed25519::NAME => Ok(Some(NoteKey::from_seed(&seed)?)),
+            Some((name, seed)) if name == note_key::NAME => Ok(Some(NoteKey::from_seed(&seed)?)),
             Some((name, _)) => Err(Self::other_kind(label, &name)),
         }
     }
@@ -238,6 +238,6 @@ fn decode(text: &[u8]) -> Option<(String, Secret)> {
     let strength = SignatureAlgorithm::from_name(name)
         .map(SignatureAlgorithm::strength)
         .or_else(|| SecondAlgorithm::from_name(name).map(SecondAlgorithm::strength))
-        .or_else(|| (name == ed25519::NAME).then_some(ed25519::STRENGTH))?;
+        .or_else(|| (name == note_key::NAME).then_some(note_key::STRENGTH))?;
     Some((name.to_owned(), Secret::new(decoder.bytes().ok()?.to_vec(), strength)))
 }

@@ -42,7 +42,7 @@ fn what_is_no_checkpoint_is_refused() {
 
 fn log() -> (VerifierKey, NoteKey) {
     let with = note_key();
-    (VerifierKey::new("log.example", SignatureType::Ed25519, &with).unwrap(), with)
+    (VerifierKey::new("log.example", SignatureType::Plain, &with).unwrap(), with)
 }
 
 fn witness(name: &str) -> (VerifierKey, NoteKey) {
@@ -69,7 +69,7 @@ fn only_the_logs_own_key_counts() {
     let forged = text.replacen("\n3\n", "\n4\n", 1);
     let refused = SignedCheckpoint::verify(forged.as_bytes(), &key).unwrap_err();
     assert_eq!(refused, NoteError::Invalid("log.example".to_owned()));
-    let elsewhere = VerifierKey::new("other.example", SignatureType::Ed25519, &with).unwrap();
+    let elsewhere = VerifierKey::new("other.example", SignatureType::Plain, &with).unwrap();
     let refused = SignedCheckpoint::verify(text.as_bytes(), &elsewhere).unwrap_err();
     assert!(matches!(refused, NoteError::Origin { .. }), "{refused}");
     // A witness's key is no log's.

@@ -13,7 +13,7 @@ use crate::testing::note_key;
 
 fn made(index: u64) -> (Receipt, SignedCheckpoint, VerifierKey) {
     let with = note_key();
-    let key = VerifierKey::new("log.example", SignatureType::Ed25519, &with).unwrap();
+    let key = VerifierKey::new("log.example", SignatureType::Plain, &with).unwrap();
     let entries: Vec<Vec<u8>> = (0..11)
         .map(|number| {
             let body = json!({"number": number});

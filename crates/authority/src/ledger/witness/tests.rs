@@ -15,7 +15,7 @@ struct Log {
 impl Log {
     fn new(size: u64) -> Self {
         let with = note_key();
-        let key = VerifierKey::new("log.example", SignatureType::Ed25519, &with).unwrap();
+        let key = VerifierKey::new("log.example", SignatureType::Plain, &with).unwrap();
         let leaves = (0..size).map(|number| Hash::leaf(&number.to_be_bytes())).collect();
         Self { key, with, leaves }
     }
