@@ -15,7 +15,7 @@ use crate::enrol::{EnrolNames, EnrolProfile, EnrolRequest};
 use crate::ledger::offline::{audit_lines, audit_tiles, read_checkpoint};
 use crate::registration::Reason;
 use crate::revocation::Target;
-use crate::testing::ready;
+use crate::testing::{in_force, ready};
 
 async fn service(authority: &Authority, out: &Path, grants: &[&str], force: bool) {
     let grants = grants.iter().map(|grant| grant.parse().unwrap()).collect();
@@ -40,7 +40,7 @@ async fn life(authority: &Authority, out: &Path) -> Vec<String> {
         codes.push(made.label.code().compact().to_string());
         codes.push(made.label.code().printed().to_string());
     }
-    authority.publish_policy(&Policy::built_in()).await.unwrap();
+    in_force(authority, &Policy::built_in()).await;
     let backend: Target = "service:backend".parse().unwrap();
     authority.revoke(&backend, Reason::KeyCompromise).await.unwrap();
     let Target::Subject(subject) = backend else { panic!("a subject") };
