@@ -60,6 +60,14 @@ impl Process {
         self.child.id()
     }
 
+    /// Fails, with the end of its log, when it has ended.
+    pub(crate) fn runs(&mut self) -> Ended {
+        match self.child.try_wait().named(self.name)? {
+            Some(status) => Err(self.failure(&format!("ended early ({status})"))),
+            None => Ok(()),
+        }
+    }
+
     /// Waits until `file` holds JSON that `wanted` accepts.
     pub(crate) async fn ready<T: DeserializeOwned>(
         &mut self,
@@ -71,9 +79,7 @@ impl Process {
             if let Some(value) = read_json::<T>(file).filter(|value| wanted(value)) {
                 return Ok(value);
             }
-            if let Some(status) = self.child.try_wait().named(self.name)? {
-                return Err(self.failure(&format!("ended early ({status})")));
-            }
+            self.runs()?;
             if Instant::now() > until {
                 return Err(self.failure("did not become ready"));
             }

@@ -6,7 +6,7 @@ mod dry_run;
 mod new;
 pub(crate) mod read;
 mod show;
-mod signing;
+pub(crate) mod signing;
 
 use clap::Subcommand;
 

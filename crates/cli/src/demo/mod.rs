@@ -10,6 +10,7 @@
 mod assessment;
 mod home;
 mod platform;
+mod policy;
 mod refusals;
 mod revocation;
 mod service;
@@ -25,6 +26,7 @@ use crate::failure::{Ended, Failure, Named as _};
 use assessment::Assessed;
 use home::Paired;
 use platform::{Made, Platform};
+use policy::Replaced;
 use stage::Stage;
 
 #[derive(Debug, clap::Args)]
@@ -70,7 +72,7 @@ pub(crate) async fn run(arguments: DemoArgs) -> Ended {
         let report = world.assessed.as_ref().map(|assessed| assessed.html.clone());
         let verdicts = world.assessed.as_ref().map_or_else(|| json!({}), |a| a.verdicts.clone());
         print_json(
-            &json!({ "steps": steps, "verdicts": verdicts, "report": report, "data": data }),
+            &json!({ "steps": steps, "policy": world.replaced, "verdicts": verdicts, "report": report, "data": data }),
         );
     }
     if whole { Ok(()) } else { Err(Failure::found("")) }
@@ -84,6 +86,7 @@ struct World {
     platform: Option<Platform>,
     made: Option<Made>,
     paired: Option<Paired>,
+    replaced: Option<Replaced>,
     assessed: Option<Assessed>,
 }
 
@@ -106,6 +109,7 @@ async fn play(stage: &mut Stage, world: &mut World) -> Ended {
     stage.step(service::exchange(platform, device, paired, teller)).await?;
     stage.step(refusals::all(platform, device, paired, &data, teller)).await?;
     stage.step(revocation::show(platform, device, teller)).await?;
+    world.replaced = Some(stage.step(policy::show(platform, device, teller)).await?);
     world.assessed =
         Some(stage.step(assessment::run(platform, device, paired, &data, teller)).await?);
     Ok(())

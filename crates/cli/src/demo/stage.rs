@@ -10,7 +10,7 @@ use crate::console::millis;
 use crate::failure::Ended;
 
 /// The demonstration's steps, in order: name for machines, title for people.
-pub(super) const STEPS: [(&str, &str); 9] = [
+pub(super) const STEPS: [(&str, &str); 10] = [
     ("ceremony", "Ceremony; authority and gateway start"),
     ("factory", "One factory identity; a device starts, factory-default"),
     ("label", "The device's label"),
@@ -19,6 +19,7 @@ pub(super) const STEPS: [(&str, &str); 9] = [
     ("telemetry", "Telemetry and commands"),
     ("refusals", "What must fail, fails"),
     ("revocation", "Revocation and re-instatement"),
+    ("policy", "The crypto policy is replaced while it runs"),
     ("assessment", "Assessment of the running device"),
 ];
 

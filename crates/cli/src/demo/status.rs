@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use countersign_model::topic::{PolicyPhase, PolicyReport};
 use serde::Deserialize;
 
 use crate::failure::{Ended, Failure};
@@ -23,6 +24,7 @@ pub(super) struct Now {
     pub(super) detail: Option<String>,
     pub(super) negotiated: Option<Negotiated>,
     pub(super) identity: Option<String>,
+    pub(super) policy: PolicyReport,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -30,6 +32,13 @@ pub(super) struct Negotiated {
     pub(super) version: String,
     pub(super) suite: String,
     pub(super) group: String,
+}
+
+impl Now {
+    /// Whether that policy is in force and has carried a session.
+    pub(super) fn holds(&self, version: u64) -> bool {
+        self.policy.version == version && self.policy.phase == PolicyPhase::Steady
+    }
 }
 
 impl Status {

@@ -42,11 +42,21 @@ fn every_step_holds_and_every_case_has_a_verdict() {
     let last = ended.stdout.lines().last().expect("a last line");
     let report: serde_json::Value = serde_json::from_str(last).unwrap();
     let steps = report["steps"].as_array().unwrap();
-    assert_eq!(steps.len(), 9, "{report}");
+    assert_eq!(steps.len(), 10, "{report}");
     for step in steps {
         assert_eq!(step["ok"], true, "{step}");
         assert!(step["name"].is_string() && step["millis"].is_u64(), "{step}");
     }
+    let policy = &report["policy"];
+    assert_eq!(
+        [&policy["from"]["version"], &policy["to"]["version"], &policy["in_force"]],
+        [1, 2, 3]
+    );
+    assert_ne!(policy["from"]["group"], policy["to"]["group"]);
+    assert!(policy["to"]["group"].as_str().unwrap().contains("MLKEM"), "{policy}");
+    let refused = policy["refused"].as_array().unwrap();
+    assert!(refused[0].as_str().unwrap().contains("not newer than version 2"), "{policy}");
+    assert!(refused[1].as_str().unwrap().starts_with("not-newer"), "{policy}");
     let verdicts: BTreeMap<String, String> =
         serde_json::from_value(report["verdicts"].clone()).unwrap();
     for case in CASES {

@@ -114,7 +114,7 @@ fn ordinary_clients_follow_a_roll_from_p256_to_p384() {
     rotate(&house, &["--ca", "ldevid", "--step", "retire", "--grace-hours", "0"])
         .with_code(0)
         .saying("retired    ldevid-ca");
-    Client::new(&house, &old, Version::V5).is_refused();
+    Client::new(&house, &old, Version::V5).comes_to_be_refused();
     Client::new(&house, &new, Version::V5).publish(1, POWER, "new");
     assert!(!house.data().join("authority/keys/ldevid-ca.key").exists(), "the key is gone");
     let again = curl(&house, &house.est, Some(&old), "simplereenroll", Some(&request));

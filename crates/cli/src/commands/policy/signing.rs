@@ -128,12 +128,13 @@ fn serves(data: &Path) -> Ended<bool> {
     }
 }
 
-fn outcome(authority: &Authority) -> Option<PolicyOutcome> {
+/// What became of the last policy that was published.
+pub(crate) fn outcome(authority: &Authority) -> Option<PolicyOutcome> {
     serde_json::from_slice(&std::fs::read(authority.layout().policy_outcome()).ok()?).ok()
 }
 
 /// Waits for what `serve` says of this document.
-async fn heard(
+pub(crate) async fn heard(
     authority: &Authority,
     document: &[u8],
     earlier: Option<PolicyOutcome>,

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::house::port;
-use super::{Authority, Finished, House, Identity, Running, need};
+use super::{Authority, Finished, House, Identity, Running, need, until};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Version {
@@ -87,10 +87,21 @@ impl Client {
     /// Fails the test unless the client cannot get in at all.
     #[track_caller]
     pub(crate) fn is_refused(&self) {
-        // A client that gives up says so; one that tries for ever was not let in either.
-        if let Some(ended) = self.try_publish(1, "things/nobody/properties/none", "0") {
-            assert!(ended.code != Some(0), "was let in: {ended}");
+        if let Some(ended) = self.let_in() {
+            panic!("was let in: {ended}");
         }
+    }
+
+    /// Waits until it cannot: another process has decided so, and the gateway hears of it within a second.
+    #[track_caller]
+    pub(crate) fn comes_to_be_refused(&self) {
+        until("the client is refused", || self.let_in().is_none().then_some(()));
+    }
+
+    /// How it got in, if it did. A client that gives up says so; one that tries for ever was not let in either.
+    fn let_in(&self) -> Option<Finished> {
+        let ended = self.try_publish(1, "things/nobody/properties/none", "0")?;
+        (ended.code == Some(0)).then_some(ended)
     }
 
     /// `mosquitto_sub`, ready to be run; it prints `TOPIC PAYLOAD` lines and a line for each packet.
