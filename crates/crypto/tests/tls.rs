@@ -262,6 +262,52 @@ async fn a_classical_policy_meets_a_hybrid_one_on_p256() {
     assert_eq!(met.negotiated.group, "secp256r1");
 }
 
+/// A policy with other groups and suites for the uplink.
+fn ordered(groups: &[&str], suites: &[&str]) -> CompiledPolicy {
+    let mut policy = Policy::built_in();
+    let uplink = policy.uses.get_mut(&Use::DeviceUplink).unwrap();
+    uplink.groups = groups.iter().map(|name| (*name).into()).collect();
+    uplink.suites = suites.iter().map(|name| (*name).into()).collect();
+    CompiledPolicy::for_provider(policy, CompiledPolicy::built_in().day()).unwrap()
+}
+
+//= specs/house.md#house-channel
+//= type=test
+//# A hybrid group MUST be preferred when both sides have one.
+//= specs/house.md#house-channel
+//= type=test
+//# A server MUST take the first group and the first suite of its policy that the client offers too.
+#[tokio::test]
+async fn the_servers_order_counts_whatever_the_clients_is() {
+    const AES128: &str = "TLS_AES_128_GCM_SHA256";
+    const AES256: &str = "TLS_AES_256_GCM_SHA384";
+    const HYBRID: &str = "SecP256r1MLKEM768";
+    let world = World::new();
+    let plug = identity(&world.things, IdentityKind::Thing, "plug-1", CLIENT, around_now());
+    let things = std::slice::from_ref(&world.things.certificate);
+    let rule = ClientRule::Required(PeerAnchors::new().with(IdentityKind::Thing, things));
+    let roots = std::slice::from_ref(&world.root.certificate);
+    // Each client sends a key share for its first group alone.
+    for (theirs, ours, group) in [
+        (vec!["secp256r1", "x25519", HYBRID], vec![HYBRID, "secp256r1", "x25519"], HYBRID),
+        (vec!["x25519", "X25519MLKEM768", HYBRID], vec![HYBRID, "X25519MLKEM768"], HYBRID),
+        (vec!["x25519", "secp256r1"], vec![HYBRID, "secp256r1", "x25519"], "secp256r1"),
+        (vec!["x25519"], vec![HYBRID, "secp256r1", "x25519"], "x25519"),
+    ] {
+        let client = ordered(&theirs, &[AES128, AES256]);
+        let server = ordered(&ours, &[AES256, AES128]);
+        let server =
+            TlsServer::new(&server, Use::DeviceUplink, &world.server, &rule, "mqtt").unwrap();
+        let kinds = [IdentityKind::Server];
+        let client =
+            TlsClient::new(&client, Use::DeviceUplink, Some(&plug), roots, &kinds, "mqtt").unwrap();
+        let met = meet(&server, &client, "localhost").await.unwrap();
+        let found = (met.negotiated.group, met.negotiated.suite);
+        assert_eq!(found, (group, AES256), "{theirs:?} at {ours:?}");
+        assert!(met.same_binding);
+    }
+}
+
 #[tokio::test]
 async fn garbage_and_silence_do_not_become_a_channel() {
     let world = World::new();

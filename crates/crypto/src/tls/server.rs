@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-use rustls::server::{Acceptor, ClientHello, NoServerSessionStorage};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::server::{
+    Acceptor, ClientHello, NoServerSessionStorage, ServerSessionMemoryCache, StoresServerSessions,
+};
+use rustls::{NamedGroup, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::LazyConfigAcceptor;
 
@@ -13,6 +16,9 @@ use super::{
     Clock, ClockAdapter, Offered, PeerAnchors, SecureChannel, SystemClock, TlsError, TlsIdentity,
 };
 use crate::policy::{CompiledPolicy, TlsRules, Use};
+
+/// Sessions of one set of rules that are remembered for resumption, the oldest forgotten first: as many as rustls keeps.
+const MAX_SESSIONS: usize = 256;
 
 /// Whether clients show certificates, and whose.
 #[derive(Debug, Clone)]
@@ -32,9 +38,10 @@ pub struct TlsServer {
     ways: Arc<[Way]>,
 }
 
-/// One set of rules, ready to serve.
+/// One set of rules, ready to serve: one configuration per group of the policy, in its order, and never empty. rustls takes
+/// the client's order of groups; a server that decides for itself must have only one to choose.
 struct Way {
-    config: Arc<ServerConfig>,
+    configs: Vec<(NamedGroup, Arc<ServerConfig>)>,
     rules: TlsRules,
 }
 
@@ -113,17 +120,21 @@ impl TlsServer {
             .into_iter()
             .map(|rules| {
                 let rules = rules.with_verifying(verifying);
-                let config = Arc::new(config(&rules, identity, rule, alpn, clock.clone())?);
-                Ok(Way { config, rules })
+                let configs = configs(&rules, identity, rule, alpn, &clock)?;
+                Ok(Way { configs, rules })
             })
             .collect::<Result<Arc<[Way]>, TlsError>>()?;
-        if ways.is_empty() {
+        if ways.is_empty() || ways.iter().any(|way| way.configs.is_empty()) {
             return Err(TlsError::Identity("no rules to listen by".to_owned()));
         }
         Ok(Self { ways })
     }
 
     /// Performs the handshake on a fresh connection. The caller bounds its time.
+    ///
+    /// Of the groups and suites that both sides have, the policy's first is taken, whatever the client's order. A client
+    /// that sent no key share for that group is asked for one (RFC 8446 section 4.1.4, one more round trip): better a
+    /// slower handshake than a weaker one.
     ///
     /// # Errors
     /// [`TlsError::Handshake`] when the client was refused or went away; [`TlsError::NoAlpn`].
@@ -136,7 +147,8 @@ impl TlsServer {
         let offered = Offered::of_hello(&hello);
         // Where nothing fits, the most preferred rules say so to the client.
         let way = self.ways.iter().find(|way| way.fits(&hello)).unwrap_or(&self.ways[0]);
-        let stream = start.into_stream(way.config.clone()).await?;
+        let config = way.config(&hello).clone();
+        let stream = start.into_stream(config).await?;
         SecureChannel::new(stream.into(), &way.rules, Some(offered))
     }
 }
@@ -144,50 +156,71 @@ impl TlsServer {
 impl Way {
     /// Whether a client's offer has a suite and a group in common with these rules.
     fn fits(&self, hello: &ClientHello<'_>) -> bool {
-        let provider = &self.rules.provider;
-        let suite =
-            provider.cipher_suites.iter().any(|s| hello.cipher_suites().contains(&s.suite()));
+        let suites = &self.rules.provider.cipher_suites;
+        suites.iter().any(|suite| hello.cipher_suites().contains(&suite.suite()))
+            && self.in_common(hello).is_some()
+    }
+
+    /// The policy's first group that the client offers too.
+    fn in_common(&self, hello: &ClientHello<'_>) -> Option<&Arc<ServerConfig>> {
         // A client that names no groups knows none of ours; the handshake tells it.
         let groups = hello.named_groups().unwrap_or_default();
-        suite && provider.kx_groups.iter().any(|group| groups.contains(&group.name()))
+        let found = self.configs.iter().find(|(group, _)| groups.contains(group));
+        found.map(|(_, config)| config)
+    }
+
+    fn config(&self, hello: &ClientHello<'_>) -> &Arc<ServerConfig> {
+        self.in_common(hello).unwrap_or(&self.configs[0].1)
     }
 }
 
-fn config(
+/// One configuration per group; they share what verifies clients, the identity and the sessions.
+//= specs/house.md#house-channel
+//# A server MUST take the first group and the first suite of its policy that the client offers too.
+fn configs(
     rules: &TlsRules,
     identity: &TlsIdentity,
     rule: &ClientRule,
     alpn: &[&str],
-    clock: Arc<dyn Clock>,
-) -> Result<ServerConfig, TlsError> {
-    let provider = rules.provider.clone();
-    let builder =
-        ServerConfig::builder_with_details(provider.clone(), Arc::new(ClockAdapter(clock)))
+    clock: &Arc<dyn Clock>,
+) -> Result<Vec<(NamedGroup, Arc<ServerConfig>)>, TlsError> {
+    let verifier = match rule {
+        ClientRule::Anonymous => None,
+        ClientRule::Optional(anchors) => Some((anchors, false)),
+        ClientRule::Required(anchors) => Some((anchors, true)),
+    };
+    let verifier = verifier
+        .map(|(anchors, mandatory)| KindVerifier::new(anchors, mandatory, &rules.provider))
+        .transpose()?
+        .map(Arc::new);
+    let resolver = Arc::new(OneIdentity(certified(identity)));
+    let sessions: Arc<dyn StoresServerSessions> = match rules.tickets {
+        0 => Arc::new(NoServerSessionStorage {}),
+        _ => ServerSessionMemoryCache::new(MAX_SESSIONS),
+    };
+    let config = |group: &'static dyn SupportedKxGroup| -> Result<ServerConfig, TlsError> {
+        let provider = CryptoProvider { kx_groups: vec![group], ..(*rules.provider).clone() };
+        let clock = Arc::new(ClockAdapter(clock.clone()));
+        let builder = ServerConfig::builder_with_details(Arc::new(provider), clock)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| TlsError::Identity(error.to_string()))?;
-    let verifier = |anchors: &PeerAnchors, mandatory| -> Result<_, TlsError> {
-        Ok(Arc::new(KindVerifier::new(anchors, mandatory, &provider)?))
+        let builder = match &verifier {
+            None => builder.with_no_client_auth(),
+            Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
+        };
+        let mut config = builder.with_cert_resolver(resolver.clone());
+        config.ignore_client_order = true;
+        //= specs/house.md#house-channel
+        //# A peer that names a wrong application protocol MUST be refused.
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config.send_tls13_tickets = usize::from(rules.tickets);
+        //= specs/house.md#house-channel
+        //= type=implication
+        //# Early data MUST NOT be sent or accepted.
+        config.max_early_data_size = 0;
+        config.session_storage = sessions.clone();
+        Ok(config)
     };
-    let builder = match rule {
-        ClientRule::Anonymous => builder.with_no_client_auth(),
-        ClientRule::Optional(anchors) => {
-            builder.with_client_cert_verifier(verifier(anchors, false)?)
-        }
-        ClientRule::Required(anchors) => {
-            builder.with_client_cert_verifier(verifier(anchors, true)?)
-        }
-    };
-    let mut config = builder.with_cert_resolver(Arc::new(OneIdentity(certified(identity))));
-    //= specs/house.md#house-channel
-    //# A peer that names a wrong application protocol MUST be refused.
-    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-    config.send_tls13_tickets = usize::from(rules.tickets);
-    //= specs/house.md#house-channel
-    //= type=implication
-    //# Early data MUST NOT be sent or accepted.
-    config.max_early_data_size = 0;
-    if rules.tickets == 0 {
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-    }
-    Ok(config)
+    let groups = rules.provider.kx_groups.iter();
+    groups.map(|group| Ok((group.name(), Arc::new(config(*group)?)))).collect()
 }

@@ -207,12 +207,12 @@ fn judge_since(record: &Record, candidate: &Candidate, since: Timestamp) -> Opti
     }
 }
 
-/// What a handshake after this offer would come to. The server takes the client's order of suites and groups.
+/// What a handshake after this offer would come to. The server takes the policy's order of suites and groups.
 fn offered(offer: &Offer, candidate: &Candidate) -> Verdict {
     let (theirs, ours) = (&offer.offered.choices, &candidate.choices);
     let mut why: Vec<Lack> = ChoiceKind::ALL
         .into_iter()
-        .filter(|kind| theirs.first_in_common(ours, *kind).is_none())
+        .filter(|kind| ours.first_in_common(theirs, *kind).is_none())
         .map(|kind| Lack {
             kind: kind.into(),
             offers: theirs.names(kind),
@@ -223,7 +223,7 @@ fn offered(offer: &Offer, candidate: &Candidate) -> Verdict {
         let policy = vec!["required".to_owned()];
         why.push(Lack { kind: LackKind::Alpn, offers: Vec::new(), policy });
     }
-    let first = |kind: ChoiceKind| theirs.first_in_common(ours, kind).map(|code| kind.name(code));
+    let first = |kind: ChoiceKind| ours.first_in_common(theirs, kind).map(|code| kind.name(code));
     match (first(ChoiceKind::Suites), first(ChoiceKind::Groups)) {
         (Some(suite), Some(group)) if why.is_empty() => {
             let now = Channel { suite: offer.suite.clone(), group: offer.group.clone() };

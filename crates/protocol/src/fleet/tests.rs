@@ -298,7 +298,7 @@ proptest! {
         let alpn_required = specs[0].alpn_required;
         let alpn = if alpn_required { Alpn::Required } else { Alpn::IfOffered };
         let candidate = candidate(&ours[0], &ours[1], &ours[2], alpn);
-        let (mut records, mut model) = (Vec::new(), BTreeMap::new());
+        let (mut records, mut model, mut offers) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         for (index, spec) in specs.into_iter().enumerate() {
             let spec = Spec { ours: ours.clone(), alpn_required, ..spec };
             let subject = format!("thing:{index}");
@@ -308,7 +308,8 @@ proptest! {
             certificate.key = Some(spec.key.to_owned());
             certificate.signature = Some(spec.signature.to_owned());
             records.push(record);
-            model.insert(subject, expected(&spec));
+            model.insert(subject.clone(), expected(&spec));
+            offers.insert(subject, spec.theirs);
         }
         let run = dry_run(&records, &[], &candidate, NOW, MONTH);
         let found: BTreeMap<String, Class> =
@@ -319,11 +320,13 @@ proptest! {
             + counts.unaffected + counts.not_seen + counts.never_seen;
         prop_assert_eq!(sum, records.len());
         prop_assert!(run.subjects.is_sorted_by_key(|one| one.verdict.class()));
-        // What is predicted is something that both sides have.
+        // What is predicted is the policy's first that both sides have.
         for one in &run.subjects {
             if let Verdict::LosesPreferred { then, .. } | Verdict::Unaffected { then, .. } = &one.verdict {
-                prop_assert!(ours[0].contains(&then.suite.as_str()));
-                prop_assert!(ours[1].contains(&then.group.as_str()));
+                let theirs = &offers[&one.subject];
+                let first = |n: usize| ours[n].iter().find(|name| theirs[n].contains(name)).copied();
+                prop_assert_eq!(Some(then.suite.as_str()), first(0));
+                prop_assert_eq!(Some(then.group.as_str()), first(1));
             }
         }
     }

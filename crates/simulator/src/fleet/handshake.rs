@@ -28,15 +28,15 @@ pub fn meet(
     listener: &[TlsRules],
     server_certificates: &[&'static str],
 ) -> Result<Met, &'static str> {
-    // The first rules with a suite and a group in common serve the client; within them its own preference counts.
+    // The first rules with a suite and a group in common serve the client; within them the server's preference counts.
     let first = |ours: &[&'static str], theirs: &[&'static str]| {
         ours.iter().copied().find(|name| theirs.contains(name))
     };
     let (suite, group) = listener
         .iter()
         .find_map(|rules| {
-            let suite = first(client.suites(), rules.suites())?;
-            Some((suite, first(client.groups(), rules.groups())?))
+            let suite = first(rules.suites(), client.suites())?;
+            Some((suite, first(rules.groups(), client.groups())?))
         })
         .ok_or("no suite or group in common")?;
     if !server_certificates.iter().any(|algorithm| client.signatures().contains(algorithm)) {
