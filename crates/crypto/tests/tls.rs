@@ -9,7 +9,7 @@ use countersign_crypto::issue::{self, CaTemplate, Eku, Serial, Template};
 use countersign_crypto::policy::{CompiledPolicy, Policy, Use};
 use countersign_crypto::random::SystemRandom;
 use countersign_crypto::secret::Strength;
-use countersign_crypto::signature::KeyHandle;
+use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
 use countersign_crypto::tls::{
     ClientRule, Clock as _, Negotiated, PeerAnchors, RevocationCheck, SystemClock, TlsClient,
     TlsError, TlsIdentity, TlsServer, VerifiedPeer,
@@ -33,7 +33,11 @@ fn around_now() -> Validity {
 }
 
 fn root(name: &str) -> Ca {
-    let key = KeyHandle::ephemeral(policy().signing_algorithm()).unwrap();
+    root_by(name, policy().signing_algorithm())
+}
+
+fn root_by(name: &str, algorithm: SignatureAlgorithm) -> Ca {
+    let key = KeyHandle::ephemeral(algorithm).unwrap();
     let template = CaTemplate {
         common_name: name.to_owned(),
         organisation: "Example".to_owned(),
@@ -46,6 +50,17 @@ fn root(name: &str) -> Ca {
 
 fn identity(ca: &Ca, kind: IdentityKind, name: &str, eku: Eku, validity: Validity) -> TlsIdentity {
     let key = KeyHandle::ephemeral(policy().signing_algorithm()).unwrap();
+    identity_of(key, ca, kind, name, eku, validity)
+}
+
+fn identity_of(
+    key: KeyHandle,
+    ca: &Ca,
+    kind: IdentityKind,
+    name: &str,
+    eku: Eku,
+    validity: Validity,
+) -> TlsIdentity {
     let template = Template {
         common_name: name.to_owned(),
         identity: IdentityName::new(kind, name).unwrap(),
@@ -66,6 +81,7 @@ const CLIENT: Eku = Eku { server: false, client: true };
 
 struct Met {
     server_sees: Option<VerifiedPeer>,
+    client_sees: Option<VerifiedPeer>,
     negotiated: Negotiated,
     same_binding: bool,
 }
@@ -91,6 +107,7 @@ async fn meet(server: &TlsServer, client: &TlsClient, name: &str) -> Result<Met,
     match both.await.expect("a handshake in memory ends") {
         (Ok(server), Ok(client)) => Ok(Met {
             server_sees: server.peer().cloned(),
+            client_sees: client.peer().cloned(),
             negotiated: client.negotiated().clone(),
             same_binding: server.channel_binding().unwrap() == client.channel_binding().unwrap(),
         }),
@@ -306,6 +323,57 @@ async fn the_servers_order_counts_whatever_the_clients_is() {
         assert_eq!(found, (group, AES256), "{theirs:?} at {ours:?}");
         assert!(met.same_binding);
     }
+}
+
+//= specs/house.md#house-channel
+//= type=test
+//# A server with several identities MUST show the most preferred one that the client can verify.
+#[tokio::test]
+async fn each_client_is_shown_the_first_identity_that_it_can_verify() {
+    use SignatureAlgorithm::{EcdsaP256Sha256 as P256, EcdsaP384Sha384 as P384};
+    let world = World::new();
+    let plug = identity(&world.things, IdentityKind::Thing, "plug-1", CLIENT, around_now());
+    let things = std::slice::from_ref(&world.things.certificate);
+    let rule = ClientRule::Required(PeerAnchors::new().with(IdentityKind::Thing, things));
+    let (root256, root384) = (root_by("root 256", P256), root_by("root 384", P384));
+    let roots = [&root256, &root384].map(|ca| ca.certificate.clone());
+    let server = |ca: &Ca, algorithm| {
+        let key = KeyHandle::ephemeral(algorithm).unwrap();
+        identity_of(key, ca, IdentityKind::Server, "gateway", SERVER, around_now())
+    };
+    let (new, old) = (server(&root384, P384), server(&root256, P256));
+    // Its key needs one algorithm, its chain the other.
+    let mixed = server(&root256, P384);
+    let rules = || vec![policy().rules(Use::DeviceUplink).clone()];
+    let clock = || Arc::new(SystemClock);
+    for (identities, verifies, shown) in [
+        (vec![&new, &old], vec![P256, P384], Some(&new)),
+        (vec![&new, &old], vec![P256], Some(&old)),
+        (vec![&new, &old], vec![P384], Some(&new)),
+        (vec![&old, &new], vec![P384, P256], Some(&old)),
+        (vec![&mixed, &new], vec![P384], Some(&new)),
+        (vec![&mixed, &new], vec![P256, P384], Some(&mixed)),
+        (vec![&mixed, &old], vec![P256], Some(&old)),
+        (vec![&mixed], vec![P384], None),
+        (vec![&new], vec![P256], None),
+    ] {
+        let identities: Vec<TlsIdentity> = identities.into_iter().cloned().collect();
+        let server =
+            TlsServer::with_rules(rules(), &identities, &rule, &["mqtt"], clock()).unwrap();
+        let mut own = Policy::built_in();
+        own.uses.get_mut(&Use::DeviceUplink).unwrap().signatures =
+            verifies.iter().map(|algorithm| algorithm.name().into()).collect();
+        let own = CompiledPolicy::for_provider(own, policy().day()).unwrap();
+        let kinds = [IdentityKind::Server];
+        let client =
+            TlsClient::new(&own, Use::DeviceUplink, Some(&plug), &roots, &kinds, "mqtt").unwrap();
+        let met = meet(&server, &client, "localhost").await;
+        let seen = met.ok().map(|met| met.client_sees.unwrap().certificate().serial_hex());
+        let expected = shown.map(|identity| identity.chain().leaf().serial_hex());
+        assert_eq!(seen, expected, "{verifies:?}");
+    }
+    let none = TlsServer::with_rules(rules(), &[], &rule, &["mqtt"], clock());
+    assert!(matches!(none, Err(TlsError::Identity(_))));
 }
 
 #[tokio::test]

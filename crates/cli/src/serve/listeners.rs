@@ -55,7 +55,8 @@ impl Servers {
     pub(super) fn tls(&self, keeper: &PolicyKeeper) -> Ended<(TlsServer, TlsServer, TlsServer)> {
         let server = |use_, rule, alpn| {
             let rules = keeper.rules(use_, policies::now());
-            TlsServer::with_rules(rules, &self.identity, rule, &[alpn], Arc::new(SystemClock))
+            let identities = std::slice::from_ref(&self.identity);
+            TlsServer::with_rules(rules, identities, rule, &[alpn], Arc::new(SystemClock))
         };
         Ok((
             server(Use::DeviceUplink, &self.mqtt, "mqtt")?,

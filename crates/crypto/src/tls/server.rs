@@ -10,7 +10,7 @@ use rustls::{NamedGroup, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::LazyConfigAcceptor;
 
-use super::signing::{OneIdentity, certified};
+use super::signing::Identities;
 use super::verify::KindVerifier;
 use super::{
     Clock, ClockAdapter, Offered, PeerAnchors, SecureChannel, SystemClock, TlsError, TlsIdentity,
@@ -99,28 +99,35 @@ impl TlsServer {
         alpn: &[&str],
         clock: Arc<dyn Clock>,
     ) -> Result<Self, TlsError> {
-        Self::with_rules(vec![policy.rules(use_).clone()], identity, rule, alpn, clock)
+        let identities = std::slice::from_ref(identity);
+        Self::with_rules(vec![policy.rules(use_).clone()], identities, rule, alpn, clock)
     }
 
     /// A server by several sets of rules, the most preferred first: each client is served by the first under which its offer
     /// leads to a handshake, so that who holds an older policy gets in by that and nobody else does. Certificates are
     /// verified by what any of them allows; the caller judges the channel that came about.
     ///
+    /// Of `identities`, the most preferred first, each client is shown the first whose key and chain it can verify: for who
+    /// knows only an older signature algorithm.
+    ///
     /// # Errors
-    /// As [`TlsServer::new`]; [`TlsError::Identity`] when there are no rules.
+    /// As [`TlsServer::new`]; [`TlsError::Identity`] when there are no rules or no identities.
     pub fn with_rules(
         rules: Vec<TlsRules>,
-        identity: &TlsIdentity,
+        identities: &[TlsIdentity],
         rule: &ClientRule,
         alpn: &[&str],
         clock: Arc<dyn Clock>,
     ) -> Result<Self, TlsError> {
         let verifying = TlsRules::verifying(&rules);
+        let resolver = Identities::new(identities)
+            .map(Arc::new)
+            .ok_or_else(|| TlsError::Identity("nothing to show to clients".to_owned()))?;
         let ways = rules
             .into_iter()
             .map(|rules| {
                 let rules = rules.with_verifying(verifying);
-                let configs = configs(&rules, identity, rule, alpn, &clock)?;
+                let configs = configs(&rules, &resolver, rule, alpn, &clock)?;
                 Ok(Way { configs, rules })
             })
             .collect::<Result<Arc<[Way]>, TlsError>>()?;
@@ -174,12 +181,12 @@ impl Way {
     }
 }
 
-/// One configuration per group; they share what verifies clients, the identity and the sessions.
+/// One configuration per group; they share what verifies clients, the identities and the sessions.
 //= specs/house.md#house-channel
 //# A server MUST take the first group and the first suite of its policy that the client offers too.
 fn configs(
     rules: &TlsRules,
-    identity: &TlsIdentity,
+    resolver: &Arc<Identities>,
     rule: &ClientRule,
     alpn: &[&str],
     clock: &Arc<dyn Clock>,
@@ -193,7 +200,6 @@ fn configs(
         .map(|(anchors, mandatory)| KindVerifier::new(anchors, mandatory, &rules.provider))
         .transpose()?
         .map(Arc::new);
-    let resolver = Arc::new(OneIdentity(certified(identity)));
     let sessions: Arc<dyn StoresServerSessions> = match rules.tickets {
         0 => Arc::new(NoServerSessionStorage {}),
         _ => ServerSessionMemoryCache::new(MAX_SESSIONS),
