@@ -16,6 +16,7 @@ mod refused;
 
 mod est;
 mod ledger;
+mod retirement;
 mod revocation;
 mod rotation;
 

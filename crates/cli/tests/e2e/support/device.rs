@@ -53,6 +53,15 @@ impl Device {
         self.folder.join("device")
     }
 
+    fn config(&self) -> PathBuf {
+        self.folder.join("device.toml")
+    }
+
+    /// Gives it a configuration, from its next start on.
+    pub(crate) fn configure(&self, text: &str) {
+        fs::write(self.config(), text).unwrap();
+    }
+
     fn ready_file(&self) -> PathBuf {
         self.folder.join("ready.json")
     }
@@ -61,6 +70,9 @@ impl Device {
     pub(crate) fn command(&self) -> std::process::Command {
         let mut command = program(["device", "run", "--simulate", "plug", "--thing", THING]);
         command.arg("--data").arg(self.data()).arg("--ready-file").arg(self.ready_file());
+        if self.config().exists() {
+            command.arg("--config").arg(self.config());
+        }
         command.args(self.address.iter().flat_map(|address| ["--address", address]));
         command
     }
