@@ -134,6 +134,8 @@ struct File {
     implementation: Vec<Implementation>,
 }
 
+//= specs/en-303-645.md#5.5-2
+//# Each implementation in use SHOULD be listed with its version and the review that covers it.
 /// Every implementation, in the order of the files.
 #[must_use]
 pub fn implementations() -> &'static [Implementation] {
@@ -172,6 +174,9 @@ mod tests {
     //= specs/en-303-645.md#5.5-2
     //= type=test
     //# Network and security functions, cryptography above all, SHOULD come from reviewed or evaluated implementations.
+    //= specs/en-303-645.md#5.5-2
+    //= type=test
+    //# Each implementation in use SHOULD be listed with its version and the review that covers it.
     #[test]
     fn every_entry_is_the_locked_one_and_says_what_speaks_for_it() {
         let locked = locked();

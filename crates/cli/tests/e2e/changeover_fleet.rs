@@ -48,6 +48,9 @@ fn all_hold(devices: &[Device], version: u64, word: &str) {
 //= specs/house.md#house-mqtt
 //= type=test
 //# An acknowledged message for a persistent session MUST survive the death of the gateway.
+//= specs/en-303-645.md#5.5-3
+//= type=test
+//# Cryptographic algorithms and primitives SHOULD be replaceable on a device that is in use.
 #[test]
 fn a_fleet_moves_and_loses_nothing() {
     let mut house = House::new();

@@ -118,6 +118,8 @@ impl Policies {
     /// # Errors
     /// [`StoreError`]: nothing changed, and it must come again.
     //= specs/en-303-645.md#5.5-3
+    //# Cryptographic algorithms and primitives SHOULD be replaceable on a device that is in use.
+    //= specs/en-303-645.md#5.5-3
     //# A change of algorithms is a security-relevant change and MUST be authenticated like one.
     pub fn offer(&self, document: &[u8], gateway: &str) -> Result<(), StoreError> {
         let now = self.clock.certain();
