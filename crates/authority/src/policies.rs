@@ -9,17 +9,13 @@
 
 use std::path::{Path, PathBuf};
 
-use countersign_crypto::cose::DocumentKeys;
 use countersign_crypto::digest::sha256;
 use countersign_crypto::file;
 use countersign_crypto::policy::{self, CompiledPolicy, Policy, PolicyDigest, VerifiedPolicy};
-use countersign_crypto::second::SecondAlgorithm;
-use countersign_crypto::signature::KeyHandle;
 use countersign_model::time::{Day, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::authorities::POLICY_SECOND;
 use crate::authority::{Authority, Layout};
 use crate::error::AuthorityError;
 use crate::ledger::Kind;
@@ -114,13 +110,7 @@ impl Authority {
         }
         // 2. Signed; the public half verifies it before anybody else sees it.
         let authorities = self.core.authorities()?;
-        let keys = match self.document_keys(policy, authorities.policy()) {
-            Ok(keys) => keys,
-            Err(reason) => {
-                return Err(self.refuse("signing", Some(policy.version), reason).await?);
-            }
-        };
-        let document = policy::sign_document(policy, &keys)
+        let document = policy::sign(policy, authorities.policy())
             .map_err(|error| AuthorityError::Policy(error.to_string()))?;
         let verified = VerifiedPolicy::verify(&document, authorities.policy().spki_der())
             .map_err(|_| AuthorityError::Mismatch)?;
@@ -139,38 +129,9 @@ impl Authority {
         // 4. Recorded.
         let body = json!({
             "version": version, "policy_sha256": digest.to_string(), "document_sha256": hash(&document),
-            "second_key_sha256": verified.second_spki_der().map(hash),
         });
         self.core.record(Kind::PolicySigned, body).await?;
         Ok(SignedPolicy { document, version, digest })
-    }
-
-    /// What signs policies: the policy key, and the second key as soon as there is one. The first policy that asks for a second
-    /// signature makes it. From then on every policy bears both: a device that slept may still need the second.
-    fn document_keys(&self, policy: &Policy, first: &KeyHandle) -> Result<DocumentKeys, String> {
-        let keys = DocumentKeys::new(first.clone());
-        let stored = &self.core.keys;
-        let asked = &policy.document_signing.second;
-        let fits = |algorithm: SecondAlgorithm| asked.iter().any(|i| i.name == algorithm.name());
-        let place = "document-signing.second";
-        match stored.load_second(POLICY_SECOND).map_err(|error| error.to_string())? {
-            Some(second) if asked.is_empty() || fits(second.algorithm()) => {
-                Ok(keys.with_second(second))
-            }
-            Some(second) => Err(format!(
-                "{place}: the second key of this authority is for {}: name that",
-                second.algorithm()
-            )),
-            None => {
-                let offered = SecondAlgorithm::offered();
-                let wanted = asked.iter().find_map(|item| {
-                    offered.iter().copied().find(|algorithm| algorithm.name() == item.name)
-                });
-                let Some(algorithm) = wanted else { return Ok(keys) };
-                let made = stored.generate_second(POLICY_SECOND, algorithm);
-                made.map(|made| keys.with_second(made)).map_err(|error| format!("{place}: {error}"))
-            }
-        }
     }
 
     /// Hands a signed policy to `serve`, which takes it up at once or at its next start.

@@ -114,32 +114,3 @@ async fn old_versions_do_not_pile_up() {
     let kept = |number| authority.layout().policy_version(number).exists();
     assert!(kept(40) && kept(9) && !kept(8));
 }
-
-#[tokio::test]
-async fn the_first_policy_that_asks_for_a_second_signature_makes_the_key_and_all_bear_it_after() {
-    let folder = tempfile::tempdir().unwrap();
-    let authority = ready(folder.path()).await;
-    let key = authority.policy_verification_key().unwrap();
-    let second = |document: &[u8]| {
-        let verified = VerifiedPolicy::verify(document, &key).unwrap();
-        verified.second_spki_der().map(<[u8]>::to_vec)
-    };
-    let plain = authority.sign_policy(&version(&authority, 2)).await.unwrap();
-    assert_eq!(second(&plain.document), None);
-    let asking = |number: u64, algorithm: &str| {
-        let mut policy = version(&authority, number);
-        policy.document_signing.second = vec![algorithm.into()];
-        policy
-    };
-    let asked = authority.sign_policy(&asking(3, "ML-DSA-65")).await.unwrap();
-    let made = second(&asked.document).unwrap();
-    assert_eq!(SecondAlgorithm::of_spki(&made), Some(SecondAlgorithm::MlDsa65));
-    assert_eq!(last(&authority).await.body["second_key_sha256"], hash(&made));
-    let after = authority.sign_policy(&version(&authority, 4)).await.unwrap();
-    assert_eq!(second(&after.document), Some(made));
-    authority.publish_policy(&after.document).await.unwrap();
-
-    let refused = authority.sign_policy(&asking(5, "ML-DSA-87")).await.unwrap_err().to_string();
-    assert!(refused.contains("ML-DSA-65: name that"), "{refused}");
-    assert_eq!(last(&authority).await.kind, Kind::PolicyRefused);
-}

@@ -9,9 +9,8 @@ use countersign_model::registry::Profile;
 use countersign_model::time::Day;
 use minicbor::{Decode, Encode};
 
-use super::{Alpn, DocumentSigning, Item, Lines, Policy, Storage, TlsUse, Use, VerifiedPolicy};
+use super::{Alpn, DocumentSigning, Item, Lines, Policy, Storage, TlsUse, Use};
 use crate::cose::{self, CoseError, DocumentKeys};
-use crate::second::{SecondAlgorithm, SecondKey};
 use crate::signature::KeyHandle;
 
 /// The content type in the protected header.
@@ -95,7 +94,7 @@ fn day(text: &str) -> Result<Day, SignedPolicyError> {
     text.parse().map_err(|_| SignedPolicyError::Payload)
 }
 
-pub(super) fn encode(policy: &Policy) -> Result<Vec<u8>, SignedPolicyError> {
+fn encode(policy: &Policy) -> Result<Vec<u8>, SignedPolicyError> {
     let uses = policy
         .uses
         .iter()
@@ -166,50 +165,37 @@ pub(super) fn decode(payload: &[u8]) -> Result<Policy, SignedPolicyError> {
     if encode(&policy)? == payload { Ok(policy) } else { Err(SignedPolicyError::NotDeterministic) }
 }
 
-/// Signs a policy with the policy key alone.
+/// Signs a policy with the policy key.
 ///
 /// # Errors
-/// As [`sign_document`].
-pub fn sign(policy: &Policy, key: &KeyHandle) -> Result<Vec<u8>, SignedPolicyError> {
-    sign_document(policy, &DocumentKeys::new(key.clone()))
-}
-
-/// Signs a policy with the policy key, and with the second key when there is one.
-///
-/// # Errors
-/// [`SignedPolicyError::NoMaker`] when it does not say whose devices it is for, [`SignedPolicyError::Second`] when it asks for
-/// a second signature that the keys do not make, [`SignedPolicyError::Cose`] when a key's holder cannot sign.
+/// [`SignedPolicyError::NoMaker`] when it does not say whose devices it is for, [`SignedPolicyError::Cose`] when the
+/// key's holder cannot sign.
 //= specs/house.md#house-policy
 //# A policy MUST name its maker before it is signed.
-pub fn sign_document(policy: &Policy, keys: &DocumentKeys) -> Result<Vec<u8>, SignedPolicyError> {
-    demand_second(policy, keys.second().map(SecondKey::algorithm))?;
-    Ok(cose::sign(keys, POLICY_CONTENT_TYPE, &encode(policy)?)?)
+pub fn sign(policy: &Policy, key: &KeyHandle) -> Result<Vec<u8>, SignedPolicyError> {
+    Ok(cose::sign1(key, POLICY_CONTENT_TYPE, &encode(policy)?)?)
 }
 
 //= specs/en-303-645.md#5.5-3
 //# A change of algorithms is a security-relevant change and MUST be authenticated like one.
-/// Verifies a signed policy under the policy key's SubjectPublicKeyInfo, as [`VerifiedPolicy::verify`], for its content alone.
+/// Verifies a signed policy under the policy key's SubjectPublicKeyInfo.
+///
+/// It says who wrote the policy; whether it may replace the one in force is decided in `countersign-protocol`.
 ///
 /// # Errors
 /// [`SignedPolicyError`].
+//= specs/house.md#house-policy
+//# A policy MUST be refused when its signature does not verify.
 pub fn verify(document: &[u8], policy_spki_der: &[u8]) -> Result<Policy, SignedPolicyError> {
-    VerifiedPolicy::verify(document, policy_spki_der).map(VerifiedPolicy::into_policy)
+    decode(&cose::verify1(document, POLICY_CONTENT_TYPE, policy_spki_der)?)
 }
 
-/// A policy that asks for a second signature asks it of itself first.
-//= specs/house.md#house-policy
-//# A policy that asks for a second signature MUST bear one itself.
-pub(super) fn demand_second(
-    policy: &Policy,
-    made_with: Option<SecondAlgorithm>,
-) -> Result<(), SignedPolicyError> {
-    let asked = &policy.document_signing.second;
-    let fits = |algorithm: SecondAlgorithm| asked.iter().any(|item| item.name == algorithm.name());
-    if asked.is_empty() || made_with.is_some_and(fits) {
-        return Ok(());
-    }
-    let names = asked.iter().map(|item| item.name.clone()).collect::<Vec<_>>().join(" or ");
-    Err(SignedPolicyError::Second(names.chars().take(80).collect()))
+/// Signs a policy with one key or two (see [`cose::sign`]).
+///
+/// # Errors
+/// As [`sign`].
+pub fn sign_document(policy: &Policy, keys: &DocumentKeys) -> Result<Vec<u8>, SignedPolicyError> {
+    Ok(cose::sign(keys, POLICY_CONTENT_TYPE, &encode(policy)?)?)
 }
 
 /// Why a signed policy was not made or not believed.
@@ -218,11 +204,6 @@ pub enum SignedPolicyError {
     /// The signature around it.
     #[error("signed policy: {0}")]
     Cose(#[from] CoseError),
-    /// It asks for a second signature and bears none, or one by another algorithm.
-    #[error(
-        "signed policy: it asks for a second signature by {0} and bears none: sign it with such a key as well"
-    )]
-    Second(String),
     /// Not a policy inside.
     #[error("signed policy: its content is not a policy")]
     Payload,

@@ -4,7 +4,6 @@ use super::signed::{self, POLICY_CONTENT_TYPE, SignedPolicyError};
 use super::{DEFAULT_TOML, Policy};
 use crate::cose::{self, DocumentVerifier};
 use crate::digest;
-use crate::second::SecondAlgorithm;
 
 /// Which policy a policy is: the SHA-256 of its one encoding. A second signature over the same policy makes no other one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,7 +61,6 @@ impl std::fmt::Debug for PolicyDigest {
 pub struct VerifiedPolicy {
     policy: Policy,
     digest: PolicyDigest,
-    second: Option<Vec<u8>>,
 }
 
 impl VerifiedPolicy {
@@ -74,26 +72,24 @@ impl VerifiedPolicy {
     //= specs/house.md#house-policy
     //# A policy MUST be refused when its signature does not verify.
     pub fn verify(document: &[u8], policy_spki_der: &[u8]) -> Result<Self, SignedPolicyError> {
-        let verifier = DocumentVerifier::new(policy_spki_der.to_vec());
-        let document = cose::verify(&verifier, POLICY_CONTENT_TYPE, document)?;
-        let policy = signed::decode(document.payload())?;
-        let second = document.second_spki_der().map(<[u8]>::to_vec);
-        // Where the provider cannot verify what is asked for, the policy does not compile, and that says more.
-        let offered = SecondAlgorithm::offered();
-        let asked = &policy.document_signing.second;
-        if asked.iter().any(|item| offered.iter().any(|algorithm| algorithm.name() == item.name)) {
-            let made_with = second.as_deref().and_then(SecondAlgorithm::of_spki);
-            signed::demand_second(&policy, made_with)?;
-        }
-        let digest = PolicyDigest(digest::sha256(document.payload()));
-        Ok(Self { policy, digest, second })
+        let payload = cose::verify1(document, POLICY_CONTENT_TYPE, policy_spki_der)?;
+        let policy = signed::decode(&payload)?;
+        Ok(Self { policy, digest: PolicyDigest(digest::sha256(&payload)) })
     }
 
-    /// The second key whose signature verified beside the policy key's, SubjectPublicKeyInfo DER. The policy key vouches for
-    /// it; whether the next policy needs its signature, the policy in force says.
-    #[must_use]
-    pub fn second_spki_der(&self) -> Option<&[u8]> {
-        self.second.as_deref()
+    /// Verifies a signed policy under one key or two, and returns it with the second key, SubjectPublicKeyInfo DER, when one
+    /// signed as well: what comes after this policy may be asked for a signature under it.
+    ///
+    /// # Errors
+    /// As [`VerifiedPolicy::verify`], and when a second signature is needed and missing, bad, or by another key.
+    pub fn verify_document(
+        document: &[u8],
+        verifier: &DocumentVerifier,
+    ) -> Result<(Self, Option<Vec<u8>>), SignedPolicyError> {
+        let verified = cose::verify(verifier, POLICY_CONTENT_TYPE, document)?;
+        let policy = signed::decode(verified.payload())?;
+        let digest = PolicyDigest(digest::sha256(verified.payload()));
+        Ok((Self { policy, digest }, verified.second_spki_der().map(<[u8]>::to_vec)))
     }
 
     /// What was signed.
@@ -140,35 +136,26 @@ mod tests {
         assert!(verify(&first[..first.len() - 1]).is_err());
     }
 
-    //= specs/house.md#house-policy
-    //= type=test
-    //# A policy that asks for a second signature MUST bear one itself.
     #[test]
-    fn a_policy_that_asks_for_a_second_signature_bears_it_and_introduces_its_key() {
-        use crate::cose::DocumentKeys;
-        use crate::second::SecondKey;
-        let first = KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
-        let alone = DocumentKeys::new(first.clone());
+    fn a_policy_under_two_signatures_needs_both_and_introduces_its_second_key() {
+        use crate::cose::{CoseError, DocumentKeys};
+        use crate::second::{SecondAlgorithm, SecondKey};
+        let policy = Policy { maker: Some("Example".into()), ..Policy::built_in() };
         for &algorithm in SecondAlgorithm::offered() {
+            let first = KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
             let second = SecondKey::ephemeral(algorithm).unwrap();
-            let both = alone.clone().with_second(second.clone());
-            let plain = Policy { maker: Some("Example".into()), ..Policy::built_in() };
-            let mut asking = plain.clone();
-            asking.document_signing.second = vec![algorithm.name().into()];
-            for policy in [&plain, &asking] {
-                let document = signed::sign_document(policy, &both).unwrap();
-                let verified = VerifiedPolicy::verify(&document, first.spki_der()).unwrap();
-                assert_eq!(verified.second_spki_der(), Some(second.spki_der()));
-                assert_eq!(verified.into_policy(), *policy);
-            }
-            let refused = SignedPolicyError::Second(algorithm.name().to_owned());
-            assert_eq!(signed::sign_document(&asking, &alone), Err(refused.clone()));
-            let payload = signed::encode(&asking).unwrap();
-            let bare = cose::sign(&alone, POLICY_CONTENT_TYPE, &payload).unwrap();
-            assert_eq!(VerifiedPolicy::verify(&bare, first.spki_der()), Err(refused));
-            let document = signed::sign_document(&plain, &alone).unwrap();
-            let verified = VerifiedPolicy::verify(&document, first.spki_der()).unwrap();
-            assert_eq!(verified.second_spki_der(), None);
+            let keys = DocumentKeys::new(first.clone()).with_second(second.clone());
+            let document = signed::sign_document(&policy, &keys).unwrap();
+            let stranger = DocumentVerifier::new(first.spki_der().to_vec());
+            let (verified, introduced) =
+                VerifiedPolicy::verify_document(&document, &stranger).unwrap();
+            assert_eq!(verified.policy(), &policy);
+            assert_eq!(introduced.as_deref(), Some(second.spki_der()));
+            let needing = stranger.needing_second(introduced.unwrap());
+            assert!(VerifiedPolicy::verify_document(&document, &needing).is_ok());
+            let alone = signed::sign_document(&policy, &DocumentKeys::new(first)).unwrap();
+            let refused = VerifiedPolicy::verify_document(&alone, &needing).unwrap_err();
+            assert_eq!(refused, SignedPolicyError::Cose(CoseError::SecondMissing));
         }
     }
 }

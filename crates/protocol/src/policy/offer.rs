@@ -79,9 +79,6 @@ impl PolicySlots {
         if offered <= known && !lost {
             return Err(Refusal::NotNewer { offered, known });
         }
-        if !self.active.may_be_followed_by(policy) {
-            return Err(Refusal::SecondSignature { offered, by: self.active.version() });
-        }
         floor.judge(policy.compiled())?;
         //= specs/house.md#house-policy
         //# An expired policy MUST be refused.

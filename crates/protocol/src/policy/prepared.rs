@@ -125,7 +125,6 @@ pub struct PreparedPolicy {
     digest: PolicyDigest,
     origin: Origin,
     compiled: CompiledPolicy,
-    second: Option<Vec<u8>>,
 }
 
 impl PreparedPolicy {
@@ -137,10 +136,10 @@ impl PreparedPolicy {
     //# A change of algorithms is a security-relevant change and MUST be authenticated like one.
     pub fn prepare(document: &[u8], trust: &PolicyTrust, day: Day) -> Result<Self, Refusal> {
         let verified = verify(document, trust)?;
-        let (digest, second) = (verified.digest(), verified.second_spki_der().map(<[u8]>::to_vec));
+        let digest = verified.digest();
         // 3. Can this build carry it out?
         let compiled = CompiledPolicy::for_provider(verified.into_policy(), day)?;
-        Ok(Self { digest, origin: Origin::Signed, compiled, second })
+        Ok(Self { digest, origin: Origin::Signed, compiled })
     }
 
     /// A document that was taken before a restart, as of `day`. A list whose items have all ended meanwhile stays as it was on
@@ -150,9 +149,9 @@ impl PreparedPolicy {
     /// As [`PreparedPolicy::prepare`].
     pub fn restore(document: &[u8], trust: &PolicyTrust, day: Day) -> Result<Self, Refusal> {
         let verified = verify(document, trust)?;
-        let (digest, second) = (verified.digest(), verified.second_spki_der().map(<[u8]>::to_vec));
+        let digest = verified.digest();
         let compiled = compile_latest(verified.into_policy(), day)?;
-        Ok(Self { digest, origin: Origin::Signed, compiled, second })
+        Ok(Self { digest, origin: Origin::Signed, compiled })
     }
 
     /// The build's own, as of `day`.
@@ -160,12 +159,7 @@ impl PreparedPolicy {
     pub fn built_in(day: Day) -> Self {
         let built_in = CompiledPolicy::built_in();
         let compiled = compile_latest(Policy::built_in(), day).unwrap_or(built_in);
-        Self {
-            digest: PolicyDigest::of_built_in(),
-            origin: Origin::BuiltIn,
-            compiled,
-            second: None,
-        }
+        Self { digest: PolicyDigest::of_built_in(), origin: Origin::BuiltIn, compiled }
     }
 
     /// The same as of another day; itself when nothing would be left.
@@ -233,21 +227,6 @@ impl PreparedPolicy {
     pub fn expired(&self, now: Timestamp) -> bool {
         // The whole of its last second belongs to it.
         now.as_secs() > self.expires().as_secs()
-    }
-
-    /// Whether a successor bears the second signature that this policy asks for, under the key that this one introduced. The
-    /// build's own policy introduces none, and takes the first.
-    //= specs/house.md#house-policy
-    //# While the policy in force asks for a second signature, a policy that does not bear one under the same key MUST be refused.
-    #[must_use]
-    pub fn may_be_followed_by(&self, successor: &Self) -> bool {
-        if self.compiled.second_signing_algorithms().is_empty() {
-            return true;
-        }
-        match &self.second {
-            Some(own) => successor.second.as_ref() == Some(own),
-            None => successor.second.is_some(),
-        }
     }
 
     /// Whether it forbids a return to `version`.

@@ -44,17 +44,6 @@ pub enum Refusal {
         /// In force.
         by: u64,
     },
-    /// It lacks the second signature that the policy in force asks of its successors, or has one by another key.
-    #[error(
-        "version {offered} does not bear the second signature that version {by} asks for: \
-         it must be signed with the same second key as version {by}"
-    )]
-    SecondSignature {
-        /// Of the offer.
-        offered: u64,
-        /// In force.
-        by: u64,
-    },
     /// This very policy waits for its next trial.
     #[error("version {version} is on trial already; it is tried again at {}", .again.to_rfc3339())]
     Busy {
@@ -98,7 +87,6 @@ impl Refusal {
             Self::Expired(_) => Word::Expired,
             Self::NotNewer { .. } => Word::NotNewer,
             Self::Withdrawn { .. } => Word::Withdrawn,
-            Self::SecondSignature { .. } => Word::SecondSignature,
             Self::Busy { .. } => Word::Busy,
             Self::TooManyKept { .. } => Word::TooManyKept,
         }
@@ -156,8 +144,6 @@ pub enum Word {
     NotNewer,
     /// Refused: withdrawn by what is in force.
     Withdrawn,
-    /// Refused: the second signature is missing or another key's.
-    SecondSignature,
     /// Refused: on trial already.
     Busy,
     /// Refused: too many older ones.
@@ -178,7 +164,7 @@ pub enum Word {
 
 impl Word {
     /// Every word.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 15] = [
         Self::Signature,
         Self::Maker,
         Self::Provider,
@@ -186,7 +172,6 @@ impl Word {
         Self::Expired,
         Self::NotNewer,
         Self::Withdrawn,
-        Self::SecondSignature,
         Self::Busy,
         Self::TooManyKept,
         Self::Taken,
@@ -208,7 +193,6 @@ impl Word {
             Self::Expired => "expired",
             Self::NotNewer => "not-newer",
             Self::Withdrawn => "withdrawn",
-            Self::SecondSignature => "second-signature",
             Self::Busy => "busy",
             Self::TooManyKept => "too-many-kept",
             Self::Taken => "taken",

@@ -2,9 +2,7 @@
 
 use super::*;
 use crate::permit::device::{AccessList, Permit, Request, judge};
-use countersign_crypto::cose::DocumentKeys;
 use countersign_crypto::policy::SignedPolicyError;
-use countersign_crypto::second::{SecondAlgorithm, SecondKey};
 use countersign_crypto::secret::Strength;
 use countersign_model::state::DeviceState;
 use countersign_model::thing::{Operation, ThingDescription};
@@ -160,40 +158,4 @@ fn words_are_what_is_stored() {
     for word in Word::ALL {
         assert_eq!(serde_json::to_value(word).unwrap(), word.as_str());
     }
-}
-
-/// The built-in rules, asking for a second signature or not, under the first key and perhaps a second.
-fn asking(version: u64, asks: bool, second: Option<&SecondKey>) -> Vec<u8> {
-    let keys = DocumentKeys::new(KEY.clone());
-    let keys = match second {
-        Some(second) => keys.with_second(second.clone()),
-        None => keys,
-    };
-    let policy = written(version, |policy| {
-        if asks {
-            policy.document_signing.second = vec![SecondAlgorithm::MlDsa65.name().into()];
-        }
-    });
-    policy::sign_document(&policy, &keys).unwrap()
-}
-
-//= specs/house.md#house-policy
-//= type=test
-//# While the policy in force asks for a second signature, a policy that does not bear one under the same key MUST be refused.
-#[test]
-fn a_second_signature_once_asked_for_is_needed_until_a_policy_lets_it_go() {
-    let second = SecondKey::ephemeral(SecondAlgorithm::MlDsa65).unwrap();
-    let stranger = SecondKey::ephemeral(SecondAlgorithm::MlDsa65).unwrap();
-    // A device that knows the first key alone learns the second from the policy that asks for it.
-    let first = PreparedPolicy::prepare(&asking(5, true, Some(&second)), &trust(), today());
-    let mut slots = PolicySlots::new(Side::Device, first.unwrap());
-    for bad in [asking(6, false, None), asking(6, true, Some(&stranger))] {
-        let refusal = arrives(&mut slots, &bad, "gateway.example").unwrap_err();
-        assert_eq!(refusal.word(), Word::SecondSignature, "{refusal}");
-    }
-    // Letting it go needs it once more; then one signature is enough again.
-    let last = PreparedPolicy::prepare(&asking(6, false, Some(&second)), &trust(), today());
-    arrives(&mut slots, &asking(6, false, Some(&second)), "gateway.example").unwrap();
-    let mut after = PolicySlots::new(Side::Device, last.unwrap());
-    arrives(&mut after, &asking(7, false, None), "gateway.example").unwrap();
 }
