@@ -17,6 +17,8 @@ pub(crate) const ROOT: &str = "root";
 pub(crate) const POLICY: &str = "policy";
 /// The keystore's label of the key that signs the ledger's checkpoints.
 pub(crate) const LEDGER_KEY: &str = "ledger";
+/// The keystore's label of the key of the policies' second signatures.
+pub(crate) const SECOND_POLICY: &str = "policy-second";
 
 /// A CA below the root. Each issues for its own purposes only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

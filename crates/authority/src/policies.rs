@@ -47,6 +47,12 @@ impl Layout {
         self.policy_file("policy-key.spki")
     }
 
+    /// The public half of the key of second signatures, SubjectPublicKeyInfo DER.
+    #[must_use]
+    pub fn second_policy_key(&self) -> PathBuf {
+        self.policy_file("policy-key-second.spki")
+    }
+
     /// A signed policy of this version, kept.
     #[must_use]
     pub fn policy_version(&self, version: u64) -> PathBuf {
@@ -108,11 +114,17 @@ impl Authority {
         if let Err(reason) = self.check(policy) {
             return Err(self.refuse("signing", Some(policy.version), reason).await?);
         }
-        // 2. Signed; the public half verifies it before anybody else sees it.
-        let authorities = self.core.authorities()?;
-        let document = policy::sign(policy, authorities.policy())
+        // 2. Signed; the public halves verify it before anybody else sees it.
+        let keys = match self.document_keys(policy).await {
+            Ok(keys) => keys,
+            Err(AuthorityError::Policy(reason)) => {
+                return Err(self.refuse("signing", Some(policy.version), reason).await?);
+            }
+            Err(error) => return Err(error),
+        };
+        let document = policy::sign_document(policy, &keys)
             .map_err(|error| AuthorityError::Policy(error.to_string()))?;
-        let verified = VerifiedPolicy::verify(&document, authorities.policy().spki_der())
+        let verified = VerifiedPolicy::verify_document(&document, &keys.verifier())
             .map_err(|_| AuthorityError::Mismatch)?;
         let (version, digest) = (policy.version, verified.digest());
         // 3. Newer than everything that was ever signed here.
@@ -129,6 +141,7 @@ impl Authority {
         // 4. Recorded.
         let body = json!({
             "version": version, "policy_sha256": digest.to_string(), "document_sha256": hash(&document),
+            "second": keys.second().map(|key| key.algorithm().name()),
         });
         self.core.record(Kind::PolicySigned, body).await?;
         Ok(SignedPolicy { document, version, digest })
@@ -262,6 +275,7 @@ impl Authority {
                 "version {version} is not in this folder's ledger: sign it here with `countersign policy sign`"
             )));
         }
+        self.check_second(&verified).await?;
         let current = std::fs::read(self.core.layout.policy()).ok();
         let current = current.and_then(|current| VerifiedPolicy::verify(&current, &key).ok());
         match current {
@@ -332,6 +346,8 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), AuthorityError> {
 fn hash(document: &[u8]) -> String {
     hex::encode(sha256(document))
 }
+
+mod second;
 
 #[cfg(test)]
 mod tests;

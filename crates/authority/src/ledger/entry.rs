@@ -37,6 +37,8 @@ pub enum Kind {
     Reinstated,
     /// A subject's grants changed.
     GrantsChanged,
+    /// The key of the policies' second, post-quantum signatures was made.
+    SecondPolicyKey,
     /// A crypto policy was signed.
     PolicySigned,
     /// A signed policy was handed to whoever serves.

@@ -327,6 +327,7 @@ pub(crate) async fn make_device(
     let policy = PolicyAuthority {
         maker: authority.maker()?,
         spki_der: authority.policy_verification_key()?,
+        second_spki_der: authority.second_policy_verification_key().await?,
     };
     blank.provision(&made.chain, &made.roots, &made.params, &made.verifier, &policy)?;
     Ok(made.label)

@@ -42,6 +42,7 @@ pub(super) fn now() -> Timestamp {
 pub(super) async fn open(authority: &Authority, folder: &Path) -> Ended<Arc<PolicyKeeper>> {
     let layout = authority.layout();
     let (path, spki) = (layout.policy(), authority.policy_verification_key()?);
+    let second = authority.second_policy_verification_key().await?;
     let begun = folder.join("slots.json").exists();
     if !path.exists() && !begun {
         if let Some(folder) = path.parent() {
@@ -52,6 +53,13 @@ pub(super) async fn open(authority: &Authority, folder: &Path) -> Ended<Arc<Poli
         file::write_atomic(&key, &spki, file::PUBLIC).at(&key)?;
         file::write_atomic(&path, &first.document, file::PUBLIC).at(&path)?;
     }
+    if let (Some(second), Some(parent)) = (&second, path.parent()) {
+        let key = layout.second_policy_key();
+        if std::fs::read(&key).ok().as_ref() != Some(second) {
+            file::private_folder(parent).at(parent)?;
+            file::write_atomic(&key, second, file::PUBLIC).at(&key)?;
+        }
+    }
     // What is shown as in force must be what somebody signed, even where another file decides.
     let first = if path.exists() { std::fs::read(&path).at(&path)? } else { Vec::new() };
     if path.exists() {
@@ -60,7 +68,7 @@ pub(super) async fn open(authority: &Authority, folder: &Path) -> Ended<Arc<Poli
             path.display()
         ))?;
     }
-    let trust = PolicyTrust::new(&spki, &authority.maker()?);
+    let trust = PolicyTrust::new(&spki, &authority.maker()?).with_second(second);
     let keeper = PolicyKeeper::open(folder, trust, &first, now()).at(folder)?;
     show(authority, &keeper)?;
     Ok(keeper)

@@ -36,6 +36,7 @@ mod changeover_fleet;
 mod crypto;
 mod dry_run;
 mod policies;
+mod second_signature;
 
 mod demo;
 mod help;

@@ -10,7 +10,8 @@ use countersign_model::time::Day;
 use minicbor::{Decode, Encode};
 
 use super::{Alpn, DocumentSigning, Item, Lines, Policy, Storage, TlsUse, Use};
-use crate::cose::{self, CoseError, DocumentKeys};
+use crate::cose::{self, CoseError, DocumentKeys, DocumentVerifier, VerifiedDocument};
+use crate::second::SecondAlgorithm;
 use crate::signature::KeyHandle;
 
 /// The content type in the protected header.
@@ -187,7 +188,29 @@ pub fn sign(policy: &Policy, key: &KeyHandle) -> Result<Vec<u8>, SignedPolicyErr
 //= specs/house.md#house-policy
 //# A policy MUST be refused when its signature does not verify.
 pub fn verify(document: &[u8], policy_spki_der: &[u8]) -> Result<Policy, SignedPolicyError> {
-    decode(&cose::verify1(document, POLICY_CONTENT_TYPE, policy_spki_der)?)
+    let verifier = DocumentVerifier::new(policy_spki_der.to_vec());
+    Ok(verify_document(document, &verifier)?.0)
+}
+
+/// Policy and document, where every signature that the verifier or the policy itself needs is there and good.
+//= specs/house.md#house-policy
+//# A policy that names a second signature, or that follows one in force which does, MUST be refused without it.
+pub(super) fn verify_document(
+    document: &[u8],
+    verifier: &DocumentVerifier,
+) -> Result<(Policy, VerifiedDocument), SignedPolicyError> {
+    let verified = cose::verify(verifier, POLICY_CONTENT_TYPE, document)?;
+    let policy = decode(verified.payload())?;
+    // Also past an item's `until`: whoever sets the clock takes no signature away.
+    let named = &policy.document_signing.second;
+    if !named.is_empty() {
+        let key = verified.second_spki_der().ok_or(CoseError::SecondMissing)?;
+        let algorithm = SecondAlgorithm::of_spki(key).map_or("", SecondAlgorithm::name);
+        if named.iter().all(|item| item.name != algorithm) {
+            return Err(SignedPolicyError::SecondAlgorithm(algorithm));
+        }
+    }
+    Ok((policy, verified))
 }
 
 /// Signs a policy with one key or two (see [`cose::sign`]).
@@ -218,6 +241,12 @@ pub enum SignedPolicyError {
         "the policy names no maker: write maker = \"…\" with the organisation of the ceremony plan"
     )]
     NoMaker,
+    /// Its second signature is of another algorithm than those that it names.
+    #[error(
+        "signed policy: its second signature is {0}, which is not in its document-signing.second: \
+         name it there"
+    )]
+    SecondAlgorithm(&'static str),
     /// Signed, and yet not the one encoding.
     #[error("signed policy: its content is not in deterministic encoding")]
     NotDeterministic,

@@ -1,8 +1,8 @@
 //! The proof that the policy key signed a policy.
 
-use super::signed::{self, POLICY_CONTENT_TYPE, SignedPolicyError};
+use super::signed::{self, SignedPolicyError};
 use super::{DEFAULT_TOML, Policy};
-use crate::cose::{self, DocumentVerifier};
+use crate::cose::DocumentVerifier;
 use crate::digest;
 
 /// Which policy a policy is: the SHA-256 of its one encoding. A second signature over the same policy makes no other one.
@@ -55,12 +55,13 @@ impl std::fmt::Debug for PolicyDigest {
 ///
 /// ```compile_fail,E0451
 /// use countersign_crypto::policy::{Policy, VerifiedPolicy};
-/// let forged = VerifiedPolicy { policy: Policy::built_in(), digest: todo!() };
+/// let forged = VerifiedPolicy { policy: Policy::built_in(), digest: todo!(), second: None };
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedPolicy {
     policy: Policy,
     digest: PolicyDigest,
+    second: Option<Vec<u8>>,
 }
 
 impl VerifiedPolicy {
@@ -68,28 +69,33 @@ impl VerifiedPolicy {
     /// the one in force is decided in `countersign-protocol`.
     ///
     /// # Errors
-    /// [`SignedPolicyError`]: cut short, changed, another key's, another kind of document, not in its one encoding.
+    /// [`SignedPolicyError`]: cut short, changed, another key's, another kind of document, not in its one encoding; without the
+    /// second signature that it names itself.
     //= specs/house.md#house-policy
     //# A policy MUST be refused when its signature does not verify.
     pub fn verify(document: &[u8], policy_spki_der: &[u8]) -> Result<Self, SignedPolicyError> {
-        let payload = cose::verify1(document, POLICY_CONTENT_TYPE, policy_spki_der)?;
-        let policy = signed::decode(&payload)?;
-        Ok(Self { policy, digest: PolicyDigest(digest::sha256(&payload)) })
+        Self::verify_document(document, &DocumentVerifier::new(policy_spki_der.to_vec()))
     }
 
-    /// Verifies a signed policy under one key or two, and returns it with the second key, SubjectPublicKeyInfo DER, when one
-    /// signed as well: what comes after this policy may be asked for a signature under it.
+    /// Verifies a signed policy under one key or two.
     ///
     /// # Errors
     /// As [`VerifiedPolicy::verify`], and when a second signature is needed and missing, bad, or by another key.
     pub fn verify_document(
         document: &[u8],
         verifier: &DocumentVerifier,
-    ) -> Result<(Self, Option<Vec<u8>>), SignedPolicyError> {
-        let verified = cose::verify(verifier, POLICY_CONTENT_TYPE, document)?;
-        let policy = signed::decode(verified.payload())?;
-        let digest = PolicyDigest(digest::sha256(verified.payload()));
-        Ok((Self { policy, digest }, verified.second_spki_der().map(<[u8]>::to_vec)))
+    ) -> Result<Self, SignedPolicyError> {
+        let (policy, document) = signed::verify_document(document, verifier)?;
+        let digest = PolicyDigest(digest::sha256(document.payload()));
+        let second = document.second_spki_der().map(<[u8]>::to_vec);
+        Ok(Self { policy, digest, second })
+    }
+
+    /// The second key whose signature verified beside the first, SubjectPublicKeyInfo DER. Whether it is the maker's is for
+    /// whoever knows the maker's to say.
+    #[must_use]
+    pub fn second_spki_der(&self) -> Option<&[u8]> {
+        self.second.as_deref()
     }
 
     /// What was signed.
@@ -147,11 +153,11 @@ mod tests {
             let keys = DocumentKeys::new(first.clone()).with_second(second.clone());
             let document = signed::sign_document(&policy, &keys).unwrap();
             let stranger = DocumentVerifier::new(first.spki_der().to_vec());
-            let (verified, introduced) =
-                VerifiedPolicy::verify_document(&document, &stranger).unwrap();
+            let verified = VerifiedPolicy::verify_document(&document, &stranger).unwrap();
             assert_eq!(verified.policy(), &policy);
-            assert_eq!(introduced.as_deref(), Some(second.spki_der()));
-            let needing = stranger.needing_second(introduced.unwrap());
+            let introduced = verified.second_spki_der().unwrap().to_vec();
+            assert_eq!(introduced, second.spki_der());
+            let needing = stranger.needing_second(introduced);
             assert!(VerifiedPolicy::verify_document(&document, &needing).is_ok());
             let alone = signed::sign_document(&policy, &DocumentKeys::new(first)).unwrap();
             let refused = VerifiedPolicy::verify_document(&alone, &needing).unwrap_err();

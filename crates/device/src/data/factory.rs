@@ -28,7 +28,7 @@ const KEY: &str = "idevid";
 const PURPOSE: &str = "setup code verifier";
 /// What the sealed policy file is for.
 const POLICY_PURPOSE: &str = "policy key";
-/// Longest policy key, in bytes: a classical SubjectPublicKeyInfo has about a hundred.
+/// Longest policy key, in bytes: a classical SubjectPublicKeyInfo has about a hundred, the largest of ML-DSA 2614.
 const MAX_POLICY_KEY: usize = 8 * 1024;
 
 /// Whose crypto policies a device takes: the maker's name, and the key that signs them.
@@ -38,6 +38,9 @@ pub struct PolicyAuthority {
     pub maker: String,
     /// The policy key's SubjectPublicKeyInfo, DER.
     pub spki_der: Vec<u8>,
+    /// The key of second signatures, SubjectPublicKeyInfo DER, where the maker has one. A device without it takes no policy
+    /// that needs two.
+    pub second_spki_der: Option<Vec<u8>>,
 }
 
 /// A data folder with a key and no identity yet.
@@ -176,7 +179,10 @@ impl Factory {
     /// Whose policies the device takes; none where the factory knew of none, and then it keeps the policy of its build.
     #[must_use]
     pub fn policy_trust(&self) -> Option<PolicyTrust> {
-        self.policy.as_ref().map(|policy| PolicyTrust::new(&policy.spki_der, &policy.maker))
+        self.policy.as_ref().map(|policy| {
+            PolicyTrust::new(&policy.spki_der, &policy.maker)
+                .with_second(policy.second_spki_der.clone())
+        })
     }
 
     /// What the device has instead of the setup code.
@@ -242,25 +248,37 @@ fn load_policy(path: &Path, key: &SealKey) -> Result<Option<PolicyAuthority>, Fa
     plain.expose(decode_policy).ok_or_else(damaged).map(Some)
 }
 
-/// `[maker, key]`.
+/// `[maker, key]`, as every factory wrote before there was a second key, or `[maker, key, second key]`.
 fn encode_policy(policy: &PolicyAuthority) -> Vec<u8> {
     let mut plain = Vec::with_capacity(256);
-    minicbor::Encoder::new(&mut plain)
-        .array(2)
+    let mut out = minicbor::Encoder::new(&mut plain);
+    let second = policy.second_spki_der.as_ref();
+    out.array(if second.is_some() { 3 } else { 2 })
         .and_then(|out| out.str(&policy.maker))
         .and_then(|out| out.bytes(&policy.spki_der))
+        .and_then(|out| match second {
+            Some(second) => out.bytes(second),
+            None => Ok(out),
+        })
         .expect("writing to a vector cannot fail");
     plain
 }
 
 fn decode_policy(plain: &[u8]) -> Option<PolicyAuthority> {
     let mut input = minicbor::Decoder::new(plain);
-    if input.array().ok()? != Some(2) {
-        return None;
-    }
+    let with_second = match input.array().ok()? {
+        Some(2) => false,
+        Some(3) => true,
+        _ => return None,
+    };
     let maker = input.str().ok()?.to_owned();
-    let spki_der = input.bytes().ok()?.to_vec();
-    (spki_der.len() <= MAX_POLICY_KEY).then_some(PolicyAuthority { maker, spki_der })
+    let spki_der = policy_key(&mut input)?;
+    let second_spki_der = if with_second { Some(policy_key(&mut input)?) } else { None };
+    Some(PolicyAuthority { maker, spki_der, second_spki_der })
+}
+
+fn policy_key(input: &mut minicbor::Decoder<'_>) -> Option<Vec<u8>> {
+    input.bytes().ok().filter(|key| key.len() <= MAX_POLICY_KEY).map(<[u8]>::to_vec)
 }
 
 fn decode_setup(plain: &[u8]) -> Option<(PakeParams, VerifierRecord)> {
@@ -311,3 +329,6 @@ pub enum FactoryError {
     #[error("{0}")]
     Io(std::io::Error),
 }
+
+#[cfg(test)]
+mod tests;

@@ -102,7 +102,7 @@ fn provision(maker: &Maker, data: &Path, policy_key: &KeyHandle) {
     let params = PakeParams::new([1; 16], PakeParams::MIN_MEMORY_KIB, 1, 1).unwrap();
     let verifier = derive(&code(), &thing, &params).unwrap().record();
     let spki_der = policy_key.spki_der().to_vec();
-    let policy = PolicyAuthority { maker: MAKER.to_owned(), spki_der };
+    let policy = PolicyAuthority { maker: MAKER.to_owned(), spki_der, second_spki_der: None };
     let roots = std::slice::from_ref(&maker.root);
     blank.provision(&chain, roots, &params, &verifier, &policy).unwrap();
 }

@@ -98,15 +98,16 @@ impl PolicyKeeper {
     pub fn offer(&self, document: &[u8], from: &str, now: Timestamp) -> Result<u64, OfferError> {
         let prepared = PreparedPolicy::prepare(document, &self.trust, Day::of(now));
         let version = prepared.as_ref().ok().map(PreparedPolicy::version);
+        let digest = prepared.as_ref().ok().map(PreparedPolicy::digest);
         let mut inside = self.lock();
-        // 1. The document first: the slots never name one that is not there.
-        if let Ok(prepared) = &prepared {
-            inside.files.keep(prepared.digest(), document)?;
-        }
-        // 2. Judged, on a copy that is dropped if it cannot be stored.
+        // 1. Judged, on a copy that is dropped if it cannot be stored.
         let mut slots = inside.slots.clone();
         let from = Source::Peer(from);
         let judged = slots.offer(prepared, &self.floor, from, now, Duration::ZERO);
+        // 2. The document before the slots that name it; a refused one never takes the place of another with its digest.
+        if let (Ok(()), Some(digest)) = (&judged, digest) {
+            inside.files.keep(digest, document)?;
+        }
         inside.files.store(&slots.stored())?;
         inside.slots = slots;
         match judged {

@@ -62,6 +62,11 @@ impl PolicySlots {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let (offered, known) = (policy.version(), self.highest.version);
+        //= specs/house.md#house-policy
+        //# A policy that names a second signature, or that follows one in force which does, MUST be refused without it.
+        if !self.active.satisfied_by(policy) {
+            return Err(Refusal::SecondAsked { offered, by: self.active.version() });
+        }
         if let Some(candidate) =
             self.candidate.as_ref().filter(|c| c.policy.digest() == policy.digest())
         {

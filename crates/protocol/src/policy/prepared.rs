@@ -1,8 +1,9 @@
 //! From a signed document to a policy that can be tried: verified, of this maker, compiled.
 
 use super::refusal::{BelowFloor, Refusal};
+use countersign_crypto::cose::CoseError;
 use countersign_crypto::policy::{
-    CompiledPolicy, NotAllowed, Policy, PolicyDigest, Use, VerifiedPolicy,
+    CompiledPolicy, NotAllowed, Policy, PolicyDigest, SignedPolicyError, Use, VerifiedPolicy,
 };
 use countersign_crypto::secret::Strength;
 use countersign_crypto::signature::SignatureAlgorithm;
@@ -17,6 +18,7 @@ const FLOOR_STRENGTH: Strength = Strength(128);
 #[derive(Debug, Clone)]
 pub struct PolicyTrust {
     key: Vec<u8>,
+    second: Option<Vec<u8>>,
     maker: String,
 }
 
@@ -24,7 +26,14 @@ impl PolicyTrust {
     /// The policy key's SubjectPublicKeyInfo (DER) and the maker's organisation, as the ceremony's certificates name it.
     #[must_use]
     pub fn new(policy_spki_der: &[u8], maker: &str) -> Self {
-        Self { key: policy_spki_der.to_vec(), maker: maker.to_owned() }
+        Self { key: policy_spki_der.to_vec(), second: None, maker: maker.to_owned() }
+    }
+
+    /// The same with the key of second signatures (SubjectPublicKeyInfo, DER), where the maker has one. Without it no policy
+    /// is taken that needs two.
+    #[must_use]
+    pub fn with_second(self, second_spki_der: Option<Vec<u8>>) -> Self {
+        Self { second: second_spki_der, ..self }
     }
 }
 
@@ -118,28 +127,38 @@ pub enum Origin {
 ///
 /// ```compile_fail,E0451
 /// use countersign_protocol::policy::{Origin, PreparedPolicy};
-/// let forged = PreparedPolicy { digest: todo!(), origin: Origin::Signed, compiled: todo!() };
+/// let forged = PreparedPolicy { digest: todo!(), origin: Origin::Signed, second: todo!(), compiled: todo!() };
 /// ```
 #[derive(Debug, Clone)]
 pub struct PreparedPolicy {
     digest: PolicyDigest,
     origin: Origin,
+    second: Second,
     compiled: CompiledPolicy,
+}
+
+/// What a policy has to do with second signatures.
+#[derive(Debug, Clone, Copy)]
+struct Second {
+    /// It asks its successor for one.
+    asked: bool,
+    /// It bears one under the maker's second key.
+    borne: bool,
 }
 
 impl PreparedPolicy {
     /// A document that has just arrived, as of `day`.
     ///
     /// # Errors
-    /// [`Refusal::Signature`], [`Refusal::Maker`], [`Refusal::Provider`].
+    /// [`Refusal::Signature`], [`Refusal::NoSecondKey`], [`Refusal::Maker`], [`Refusal::Provider`].
     //= specs/en-303-645.md#5.5-3
     //# A change of algorithms is a security-relevant change and MUST be authenticated like one.
     pub fn prepare(document: &[u8], trust: &PolicyTrust, day: Day) -> Result<Self, Refusal> {
-        let verified = verify(document, trust)?;
+        let (verified, second) = verify(document, trust)?;
         let digest = verified.digest();
         // 3. Can this build carry it out?
         let compiled = CompiledPolicy::for_provider(verified.into_policy(), day)?;
-        Ok(Self { digest, origin: Origin::Signed, compiled })
+        Ok(Self { digest, origin: Origin::Signed, second, compiled })
     }
 
     /// A document that was taken before a restart, as of `day`. A list whose items have all ended meanwhile stays as it was on
@@ -148,10 +167,10 @@ impl PreparedPolicy {
     /// # Errors
     /// As [`PreparedPolicy::prepare`].
     pub fn restore(document: &[u8], trust: &PolicyTrust, day: Day) -> Result<Self, Refusal> {
-        let verified = verify(document, trust)?;
+        let (verified, second) = verify(document, trust)?;
         let digest = verified.digest();
         let compiled = compile_latest(verified.into_policy(), day)?;
-        Ok(Self { digest, origin: Origin::Signed, compiled })
+        Ok(Self { digest, origin: Origin::Signed, second, compiled })
     }
 
     /// The build's own, as of `day`.
@@ -159,7 +178,14 @@ impl PreparedPolicy {
     pub fn built_in(day: Day) -> Self {
         let built_in = CompiledPolicy::built_in();
         let compiled = compile_latest(Policy::built_in(), day).unwrap_or(built_in);
-        Self { digest: PolicyDigest::of_built_in(), origin: Origin::BuiltIn, compiled }
+        let asked = !Policy::built_in().document_signing.second.is_empty();
+        let second = Second { asked, borne: false };
+        Self { digest: PolicyDigest::of_built_in(), origin: Origin::BuiltIn, second, compiled }
+    }
+
+    /// Whether `next` bears every signature that this policy asks of its successor.
+    pub(super) const fn satisfied_by(&self, next: &Self) -> bool {
+        !self.second.asked || next.second.borne
     }
 
     /// The same as of another day; itself when nothing would be left.
@@ -236,9 +262,18 @@ impl PreparedPolicy {
     }
 }
 
-fn verify(document: &[u8], trust: &PolicyTrust) -> Result<VerifiedPolicy, Refusal> {
-    // 1. Who wrote it? Nothing of the content is looked at before this is settled.
+fn verify(document: &[u8], trust: &PolicyTrust) -> Result<(VerifiedPolicy, Second), Refusal> {
+    // 1. Who wrote it? Nothing of the content is looked at before this is settled, but whether it needs two signatures.
     let verified = VerifiedPolicy::verify(document, &trust.key)?;
+    let asked = !verified.policy().document_signing.second.is_empty();
+    let borne = match (verified.second_spki_der(), &trust.second) {
+        (Some(key), Some(trusted)) if key != trusted => {
+            return Err(SignedPolicyError::Cose(CoseError::SecondKey).into());
+        }
+        (Some(_), Some(_)) => true,
+        (_, None) if asked => return Err(Refusal::NoSecondKey),
+        _ => false,
+    };
     // 2. For whom? One policy key may sign for several makers.
     //= specs/house.md#house-policy
     //# A policy for another maker MUST be refused.
@@ -246,7 +281,7 @@ fn verify(document: &[u8], trust: &PolicyTrust) -> Result<VerifiedPolicy, Refusa
         let of = verified.policy().maker.clone().unwrap_or_default();
         return Err(Refusal::Maker { of, ours: trust.maker.clone() });
     }
-    Ok(verified)
+    Ok((verified, Second { asked, borne }))
 }
 
 /// As of `day`, or else as of the last day before on which every list had something in it.

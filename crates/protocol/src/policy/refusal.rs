@@ -11,6 +11,23 @@ pub enum Refusal {
     /// Another key's, cut short, changed, or no policy at all.
     #[error("{0}")]
     Signature(#[from] SignedPolicyError),
+    /// It names a second signature, and nobody here knows the maker's second key.
+    #[error(
+        "the policy needs a second signature, and this side knows no second key of its maker: \
+         a device that was provisioned without one must be provisioned again"
+    )]
+    NoSecondKey,
+    /// The policy in force asks its successor for a second signature, which is not there.
+    #[error(
+        "version {by}, which is in force, asks for a second signature, and version {offered} bears none: \
+         sign it with both keys"
+    )]
+    SecondAsked {
+        /// Of the offer.
+        offered: u64,
+        /// In force.
+        by: u64,
+    },
     /// Signed, for somebody else's devices.
     #[error("the policy is for the devices of {of:?}, not of {ours:?}")]
     Maker {
@@ -80,7 +97,7 @@ impl Refusal {
     #[must_use]
     pub const fn word(&self) -> Word {
         match self {
-            Self::Signature(_) => Word::Signature,
+            Self::Signature(_) | Self::NoSecondKey | Self::SecondAsked { .. } => Word::Signature,
             Self::Maker { .. } => Word::Maker,
             Self::Provider(_) => Word::Provider,
             Self::BelowFloor(_) => Word::BelowFloor,

@@ -11,6 +11,7 @@ use std::time::Duration;
 mod door;
 mod offers;
 mod restart;
+mod second;
 mod transitions;
 
 pub(super) const MAKER: &str = "Example";

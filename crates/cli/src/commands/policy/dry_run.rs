@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use countersign_crypto::certificate::certificates_from_pem;
-use countersign_crypto::policy::{self, CompiledPolicy, Policy, Use};
+use countersign_crypto::policy::{CompiledPolicy, Policy, Use};
 use countersign_crypto::tls::{Clock as _, SystemClock};
 use countersign_model::time::{Day, Timestamp};
 use countersign_protocol::fleet::{
@@ -13,6 +12,7 @@ use countersign_protocol::fleet::{
 };
 use serde_json::json;
 
+use super::read::verified;
 use crate::commands::gateway::{fleet, registrations};
 use crate::console::{json as print_json, say};
 use crate::failure::{Ended, Failure, Named as _};
@@ -112,15 +112,7 @@ fn read(arguments: &DryRunArgs) -> Ended<CompiledPolicy> {
 fn signed(path: &Path, document: &[u8], arguments: &DryRunArgs) -> Ended<Policy> {
     let in_folder = arguments.data.join("policy/policy-key.spki");
     let key = arguments.key.as_deref().unwrap_or(&in_folder);
-    let bytes = std::fs::read(key).named(format_args!(
-        "{}: a signed policy is judged only when it verifies: name the policy key with --key",
-        key.display()
-    ))?;
-    let spki = match certificates_from_pem(&bytes) {
-        Ok(certificates) => certificates[0].spki_der(),
-        Err(_) => bytes,
-    };
-    policy::verify(document, &spki).at(path)
+    Ok(verified(path, document, key)?.policy)
 }
 
 /// Numbers with a comma every three digits.

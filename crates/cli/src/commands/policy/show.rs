@@ -16,7 +16,8 @@ use crate::failure::Ended;
 pub(crate) struct ShowArgs {
     /// A policy's TOML, or a signed policy; left out: the one that this build carries.
     file: Option<PathBuf>,
-    /// The policy key's public half (PEM certificate or SubjectPublicKeyInfo, DER) to verify a signed policy with.
+    /// The policy key's public half (PEM certificate or SubjectPublicKeyInfo, DER) to verify a signed policy with; a second
+    /// signature is held against `policy-key-second.spki` beside it.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// Say of each item how the catalogues of the profile hold it today, and how well that is known.
@@ -47,7 +48,7 @@ pub(super) fn run(arguments: ShowArgs) -> Ended {
         return Ok(());
     }
     if let Some(key) = verified_with {
-        say(&format!("# signature verified with {}", key.display()));
+        say(&format!("# signature verified with {key}"));
     }
     if arguments.explain {
         explain(&policy, profile, today);

@@ -61,6 +61,7 @@ async fn make(office: &Office, serial: &str, data: &Path) {
     let policy = PolicyAuthority {
         maker: office.maker().unwrap(),
         spki_der: office.policy_verification_key().unwrap(),
+        second_spki_der: office.second_policy_verification_key().await.unwrap(),
     };
     blank.provision(&made.chain, &made.roots, &made.params, &made.verifier, &policy).unwrap();
 }

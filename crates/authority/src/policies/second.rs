@@ -1,0 +1,117 @@
+//! The second, post-quantum key of policies: made once, recorded, and used from the first policy that names it.
+
+use countersign_crypto::cose::{CoseError, DocumentKeys};
+use countersign_crypto::digest::sha256;
+use countersign_crypto::keystore::KeystoreError;
+use countersign_crypto::policy::{Policy, VerifiedPolicy};
+use countersign_crypto::second::{SecondAlgorithm, SecondKey};
+use countersign_crypto::signature::SignatureError;
+use serde_json::json;
+
+use crate::authorities::SECOND_POLICY;
+use crate::authority::Authority;
+use crate::error::AuthorityError;
+use crate::ledger::Kind;
+
+/// One algorithm for the life of a folder, since devices are given one key in the factory: security category 3, which is
+/// above the classical key's strength and half the size of category 5.
+const ALGORITHM: SecondAlgorithm = SecondAlgorithm::MlDsa65;
+
+impl Authority {
+    /// The key under which devices and gateways verify the second signatures of policies, SubjectPublicKeyInfo DER; made and
+    /// recorded if it is not there. `None` where the provider has no such algorithm, or the keys are in a token.
+    ///
+    /// # Errors
+    /// [`AuthorityError::NoCeremony`] before the ceremony; [`AuthorityError::Keystore`], [`AuthorityError::Ledger`].
+    pub async fn second_policy_verification_key(&self) -> Result<Option<Vec<u8>>, AuthorityError> {
+        self.core.authorities()?;
+        if let Some(key) = self.core.keys.load_second(SECOND_POLICY)? {
+            return Ok(Some(key.spki_der().to_vec()));
+        }
+        let _turn = self.core.store.exclusive().await?;
+        match self.second_key().await {
+            Ok(key) => Ok(Some(key.spki_der().to_vec())),
+            Err(AuthorityError::Keystore(
+                KeystoreError::NoSecond(_)
+                | KeystoreError::Signature(SignatureError::NotOffered(_)),
+            )) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The key, made if it is not there, and in the ledger even if a kill came between. For whoever has the turn.
+    //= specs/en-303-645.md#5.5-8
+    //# Generation MUST leave a record.
+    async fn second_key(&self) -> Result<SecondKey, AuthorityError> {
+        let key = match self.core.keys.load_second(SECOND_POLICY)? {
+            Some(key) => key,
+            None => self.core.keys.generate_second(SECOND_POLICY, ALGORITHM)?,
+        };
+        let entries = self.ledger_entries().await?;
+        if !entries.iter().any(|entry| entry.kind == Kind::SecondPolicyKey) {
+            let spki_sha256 = hex::encode(sha256(key.spki_der()));
+            let body = json!({"algorithm": key.algorithm().name(), "spki_sha256": spki_sha256});
+            self.core.record(Kind::SecondPolicyKey, body).await?;
+        }
+        Ok(key)
+    }
+
+    /// What signs this policy: both keys when it names a second signature, and ever after. A device may go from the first
+    /// policy that asks its successor for two straight to any later one.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Policy`] where two are needed and cannot be had.
+    pub(super) async fn document_keys(
+        &self,
+        policy: &Policy,
+    ) -> Result<DocumentKeys, AuthorityError> {
+        let keys = DocumentKeys::new(self.core.authorities()?.policy().clone());
+        if !self.second_needed(policy).await? {
+            return Ok(keys);
+        }
+        let refused =
+            |why: String| AuthorityError::Policy(format!("document-signing.second: {why}"));
+        let second = match self.second_key().await {
+            Ok(second) => second,
+            Err(AuthorityError::Keystore(error)) => return Err(refused(error.to_string())),
+            Err(error) => return Err(error),
+        };
+        let (named, ours) = (&policy.document_signing.second, second.algorithm().name());
+        if !named.is_empty() && named.iter().all(|item| item.name != ours) {
+            return Err(refused(format!("the second policy key here is {ours}: name that")));
+        }
+        Ok(keys.with_second(second))
+    }
+
+    async fn second_needed(&self, policy: &Policy) -> Result<bool, AuthorityError> {
+        if !policy.document_signing.second.is_empty() {
+            return Ok(true);
+        }
+        let entries = self.ledger_entries().await?;
+        let mut signed = entries.iter().filter(|entry| entry.kind == Kind::PolicySigned);
+        Ok(signed.any(|entry| entry.body.get("second").is_some_and(|second| !second.is_null())))
+    }
+
+    /// Before publishing: the second signature is there and ours, where it is needed.
+    pub(super) async fn check_second(
+        &self,
+        verified: &VerifiedPolicy,
+    ) -> Result<(), (Option<u64>, String)> {
+        let version = verified.policy().version;
+        let failed = |error: AuthorityError| (Some(version), error.to_string());
+        if !self.second_needed(verified.policy()).await.map_err(failed)? {
+            return Ok(());
+        }
+        let ours =
+            self.core.keys.load_second(SECOND_POLICY).map_err(|error| failed(error.into()))?;
+        let wrong = match (verified.second_spki_der(), ours) {
+            (None, _) => CoseError::SecondMissing,
+            (Some(key), Some(ours)) if key == ours.spki_der() => return Ok(()),
+            (Some(_), _) => CoseError::SecondKey,
+        };
+        Err((Some(version), wrong.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests;
