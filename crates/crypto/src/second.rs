@@ -27,6 +27,9 @@ impl SecondAlgorithm {
     /// Every algorithm, whether or not this build's provider offers it.
     pub const ALL: [Self; 3] = [Self::MlDsa44, Self::MlDsa65, Self::MlDsa87];
 
+    /// What an authority makes its second policy key for: security category 3.
+    pub const FOR_POLICIES: Self = Self::MlDsa65;
+
     /// The name in policies, files and the IANA registry "COSE Algorithms".
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -15,7 +15,7 @@ use crate::ledger::Kind;
 
 /// One algorithm for the life of a folder, since devices are given one key in the factory: security category 3, which is
 /// above the classical key's strength and half the size of category 5.
-const ALGORITHM: SecondAlgorithm = SecondAlgorithm::MlDsa65;
+const ALGORITHM: SecondAlgorithm = SecondAlgorithm::FOR_POLICIES;
 
 impl Authority {
     /// The key under which devices and gateways verify the second signatures of policies, SubjectPublicKeyInfo DER; made and
