@@ -4,8 +4,13 @@
 mod support;
 
 use countersign_crypto::policy::{Policy, Use, sign};
+use countersign_crypto::random::SystemRandom;
+use countersign_crypto::seal::SealKey;
 use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
-use countersign_model::time::Day;
+use countersign_device::clock::DeviceClock;
+use countersign_device::data::{DataFolder, Factory, Store};
+use countersign_device::policy::Policies;
+use countersign_model::time::{Day, Timestamp};
 use serde_json::Value;
 use std::sync::Arc;
 use support::client::{json as get, pair};
@@ -178,4 +183,38 @@ async fn a_policy_that_leads_to_no_handshake_is_left() {
     // A newer one takes its place.
     world.platform.policy(&world.signed(&policy(3, HYBRID)));
     world.says(|policy| policy["version"] == 3 && policy["phase"] == "steady").await;
+}
+
+#[tokio::test]
+async fn what_ends_with_a_day_is_not_offered_on_the_next_one() {
+    let world = World::new([127, 66, 0, 9]).await;
+    let folder = DataFolder::open(&world.config.data).unwrap();
+    let seal = SealKey::load(&folder.seal_key()).unwrap();
+    let factory = Factory::load(&folder.factory(), &seal).unwrap();
+    let store = Arc::new(Store::open(&folder.state(), seal, Box::new(SystemRandom)).unwrap());
+    let clock = Arc::new(DeviceClock::new(Timestamp(0)));
+    let policies = Policies::open(store, &factory, clock.clone()).unwrap();
+    let (mut compiled, mut in_force) = (policies.compiled(), policies.follow());
+    let mut news = policies.news();
+    let groups = || policies.current().compiled().rules(Use::LocalApi).groups().to_vec();
+    let before = groups();
+    // The build's policy: its last classical group is offered to the end of a day, and no longer.
+    let tls = &Policy::built_in().uses[&Use::LocalApi];
+    let last = tls.groups.iter().find_map(|item| item.until).unwrap();
+    clock.raise(last.end());
+    policies.on_day();
+    assert_eq!(groups(), before);
+    assert!(!compiled.has_changed().unwrap() && !news.has_changed().unwrap());
+    clock.raise(last.next().end());
+    policies.on_day();
+    assert_eq!(groups().len(), before.len() - 1);
+    // Uplink, pairing, local API and the identity's keeper hear of it.
+    assert!(compiled.has_changed().unwrap() && in_force.has_changed().unwrap());
+    assert!(news.has_changed().unwrap());
+    compiled.mark_unchanged();
+    in_force.mark_unchanged();
+    news.mark_unchanged();
+    policies.on_day();
+    assert!(!compiled.has_changed().unwrap() && !in_force.has_changed().unwrap());
+    assert!(!news.has_changed().unwrap(), "a day is over once");
 }

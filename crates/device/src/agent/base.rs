@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-/// How often the agent looks at its own sockets.
+/// How often the agent looks at its own sockets, and whether a day has ended something of the policy.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// A device that is ready to live.
@@ -120,9 +120,11 @@ impl Base {
         self.bind(configured, name).await
     }
 
-    /// Looks at our own sockets: only `open` and what the product declared may be there.
+    /// Looks whether a day has ended something of the policy, and at our own sockets: only `open` and what the product
+    /// declared may be there.
     //= specs/en-303-645.md#5.5-5
     pub(super) fn look(&self, open: &[SocketAddr]) -> Result<(), AgentError> {
+        self.policies.on_day();
         let mut declared = Declared::new(self.gate.description().network_services());
         let product = self.config.product_listeners.iter().map(|listener| &listener.address);
         product.chain(open).for_each(|address| declared.tcp(*address));

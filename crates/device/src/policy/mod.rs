@@ -215,8 +215,8 @@ impl Policies {
         self.in_force.send_replace(active);
     }
 
-    /// Lets what ended with a day end.
-    pub(crate) fn on_day(&self) {
+    /// Lets what ended with a day end: items past their `until`. Whoever makes TLS from the policy hears of it.
+    pub fn on_day(&self) {
         let today = Day::of(self.clock.certain());
         let mut inside = self.lock();
         if inside.day == today {
@@ -227,6 +227,7 @@ impl Policies {
             let active = inside.slots.active().clone();
             drop(inside);
             self.put_in_force(active);
+            self.ring();
         }
     }
 

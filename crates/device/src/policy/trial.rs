@@ -1,4 +1,4 @@
-//! The trial: one handshake with the gateway under the policy that waits, and the day's end.
+//! The trial: one handshake with the gateway under the policy that waits.
 
 use super::Policies;
 use crate::backoff::Backoff;
@@ -21,7 +21,7 @@ const HANDSHAKE: Duration = Duration::from_secs(20);
 const VERDICT: Duration = Duration::from_millis(500);
 /// How long hanging up may take.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// Longest sleep in one piece: days end, and clocks jump.
+/// Longest sleep in one piece: clocks jump.
 const LONGEST_SLEEP: Duration = Duration::from_secs(600);
 /// First and longest pause while the gateway is out of reach: that says nothing about a policy.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
@@ -47,7 +47,6 @@ impl Trial {
         let mut news = self.policies.news();
         let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
         loop {
-            self.policies.on_day();
             news.mark_unchanged();
             let present = identity.borrow_and_update().clone();
             let pause = match (self.policies.next(), present) {
