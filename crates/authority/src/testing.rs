@@ -15,6 +15,7 @@ use countersign_crypto::random::SystemRandom;
 use countersign_crypto::tls::{Clock, SystemClock};
 use countersign_model::time::Timestamp;
 
+use crate::subject::Subject;
 use crate::{Authority, AuthorityConfig, CeremonyPlan, Sources};
 
 /// A clock that runs with the machine's, and may be set forward.
@@ -60,6 +61,12 @@ pub(crate) fn config(folder: &Path) -> AuthorityConfig {
 pub(crate) async fn ready(folder: &Path) -> Authority {
     let authority = open(folder).await;
     authority.ceremony(&CeremonyPlan::example(), |_| ControlFlow::Continue(())).await.unwrap();
+    // The live view hears of the ceremony's operator a moment after it.
+    let operator = Subject::Operator("admin".parse().unwrap());
+    let mut changed = authority.registry().changed();
+    while authority.registry().subject(&operator).is_none() {
+        changed.changed().await.unwrap();
+    }
     authority
 }
 

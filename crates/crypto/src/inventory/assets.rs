@@ -201,6 +201,18 @@ pub(super) const ASSETS: &[Asset] = &[
     ecdh("x25519", Some("other/Curve25519"), 128, "1.3.101.110"),
     ecdsa("ecdsa_secp256r1_sha256", P256, 128, "1.2.840.10045.4.3.2", &["SHA-256"]),
     ecdsa("ecdsa_secp384r1_sha384", P384, 192, "1.2.840.10045.4.3.3", &["SHA-384"]),
+    // Signed notes: the ledger's checkpoints and their witnesses.
+    Asset {
+        name: crate::note_key::NAME,
+        primitive: "signature",
+        family: Some("EdDSA"),
+        curve: Some("other/Ed25519"),
+        functions: SIGN,
+        bits: Some(128),
+        quantum: Some(0),
+        oid: Some("1.3.101.112"),
+        ..NONE
+    },
     ml_dsa("ML-DSA-44", "44", 128, 2, "2.16.840.1.101.3.4.3.17"),
     ml_dsa("ML-DSA-65", "65", 192, 3, "2.16.840.1.101.3.4.3.18"),
     ml_dsa("ML-DSA-87", "87", 256, 5, "2.16.840.1.101.3.4.3.19"),

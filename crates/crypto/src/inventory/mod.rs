@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::policy::{Item, Policy, Use};
-use crate::provider;
 use crate::register::{self, Implementation, Role};
+use crate::{note_key, provider};
 use assets::{Asset, asset, of_suite};
 
 /// The bill's own reference of the application.
@@ -66,7 +66,7 @@ fn offered() -> Vec<(&'static Asset, &'static str)> {
     let named = provider::GROUPS.iter().map(|group| group.name).chain(suites);
     let named = named.chain(provider::SCHEMES.iter().map(|scheme| scheme.name));
     let named = named.chain(provider::SECOND.iter().map(|second| second.name()));
-    let named = named.chain([provider::SEAL_AEAD]).chain(provider::DRBG);
+    let named = named.chain([provider::SEAL_AEAD, note_key::NAME]).chain(provider::DRBG);
     let mut offered: Vec<(&'static Asset, &'static str)> =
         named.filter_map(|name| asset(name).map(|asset| (asset, backend))).collect();
     offered.extend(PAIRING.iter().filter_map(|(name, by)| asset(name).map(|asset| (asset, *by))));

@@ -18,7 +18,7 @@ fn whatever_the_provider_offers_is_described() {
     let mut names: Vec<&str> = provider::GROUPS.iter().map(|group| group.name).collect();
     names.extend(provider::SCHEMES.iter().map(|scheme| scheme.name));
     names.extend(provider::SECOND.iter().map(|second| second.name()));
-    names.push(provider::SEAL_AEAD);
+    names.extend([provider::SEAL_AEAD, note_key::NAME]);
     names.extend(provider::DRBG);
     for suite in provider::SUITES {
         assert!(!of_suite(suite.name).is_empty(), "{}", suite.name);
