@@ -52,8 +52,9 @@ pub fn target(data: &[u8]) {
         assert_eq!(leaf.data(), data, "the written entry says something else");
     }
     let width = u64::from(data.first().copied().unwrap_or_default());
-    if let Some(entries) = tiles::unbundle(data.get(1..).unwrap_or_default(), width) {
+    let content = data.get(1..).unwrap_or_default();
+    if let Some(entries) = tiles::unbundle(content, width) {
         let owned: Vec<Vec<u8>> = entries.iter().map(|entry| entry.to_vec()).collect();
-        assert_eq!(tiles::bundle(&owned).as_deref(), data.get(1..), "the written bundle differs");
+        assert_eq!(tiles::bundle(&owned).as_deref(), Some(content), "the written bundle differs");
     }
 }
