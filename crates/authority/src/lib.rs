@@ -8,7 +8,7 @@
 //!     EnrolmentPermit            LintedCertificate   │              │
 //!                                                    ▼              ▼
 //!  ceremony ── root, issuing CAs, policy key      ledger        registry ── what gateways ask, live
-//!  rotation ── their successors, as `in_force` (the policy) demands
+//!  rotation ── their successors, as `in_force` (the policy) demands          evidence ── that processes were carried out
 //! ```
 //!
 //! What cannot be skipped is a type: a signature needs a [`lint::LintedCertificate`], which only linting makes; an
@@ -50,6 +50,7 @@ pub mod revocation;
 pub mod rotation;
 mod server_identity;
 
+pub mod evidence;
 pub mod ledger;
 mod records;
 pub mod registry;

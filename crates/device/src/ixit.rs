@@ -3,14 +3,16 @@
 //! ```text
 //!  Thing Description ─► affordances, 13-SoftServ        state, keys ─► 10-SecParam, certificates
 //!  listeners ─────────► listeners, 28-LogIntf           policy ──────► 11-SecComMech, 1-AuthMech
-//!  what the maker adds: 12-NetSecImpl (review register), 6, 7, 14, 15, 4, ICS
+//!  processes, ledger ─► 14-SecMgmt                    the maker adds: 12-NetSecImpl (review register), 6, 7, 15, 4, ICS
 //! ```
 
 mod access;
 mod codes;
+mod evidence;
 mod mechanisms;
 mod parameters;
 
+use self::evidence::Seen;
 use crate::agent::AgentError;
 use crate::config::Config;
 use crate::data::{Factory, Record, Store};
@@ -24,6 +26,7 @@ use countersign_model::ixit::{
     Condition, Conditions, Conf, Declaration, Dut, Edition, IcsRow, NetSecImpl, PhyIntf, SecMgmt,
     SoftComp, State, SupportPeriod, UpdMech,
 };
+use countersign_model::processes::Evidence;
 use countersign_model::state::DeviceState;
 use countersign_model::thing::ThingDescription;
 use countersign_model::time::Day;
@@ -51,8 +54,10 @@ pub struct Maker {
     pub components: Vec<SoftComp>,
     /// Update mechanisms (table 7).
     pub updates: Vec<UpdMech>,
-    /// Key management processes (table 14).
+    /// Key management processes (table 14) that stand beside the built-in ones.
     pub management: Vec<SecMgmt>,
+    /// Records of the built-in processes, from the authority's ledger.
+    pub evidence: Vec<Evidence>,
     /// Physical interfaces (table 15).
     pub physical: Vec<PhyIntf>,
     /// Confirmations (table 4).
@@ -66,6 +71,7 @@ struct Facts {
     description: ThingDescription,
     policy: CompiledPolicy,
     config: Config,
+    seen: Seen,
 }
 
 /// The declaration of the device in `config`'s data folder, running or not: its files are only read.
@@ -74,6 +80,7 @@ struct Facts {
 /// [`AgentError`] when the folder or the Thing Description cannot be read.
 pub fn declare(config: &Config, maker: &Maker) -> Result<Declaration, AgentError> {
     let facts = Facts::read(config)?;
+    let processes = evidence::rows(&facts, &maker.evidence);
     let state = match facts.record.phase {
         DeviceState::FactoryDefault | DeviceState::Resetting => State::FactoryDefault,
         DeviceState::Pairing => State::Pairing,
@@ -104,11 +111,15 @@ pub fn declare(config: &Config, maker: &Maker) -> Result<Declaration, AgentError
         conf: maker.confirmations.clone(),
         soft_comp: maker.components.clone(),
         upd_mech: maker.updates.clone(),
-        sec_param: parameters::parameters(&facts, maker),
+        sec_param: parameters::parameters(&processes, maker),
         sec_com_mech: mechanisms::mechanisms(&facts),
         net_sec_impl: maker.reviews.clone(),
         soft_serv: access::services(&facts),
-        sec_mgmt: maker.management.clone(),
+        sec_mgmt: processes
+            .into_iter()
+            .map(|(_, row)| row)
+            .chain(maker.management.iter().cloned())
+            .collect(),
         phy_intf: maker.physical.clone(),
         log_intf: access::logical(maker),
     })
@@ -127,7 +138,8 @@ impl Facts {
         let record = store.get();
         let day = Day::of(SystemClock.now().max(record.time_floor));
         let policy = policy::of_record(record.policy.as_ref(), &factory, day);
-        Ok(Self { factory, record, description, policy, config: config.clone() })
+        let seen = evidence::look(&config.data, &record, &seal);
+        Ok(Self { factory, record, description, policy, config: config.clone(), seen })
     }
 
     /// The chain that the device shows on the local API and the uplink.

@@ -7,6 +7,7 @@
 //!  time ─ instants and validity windows              ixit ─── the declaration that a test lab needs
 //!  state  factory-default … initialised … reset       label ── serial, setup code, QR text
 //!  registry ── what catalogues say of algorithms, as data
+//!  processes ─ how keys and codes are managed over their life, as data
 //! ```
 //!
 //! ```
@@ -21,6 +22,7 @@ pub mod grant;
 pub mod id;
 pub mod ixit;
 pub mod label;
+pub mod processes;
 pub mod registry;
 pub mod role;
 pub mod state;

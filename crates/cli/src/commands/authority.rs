@@ -1,5 +1,6 @@
 //! `countersign authority`: key management on a data folder, also while `serve` runs on it.
 
+mod evidence;
 mod ledger;
 
 use std::ops::ControlFlow;
@@ -97,6 +98,11 @@ pub(crate) enum AuthorityCommand {
         after_help = "Examples:\n  countersign authority rotate --data ./data --ca ldevid\n  countersign authority rotate --data ./data --ca ldevid --step retire\n  countersign authority rotate --data ./data --for-policy\n  countersign authority rotate status --data ./data --json"
     )]
     Rotate(super::rotate::RotateArgs),
+    /// The records that show how critical parameters were managed, phase by phase of their life.
+    #[command(
+        after_help = "Examples:\n  countersign authority evidence --data ./data --thing plug-000001\n  countersign authority evidence --data ./data --csp SecParam-LDevIDKey\n  countersign authority evidence --data ./data --thing plug-000001 --json > evidence.json"
+    )]
+    Evidence(evidence::EvidenceArgs),
     /// The ledger of what the authority did: verify, prove, export, witness.
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -191,6 +197,7 @@ pub(crate) async fn run(command: AuthorityCommand) -> Ended {
         AuthorityCommand::Subjects { data, json } => subjects(&data, json).await,
         AuthorityCommand::Provision { data, serial, out } => provision(&data, &serial, &out).await,
         AuthorityCommand::Rotate(arguments) => super::rotate::run(arguments).await,
+        AuthorityCommand::Evidence(arguments) => evidence::run(arguments).await,
         AuthorityCommand::Ledger(command) => ledger::run(command).await,
     }
 }

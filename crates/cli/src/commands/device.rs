@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Subcommand, ValueEnum};
+use countersign_authority::evidence::EvidenceReport;
 use countersign_crypto::seal::SealKey;
 use countersign_device::agent;
 use countersign_device::config::Config;
@@ -48,7 +49,7 @@ pub(crate) enum DeviceCommand {
     },
     /// The declaration for a test lab (ICS and IXIT), made from the device as it stands.
     #[command(
-        after_help = "Example:\n  countersign device ixit --ready-file ./device.json --data ./device --thing plug.td.json > ixit.json"
+        after_help = "Example:\n  countersign device ixit --ready-file ./device.json --data ./device --thing plug.td.json \\\n      --maker plug.maker.toml --evidence evidence.json > ixit.json"
     )]
     Ixit(IxitArgs),
     /// Destroy what a stopped device knows of its home; it is factory-default afterwards.
@@ -121,6 +122,9 @@ pub(crate) struct IxitArgs {
     /// What only the maker knows: model, support period, review register, processes; TOML.
     #[arg(long)]
     maker: Option<PathBuf>,
+    /// Records of the key management processes: what `authority evidence --thing ID --json` wrote.
+    #[arg(long)]
+    evidence: Option<PathBuf>,
 }
 
 impl Place {
@@ -249,7 +253,7 @@ fn identity(data: &Path) -> Ended {
 }
 
 fn ixit(arguments: &IxitArgs) -> Ended {
-    let maker = match &arguments.maker {
+    let mut maker = match &arguments.maker {
         Some(path) => {
             let text = std::fs::read_to_string(path).at(path)?;
             toml::from_str(&text).at(path)?
@@ -258,8 +262,26 @@ fn ixit(arguments: &IxitArgs) -> Ended {
     };
     let mut config = arguments.place.configuration()?;
     as_it_stands(&mut config)?;
-    say(&serde_json::to_string_pretty(&declare(&config, &maker)?)?);
+    let report = arguments.evidence.as_deref().map(records).transpose()?;
+    let about = report.as_ref().and_then(|report| report.thing.clone());
+    maker.evidence.extend(report.into_iter().flat_map(|report| report.evidence));
+    let declaration = declare(&config, &maker)?;
+    match (&arguments.evidence, about) {
+        (Some(path), Some(thing)) if thing.as_str() != declaration.dut.serial => {
+            return Err(Failure::environment(format!(
+                "{}: thing: these are records of {thing}, not of {}: run `authority evidence --thing {1} --json`",
+                path.display(),
+                declaration.dut.serial
+            )));
+        }
+        _ => {}
+    }
+    say(&serde_json::to_string_pretty(&declaration)?);
     Ok(())
+}
+
+fn records(path: &Path) -> Ended<EvidenceReport> {
+    serde_json::from_slice(&std::fs::read(path).at(path)?).at(path)
 }
 
 /// Takes the addresses from the running device's ready file: free ports, and the interface that is open now.

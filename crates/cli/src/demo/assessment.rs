@@ -6,11 +6,11 @@ use countersign_assessor::evidence::Facts;
 use countersign_assessor::{
     Assessment, Canary, Capture, Credential, Progress, Verdict, run as assess,
 };
-use countersign_authority::ledger::{Entry, Kind};
 use countersign_crypto::tls::{Clock as _, SystemClock};
 use countersign_device::config::{Config, Listen};
 use countersign_device::ixit::{Maker, declare};
-use countersign_model::ixit::{Declaration, LifePhase, PhaseRecord, SecMgmt, Twin};
+use countersign_model::ixit::Declaration;
+use countersign_model::processes::Evidence;
 use countersign_model::role::Role;
 use countersign_protocol::pairing::ALPN;
 use serde_json::Value;
@@ -36,8 +36,9 @@ pub(super) async fn run(
 ) -> Ended<Assessed> {
     let folder = data.join("report");
     // 1. The declaration comes out of the running device, the processes' records out of the ledger.
-    let management = vec![life_cycle(&platform.authority.ledger_entries().await?)];
-    let declaration = declaration(made, management)?;
+    let thing = made.label.thing().clone();
+    let records = platform.authority.evidence(Some(thing)).await?.evidence;
+    let declaration = declaration(made, records)?;
     let text = declaration.to_json();
     let ixit = data.join("ixit.json");
     countersign_crypto::file::write_atomic(&ixit, text.as_bytes(), 0o644).at(&ixit)?;
@@ -88,7 +89,7 @@ pub(super) async fn run(
 }
 
 /// What the device declares of itself as it stands, with what its maker adds.
-pub(super) fn declaration(made: &Made, management: Vec<SecMgmt>) -> Ended<Declaration> {
+pub(super) fn declaration(made: &Made, evidence: Vec<Evidence>) -> Ended<Declaration> {
     let config = Config {
         data: made.folder.join("device"),
         thing: made.folder.join("plug.td.json"),
@@ -97,58 +98,7 @@ pub(super) fn declaration(made: &Made, management: Vec<SecMgmt>) -> Ended<Declar
         ..Config::default()
     };
     let maker: Maker = toml::from_str(PLUG_MAKER)?;
-    Ok(declare(&config, &Maker { management, ..maker })?)
-}
-
-/// Table 14: the processes of a parameter's life, each with the newest record of the ledger that it was carried out.
-/// A phase without a record stays without evidence, and the assessor says so.
-//= specs/en-303-645.md#5.5-8
-//# The manufacturer MUST manage critical security parameters by secure processes over their entire life cycle.
-fn life_cycle(ledger: &[Entry]) -> SecMgmt {
-    let phases = [
-        (
-            LifePhase::Generation,
-            "keys are made where they are used, sealed at once",
-            Some(Kind::CeremonyFinished),
-        ),
-        (
-            LifePhase::Provisioning,
-            "the factory certifies the device's key; verifier and label are made together",
-            Some(Kind::FactoryIdentity),
-        ),
-        (LifePhase::Storage, "sealed files, opened by the process that needs them", None),
-        (
-            LifePhase::Updates,
-            "renewal by enrolment at two thirds of life, proven before the old key goes",
-            Some(Kind::Issued),
-        ),
-        (
-            LifePhase::Decommissioning,
-            "a reset destroys the home's keys; a retired subject never comes back",
-            Some(Kind::KeyDestroyed),
-        ),
-        (
-            LifePhase::ExpirationAndCompromise,
-            "revocation closes open sessions and refuses the next handshake",
-            Some(Kind::Revoked),
-        ),
-    ];
-    let records: Vec<PhaseRecord> = phases
-        .into_iter()
-        .map(|(phase, process, kind)| {
-            let entry = kind.and_then(|kind| ledger.iter().rev().find(|entry| entry.kind == kind));
-            let evidence =
-                entry.map(|entry| format!("ledger entry {}, leaf {}", entry.index, entry.leaf));
-            PhaseRecord {
-                phase,
-                process: process.to_owned(),
-                evidence,
-                at: entry.map(|entry| entry.at),
-            }
-        })
-        .collect();
-    let text = "docs/flows/ and SECURITY.md; records in the authority's ledger";
-    SecMgmt { id: "SecMgmt-Device".into(), description: Twin::new(text, records) }
+    Ok(declare(&config, &Maker { evidence, ..maker })?)
 }
 
 fn credential(paired: &Paired, data: &Path, person: &str, role: Role) -> Ended<Credential> {

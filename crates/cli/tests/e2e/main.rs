@@ -15,6 +15,7 @@ mod paho;
 mod refused;
 
 mod est;
+mod evidence;
 mod ledger;
 mod retirement;
 mod revocation;

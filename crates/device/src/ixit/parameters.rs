@@ -1,9 +1,9 @@
 //! Table 10: what the device keeps that somebody must not see or change.
 
+use super::Maker;
 use super::mechanisms::{ENROLMENT, PAIRING, UPLINK};
-use super::{Facts, Maker};
 use countersign_model::ixit::{
-    Guarantee, ParamKind, ParamOrigin, Reach, RowId, SecParam, SecParamFacts, Twin,
+    Guarantee, ParamKind, ParamOrigin, Reach, RowId, SecMgmt, SecParam, SecParamFacts, Twin,
 };
 use std::collections::BTreeSet;
 
@@ -110,12 +110,19 @@ const ROWS: &[Row] = &[
     },
 ];
 
-pub(super) fn parameters(_facts: &Facts, maker: &Maker) -> Vec<SecParam> {
-    let life_cycle: Vec<RowId> = maker.management.iter().map(|row| row.id.clone()).collect();
-    ROWS.iter().map(|row| parameter(row, &life_cycle)).collect()
+/// The rows; a critical parameter names its own process and those that the maker added.
+pub(super) fn parameters(processes: &[(RowId, SecMgmt)], maker: &Maker) -> Vec<SecParam> {
+    let added = maker.management.iter().map(|row| &row.id);
+    ROWS.iter()
+        .map(|row| {
+            let own = processes.iter().filter(|(parameter, _)| parameter.as_str() == row.id);
+            let own = own.map(|(_, process)| &process.id);
+            parameter(row, own.chain(added.clone()).cloned().collect())
+        })
+        .collect()
 }
 
-fn parameter(row: &Row, life_cycle: &[RowId]) -> SecParam {
+fn parameter(row: &Row, life_cycle: Vec<RowId>) -> SecParam {
     let critical = row.kind == ParamKind::Critical;
     let guarantees = if critical {
         BTreeSet::from([Guarantee::Confidentiality, Guarantee::Integrity])
@@ -132,7 +139,7 @@ fn parameter(row: &Row, life_cycle: &[RowId]) -> SecParam {
                 unique_per_device: row.unique,
                 hard_coded: false,
                 leaves_device: row.reach,
-                life_cycle: if critical { life_cycle.to_vec() } else { Vec::new() },
+                life_cycle: if critical { life_cycle } else { Vec::new() },
             },
         ),
         kind: row.kind,

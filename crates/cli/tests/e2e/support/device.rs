@@ -79,10 +79,15 @@ impl Device {
 
     /// What it declares about itself, as it stands.
     pub(crate) fn declaration(&self) -> String {
+        self.declaration_with(&[]).with_code(0).stdout
+    }
+
+    /// The same with more arguments, and whatever comes of it.
+    pub(crate) fn declaration_with(&self, more: &[&str]) -> Finished {
         let (data, ready) = (self.data(), self.ready_file());
         let (data, ready) = (data.to_str().unwrap(), ready.to_str().unwrap());
         let place = ["--data", data, "--ready-file", ready, "--thing", THING];
-        countersign(["device", "ixit"].iter().chain(&place)).with_code(0).stdout
+        countersign(["device", "ixit"].iter().chain(&place).chain(more))
     }
 
     /// Switches it on and waits until it says how it stands.
