@@ -22,6 +22,9 @@ pub enum ControlError {
     /// The device hears no attempt now.
     #[error("the device is locked after too many wrong codes: {}", wait_text(.0))]
     Locked(Option<Duration>),
+    /// The device is being paired by somebody else at this moment.
+    #[error("somebody else is pairing with the device right now: try again in a minute")]
+    Busy,
     /// None of the given roots is the one on the label.
     #[error(
         "the label names another manufacturer's root: get the roots.pem of this device's maker"
@@ -117,7 +120,7 @@ impl ControlError {
 fn wait_text(wait: &Option<Duration>) -> String {
     match wait {
         Some(wait) => format!("try again in {} s", wait.as_secs_f64().ceil()),
-        None => "switch it off and on to try again".to_owned(),
+        None => "press its button, or switch its power off and on, to try again".to_owned(),
     }
 }
 
@@ -128,6 +131,7 @@ impl From<PairingFailure> for ControlError {
                 Self::WrongCode
             }
             PairingFailure::Refused(RefusedReason::Locked { wait }) => Self::Locked(wait),
+            PairingFailure::Refused(RefusedReason::Busy) => Self::Busy,
             other => Self::Protocol(other.to_string()),
         }
     }

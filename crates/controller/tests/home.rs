@@ -96,10 +96,15 @@ impl Device {
             if read == 0 {
                 return;
             }
-            let outputs = machine.receive(&buffer[..read], SystemClock.now(), &mut SystemRandom);
+            let outputs = machine.receive(&buffer[..read], SystemClock.now());
             let mut outputs = VecDeque::from(outputs);
             while let Some(output) = outputs.pop_front() {
                 match output {
+                    DeviceOutput::Claim => {
+                        let attempts = *self.attempts.lock().unwrap();
+                        let now = SystemClock.now();
+                        outputs.extend(machine.claimed(attempts, now, &mut SystemRandom));
+                    }
                     DeviceOutput::Persist(attempts) => *self.attempts.lock().unwrap() = attempts,
                     DeviceOutput::Send(bytes) => {
                         channel.write_all(&bytes).await.unwrap();

@@ -58,6 +58,38 @@ pub fn previous(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Destroys a file: overwritten, then removed, durably. A missing one is fine.
+///
+/// Overwriting reaches the old blocks only on storage that writes in place.
+///
+/// # Errors
+/// Whatever the file system answers, with the path in its text.
+pub fn destroy(path: &Path) -> io::Result<()> {
+    let overwrite = |mut open: File| {
+        let zeros = [0; 4096];
+        let mut left = open.metadata()?.len();
+        while left > 0 {
+            let part = zeros.len().min(usize::try_from(left).unwrap_or(zeros.len()));
+            open.write_all(&zeros[..part])?;
+            left -= part as u64;
+        }
+        open.sync_all()
+    };
+    let destroyed = match OpenOptions::new().write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened.and_then(overwrite).and_then(|()| fs::remove_file(path)),
+    };
+    destroyed.and_then(|()| sync_folder(path)).map_err(|error| named(path, &error))
+}
+
+/// Gives `from` the name `to` in the same folder, durably, in the place of what has it.
+///
+/// # Errors
+/// Whatever the file system answers, with the path in its text.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to).and_then(|()| sync_folder(to)).map_err(|error| named(from, &error))
+}
+
 /// Creates a folder, and its parents, that only this user may enter.
 ///
 /// # Errors
@@ -110,6 +142,21 @@ fn named(path: &Path, error: &io::Error) -> io::Error {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_destroyed_file_is_overwritten_before_it_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("key"), folder.path().join("other name"));
+        fs::write(&path, vec![7; 10_000]).unwrap();
+        // Another name for the same bytes shows what became of them.
+        fs::hard_link(&path, &other).unwrap();
+        destroy(&path).unwrap();
+        destroy(&path).unwrap();
+        assert!(!path.exists());
+        assert_eq!(fs::read(&other).unwrap(), vec![0; 10_000]);
+        rename(&other, &path).unwrap();
+        assert!(path.exists() && rename(&other, &path).is_err());
+    }
 
     //= specs/house.md#house-state
     //= type=test

@@ -9,6 +9,7 @@
 //! in another. Both states share one loop over one closed set of events.
 
 mod base;
+mod button;
 mod initialised;
 mod telemetry;
 mod unowned;
@@ -20,6 +21,7 @@ use crate::identity::SlotError;
 use crate::listeners::OpenListener;
 use crate::policy::PolicyError;
 use base::Base;
+pub use button::Button;
 use countersign_crypto::keystore::KeystoreError;
 use countersign_crypto::seal::SealError;
 use countersign_crypto::tls::TlsError;
@@ -43,6 +45,8 @@ enum Event {
     Paired(TcpListener),
     /// The pairing window is over.
     WindowOver,
+    /// Somebody pressed the button.
+    Pressed,
     /// The uplink, the identity or the crypto policy changed.
     Changed,
     /// An owner asked for a reset.
@@ -72,9 +76,22 @@ pub async fn run(
     functions: Arc<dyn Functions>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), AgentError> {
+    run_with_button(config, functions, Button::new(), shutdown).await
+}
+
+/// As [`run`], for a device with a button: a press opens pairing for a while, and forgives wrong codes.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with_button(
+    config: Config,
+    functions: Arc<dyn Functions>,
+    button: Button,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), AgentError> {
     let mut shutdown = pin!(shutdown);
     // 1. Everything that can be wrong is found before anything is served.
-    let base = Base::open(config, functions)?;
+    let mut base = Base::open(config, functions, button)?;
     // 2. A reset that a kill interrupted is finished first.
     if base.state() == DeviceState::Resetting {
         base.forget_home()?;

@@ -1,5 +1,6 @@
 //! The device's configuration: one TOML file, every key documented, unknown keys refused.
 
+use countersign_protocol::pairing::{BUTTON_WINDOW, Presence, WINDOW, WindowRules};
 use countersign_protocol::rotation::SPREAD;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -26,7 +27,7 @@ pub struct Config {
     /// Written as JSON at every change of state, whole or not at all; none: not written.
     pub ready_file: Option<PathBuf>,
     /// The pairing interface.
-    pub pairing: Listen,
+    pub pairing: PairingConfig,
     /// The local API.
     pub api: Listen,
     /// The connection to the gateway.
@@ -37,6 +38,50 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// TCP listeners of the product around the agent and of its programs. Every other listener ends the agent.
     pub product_listeners: Vec<ProductListener>,
+}
+
+/// Shortest and longest time that pairing may stay open, in seconds: to type a code, and an hour.
+const WINDOW_SECS: std::ops::RangeInclusive<u64> = 5..=3600;
+
+/// The pairing interface.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PairingConfig {
+    /// `address:port`; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Who has to be at the device before it can be paired.
+    pub presence: Presence,
+    /// Seconds for which pairing is open after power-on, or after a press, 5 to 3600; none: 900, with a button 120.
+    pub window_secs: Option<u64>,
+}
+
+impl Default for PairingConfig {
+    fn default() -> Self {
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self { listen, presence: Presence::None, window_secs: None }
+    }
+}
+
+impl PairingConfig {
+    /// When pairing is open.
+    #[must_use]
+    pub fn rules(&self) -> WindowRules {
+        let usual = match self.presence {
+            Presence::None => WINDOW,
+            Presence::Button => BUTTON_WINDOW,
+        };
+        let length = self.window_secs.map_or(usual, Duration::from_secs);
+        WindowRules { presence: self.presence, length }
+    }
+
+    /// How people open it, in words.
+    #[must_use]
+    pub const fn how_to_open(&self) -> &'static str {
+        match self.presence {
+            Presence::None => "press the button, or switch the device off and on",
+            Presence::Button => "press the button",
+        }
+    }
 }
 
 /// Where an interface listens.
@@ -97,7 +142,7 @@ impl Default for Config {
             data: "device".into(),
             thing: "plug.td.json".into(),
             ready_file: None,
-            pairing: Listen { listen: any },
+            pairing: PairingConfig::default(),
             api: Listen { listen: any },
             uplink: UplinkConfig::default(),
             identity: IdentityConfig::default(),
@@ -159,6 +204,10 @@ impl Config {
         if !(5..=3600).contains(&config.uplink.keep_alive_secs) {
             return Err(ConfigError("uplink.keep_alive_secs: use 5 to 3600".to_owned()));
         }
+        if config.pairing.window_secs.is_some_and(|secs| !WINDOW_SECS.contains(&secs)) {
+            let (least, most) = WINDOW_SECS.into_inner();
+            return Err(ConfigError(format!("pairing.window_secs: use {least} to {most}")));
+        }
         if !(1..=MAX_SPREAD_SECS).contains(&config.identity.renewal_spread_secs) {
             let text = format!("identity.renewal_spread_secs: use 1 to {MAX_SPREAD_SECS}");
             return Err(ConfigError(text));
@@ -196,6 +245,8 @@ mod tests {
             ("[telemetry]\ninterval_ms = 1", "telemetry.interval_ms"),
             ("[identity]\nrenewal_spread_secs = 0", "identity.renewal_spread_secs"),
             ("[pairing]\nlisten = \"localhost\"", "listen"),
+            ("[pairing]\npresence = \"voice\"", "presence"),
+            ("[pairing]\nwindow_secs = 4", "pairing.window_secs"),
         ] {
             let error = Config::parse(text).unwrap_err().to_string();
             assert!(error.contains(field), "{text}: {error}");

@@ -67,6 +67,14 @@ enum Brought {
 }
 
 impl Slots {
+    /// The same with its keys elsewhere.
+    #[must_use]
+    pub fn with_keys(&self, keys: Keystore) -> Self {
+        let Self { factory, store, clock, policy, spread, .. } = self;
+        let (factory, store, clock) = (factory.clone(), store.clone(), clock.clone());
+        Self { factory, store, keys, clock, policy: policy.clone(), spread: *spread }
+    }
+
     /// The identity in use, if there is one that has not expired.
     ///
     /// # Errors

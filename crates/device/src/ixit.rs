@@ -15,7 +15,7 @@ mod parameters;
 use self::evidence::Seen;
 use crate::agent::AgentError;
 use crate::config::Config;
-use crate::data::{Factory, Record, Store};
+use crate::data::{Factory, Record, Store, home_key};
 use crate::policy;
 use countersign_crypto::certificate::CertificateChain;
 use countersign_crypto::policy::CompiledPolicy;
@@ -134,6 +134,7 @@ impl Facts {
         let seal = SealKey::load(&config.data.join("seal.key"))?;
         let factory = Factory::load(&config.data.join("factory"), &seal)?;
         let path = config.data.join("state.sealed");
+        let seal = home_key::peek(&config.data, &seal)?;
         let store = Store::open(&path, seal.clone(), Box::new(SystemRandom))?;
         let record = store.get();
         let day = Day::of(SystemClock.now().max(record.time_floor));

@@ -3,33 +3,35 @@
 //! ```text
 //!  accept ─► TLS with the IDevID, ALPN countersign-pairing/1 ─► protocol::pairing ─► installed ─► socket closed
 //! ```
-//! One conversation at a time; each has a deadline, and each silence in it a shorter one.
+//! A few may be connected and one may try a code; each conversation has a deadline, and each silence in it a shorter one.
 
-use crate::clock::DeviceClock;
+mod seats;
+
+use crate::clock::{BootClock, DeviceClock};
 use crate::data::{Factory, Home, Store, StoreError};
 use crate::policy::Policies;
 use countersign_crypto::certificate::Certificate;
 use countersign_crypto::pake::VerifierRecord;
 use countersign_crypto::policy::Use;
 use countersign_crypto::random::SystemRandom;
-use countersign_crypto::tls::{ClientRule, Clock, SecureChannel, TlsError, TlsServer};
+use countersign_crypto::tls::{ClientRule, SecureChannel, TlsError, TlsServer};
 use countersign_model::state::DeviceState;
 use countersign_protocol::pairing::{
     ALPN, Attempts, Binding, CloseReason, DeviceOutput, Installation, Installed, PairingDevice,
     SESSION_TIMEOUT,
 };
 use countersign_protocol::permit::device::AccessList;
-use std::collections::VecDeque;
+use seats::{Seat, Seats};
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinSet};
 
-/// How long a handshake may take: whoever holds the only place must hurry.
+/// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a peer may be silent: two memory-hard derivations on a slow telephone.
-const SILENCE: Duration = Duration::from_secs(20);
 /// How long the last words may take to leave.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Pause after a failed accept: descriptors may be exhausted, and are freed by others.
@@ -43,6 +45,8 @@ pub struct Pairing {
     pub store: Arc<Store>,
     /// The device's time, raised by the controller's.
     pub clock: Arc<DeviceClock>,
+    /// What attempts are counted on.
+    pub uptime: Arc<BootClock>,
     /// What TLS may do.
     pub policies: Arc<Policies>,
     /// Where the local API will listen.
@@ -53,34 +57,48 @@ pub struct Pairing {
 
 impl Pairing {
     /// Answers on `listener` until somebody has paired; gives the socket of the local API, bound and not yet served.
+    /// Dropping it ends every conversation.
     ///
     /// # Errors
     /// [`TlsError`] when the IDevID cannot be used.
-    pub async fn serve(&self, listener: TcpListener) -> Result<TcpListener, TlsError> {
+    pub async fn serve(self: Arc<Self>, listener: TcpListener) -> Result<TcpListener, TlsError> {
         let mut followed = self.policies.follow();
         let mut tls = self.tls()?;
+        let (mut guests, mut handles) = (JoinSet::new(), HashMap::<Seat, AbortHandle>::new());
+        let seats = Arc::new(Mutex::new(Seats::default()));
         loop {
-            if followed.has_changed().unwrap_or(false) {
-                followed.mark_unchanged();
-                tls = self.tls()?;
-            }
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                Some(ended) = guests.join_next(), if !guests.is_empty() => {
+                    let (seat, api) = match ended {
+                        Ok((seat, api)) => (Some(seat), api),
+                        Err(_) => (None, None),
+                    };
+                    handles.retain(|one, handle| Some(*one) != seat && !handle.is_finished());
+                    match api {
+                        Some(api) => return Ok(api),
+                        None => continue,
+                    }
+                }
+            };
+            let (stream, address) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "pairing: accept");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
-            match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-                Ok(Ok(channel)) => {
-                    if let Some(api) = self.conversation(channel).await {
-                        return Ok(api);
-                    }
-                }
-                Ok(Err(error)) => tracing::info!(%error, "pairing: refused"),
-                Err(_) => tracing::info!("pairing: handshake took too long"),
+            if followed.has_changed().unwrap_or(false) {
+                followed.mark_unchanged();
+                tls = self.tls()?;
             }
+            let (seat, evicted) = locked(&seats).admit(address.ip());
+            if let Some(evicted) = evicted.and_then(|evicted| handles.remove(&evicted)) {
+                evicted.abort();
+            }
+            let guest = Guest { pairing: self.clone(), seats: seats.clone(), seat };
+            handles.insert(seat, guests.spawn(guest.hear(tls.clone(), stream)));
         }
     }
 
@@ -94,19 +112,6 @@ impl Pairing {
             ALPN,
             self.clock.clone(),
         )
-    }
-
-    /// One conversation; the local API's socket if it ended well.
-    async fn conversation(&self, mut channel: SecureChannel<TcpStream>) -> Option<TcpListener> {
-        let mut machine = self.machine(&channel)?;
-        let talk = self.talk(&mut machine, &mut channel);
-        let (reason, api) = match tokio::time::timeout(SESSION_TIMEOUT, talk).await {
-            Ok(ended) => ended,
-            Err(_) => (CloseReason::Timeout, None),
-        };
-        tracing::info!(?reason, "pairing: conversation ended");
-        let _ = tokio::time::timeout(FAREWELL, channel.shutdown()).await;
-        api
     }
 
     fn machine(&self, channel: &SecureChannel<TcpStream>) -> Option<PairingDevice> {
@@ -123,55 +128,8 @@ impl Pairing {
             *self.factory.params(),
             binding,
             attempts,
-            self.clock.now(),
+            self.uptime.now(),
         ))
-    }
-
-    async fn talk(
-        &self,
-        machine: &mut PairingDevice,
-        channel: &mut SecureChannel<TcpStream>,
-    ) -> (CloseReason, Option<TcpListener>) {
-        let (mut buffer, mut api) = ([0; 4096], None);
-        loop {
-            let read = match tokio::time::timeout(SILENCE, channel.read(&mut buffer)).await {
-                Ok(Ok(read)) if read > 0 => read,
-                Ok(_) => return (CloseReason::Protocol, api),
-                Err(_) => return (CloseReason::Timeout, api),
-            };
-            let outputs = machine.receive(&buffer[..read], self.clock.now(), &mut SystemRandom);
-            let mut outputs = VecDeque::from(outputs);
-            while let Some(output) = outputs.pop_front() {
-                match output {
-                    // The count is on disk before anything that tests a guess leaves.
-                    DeviceOutput::Persist(attempts) => {
-                        if self.count(attempts).is_err() {
-                            return (CloseReason::Storage, api);
-                        }
-                    }
-                    DeviceOutput::Send(bytes) => {
-                        if channel.write_all(&bytes).await.is_err()
-                            || channel.flush().await.is_err()
-                        {
-                            return (CloseReason::Protocol, api);
-                        }
-                    }
-                    DeviceOutput::Install(installation) => {
-                        match self.install(*installation).await {
-                            Ok((listener, done)) => {
-                                api = Some(listener);
-                                outputs.extend(machine.installed(done));
-                            }
-                            Err(error) => {
-                                tracing::error!(%error, "pairing: nothing was installed");
-                                outputs.extend(machine.not_installed());
-                            }
-                        }
-                    }
-                    DeviceOutput::Close(reason) => return (reason, api),
-                }
-            }
-        }
     }
 
     fn count(&self, attempts: Attempts) -> Result<(), StoreError> {
@@ -207,6 +165,113 @@ impl Pairing {
         let thing = self.factory.thing().clone();
         Ok((listener, Installed { thing, local_port, td_sha256: self.description_sha256 }))
     }
+}
+
+/// Somebody who is connected. The seat is given back when it goes, however it goes.
+struct Guest {
+    pairing: Arc<Pairing>,
+    seats: Arc<Mutex<Seats>>,
+    seat: Seat,
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        locked(&self.seats).leave(self.seat);
+    }
+}
+
+impl Guest {
+    async fn hear(self, tls: TlsServer, stream: TcpStream) -> (Seat, Option<TcpListener>) {
+        let api = match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+            Ok(Ok(channel)) => self.conversation(channel).await,
+            Ok(Err(error)) => {
+                tracing::info!(%error, "pairing: refused");
+                None
+            }
+            Err(_) => {
+                tracing::info!("pairing: handshake took too long");
+                None
+            }
+        };
+        (self.seat, api)
+    }
+
+    /// One conversation; the local API's socket if it ended well.
+    async fn conversation(&self, mut channel: SecureChannel<TcpStream>) -> Option<TcpListener> {
+        let mut machine = self.pairing.machine(&channel)?;
+        let talk = self.talk(&mut machine, &mut channel);
+        let (reason, api) = match tokio::time::timeout(SESSION_TIMEOUT, talk).await {
+            Ok(ended) => ended,
+            Err(_) => (CloseReason::Timeout, None),
+        };
+        tracing::info!(?reason, "pairing: conversation ended");
+        // Nobody waits for a farewell.
+        locked(&self.seats).leave(self.seat);
+        let _ = tokio::time::timeout(FAREWELL, channel.shutdown()).await;
+        api
+    }
+
+    async fn talk(
+        &self,
+        machine: &mut PairingDevice,
+        channel: &mut SecureChannel<TcpStream>,
+    ) -> (CloseReason, Option<TcpListener>) {
+        let (pairing, mut buffer, mut api) = (&self.pairing, [0; 4096], None);
+        loop {
+            let read =
+                match tokio::time::timeout(machine.patience(), channel.read(&mut buffer)).await {
+                    Ok(Ok(read)) if read > 0 => read,
+                    Ok(_) => return (CloseReason::Protocol, api),
+                    Err(_) => return (CloseReason::Timeout, api),
+                };
+            let mut outputs =
+                VecDeque::from(machine.receive(&buffer[..read], pairing.uptime.now()));
+            while let Some(output) = outputs.pop_front() {
+                match output {
+                    DeviceOutput::Claim => outputs.extend(self.claim(machine)),
+                    // The count is on disk before anything that tests a guess leaves.
+                    DeviceOutput::Persist(attempts) => {
+                        if pairing.count(attempts).is_err() {
+                            return (CloseReason::Storage, api);
+                        }
+                    }
+                    DeviceOutput::Send(bytes) => {
+                        if channel.write_all(&bytes).await.is_err()
+                            || channel.flush().await.is_err()
+                        {
+                            return (CloseReason::Protocol, api);
+                        }
+                    }
+                    DeviceOutput::Install(installation) => {
+                        match pairing.install(*installation).await {
+                            Ok((listener, done)) => {
+                                api = Some(listener);
+                                outputs.extend(machine.installed(done));
+                            }
+                            Err(error) => {
+                                tracing::error!(%error, "pairing: nothing was installed");
+                                outputs.extend(machine.not_installed());
+                            }
+                        }
+                    }
+                    DeviceOutput::Close(reason) => return (reason, api),
+                }
+            }
+        }
+    }
+
+    fn claim(&self, machine: &mut PairingDevice) -> Vec<DeviceOutput> {
+        if !locked(&self.seats).take_place(self.seat) {
+            return machine.occupied();
+        }
+        let attempts = self.pairing.store.with(|record| record.attempts);
+        machine.claimed(attempts, self.pairing.uptime.now(), &mut SystemRandom)
+    }
+}
+
+fn locked(seats: &Mutex<Seats>) -> MutexGuard<'_, Seats> {
+    // Each change of the seats is one step: a panic leaves them whole.
+    seats.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -3,10 +3,14 @@
 
 mod support;
 
+use countersign_crypto::random::SystemRandom;
+use countersign_device::data::{DataFolder, Store};
 use countersign_model::label::SetupCode;
-use countersign_protocol::pairing::{PairingFailure, RefusedReason};
+use countersign_protocol::pairing::{
+    Attempts, ControllerOutput, MAX_ATTEMPTS, PairingFailure, Presence, RefusedReason,
+};
 use std::time::Duration;
-use support::client::{ask, json, pair};
+use support::client::{ask, begin, json, pair};
 use support::maker::Ca;
 use support::{World, code};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -86,11 +90,159 @@ async fn garbage_costs_nothing_and_stops_nobody() {
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;
     }
-    // Somebody who opens a connection and says nothing holds the only place for seconds, not for ever.
-    let half_open = TcpStream::connect(address).await.unwrap();
-    let home = Ca::home("home");
-    pair(address, &world.maker.root, code(), &home, None).await.unwrap();
-    drop(half_open);
+    device.stop().await.unwrap();
+}
+
+//= specs/house.md#house-pairing
+//= type=test
+//# A connection that is silent MUST NOT keep anybody else from pairing.
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_holds_no_place() {
+    let world = World::new([127, 61, 0, 5]).await;
+    let device = world.start();
+    let (address, root, home) = (device.pairing().await, &world.maker.root, Ca::home("home"));
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    // Some that shook hands and say nothing, and one that asked for the cost and says nothing any more.
+    let mut shaken = Vec::new();
+    for _ in 0..3 {
+        shaken.push(begin(address, root, code(), &home, None).await.0);
+    }
+    let (mut greeted, _, hello) = begin(address, root, code(), &home, None).await;
+    greeted.write_all(&hello).await.unwrap();
+    assert!(greeted.read(&mut [0; 256]).await.unwrap() > 0);
+    pair(address, root, code(), &home, None).await.unwrap();
+    drop((silent, shaken, greeted));
+    device.stop().await.unwrap();
+}
+
+//= specs/house.md#house-pairing
+//= type=test
+//# One controller at a time MUST be able to try a setup code, and another one MUST be told so.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_is_told_that_somebody_is_pairing() {
+    let world = World::new([127, 61, 0, 6]).await;
+    let device = world.start();
+    let (address, root, home) = (device.pairing().await, &world.maker.root, Ca::home("home"));
+    // The first stops in the middle, the place in his hand.
+    let (mut first, mut machine, hello) = begin(address, root, wrong_code(), &home, None).await;
+    let mut buffer = [0; 256];
+    first.write_all(&hello).await.unwrap();
+    let read = first.read(&mut buffer).await.unwrap();
+    let outputs = machine.receive(&buffer[..read], &mut SystemRandom);
+    let [ControllerOutput::Send(share)] = &outputs[..] else { panic!("{outputs:?}") };
+    first.write_all(share).await.unwrap();
+    assert!(first.read(&mut buffer).await.unwrap() > 0);
+    let told = pair(address, root, code(), &home, None).await;
+    assert_eq!(told, Err(PairingFailure::Refused(RefusedReason::Busy)));
+    // Silence costs him the place.
+    assert_eq!(first.read(&mut buffer).await.unwrap_or(0), 0);
+    pair(address, root, code(), &home, None).await.unwrap();
+    device.stop().await.unwrap();
+}
+
+fn store(world: &World) -> Store {
+    DataFolder::open(&world.config.data).unwrap().store().unwrap()
+}
+
+//= specs/house.md#house-pairing
+//= type=test
+//# The count of attempts and the wait between them MUST survive a restart and MUST NOT depend on a date.
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_and_waits_survive_kills_and_dates_until_somebody_comes() {
+    let world = World::new([127, 61, 0, 7]).await;
+    let (home, root) = (Ca::home("home"), &world.maker.root);
+    let device = world.start();
+    device.pairing().await;
+    device.kill().await;
+    // Eight wrong codes a moment ago: 64 seconds to wait. And the date jumps ten years ahead.
+    let tried = |n| move |all: &Attempts| (0..n).fold(*all, |all, _| all.charged(all.last()));
+    store(&world)
+        .update(|record| {
+            let now = countersign_device::clock::BootClock::read().unwrap().now();
+            record.attempts = tried(8)(&Attempts::new(0, now));
+            record.time_floor = record.time_floor.plus(Duration::from_secs(10 * 365 * 86_400));
+        })
+        .unwrap();
+    for _ in 0..2 {
+        let device = world.start();
+        match pair(device.pairing().await, root, code(), &home, None).await {
+            Err(PairingFailure::Refused(RefusedReason::Locked { wait: Some(wait) })) => {
+                assert!(wait < Duration::from_secs(64));
+            }
+            other => panic!("{other:?}"),
+        }
+        device.kill().await;
+    }
+    store(&world)
+        .update(|record| record.attempts = tried(MAX_ATTEMPTS)(&Attempts::default()))
+        .unwrap();
+    for orderly in [false, true, true] {
+        let device = world.start();
+        let locked = pair(device.pairing().await, root, code(), &home, None).await;
+        let until = RefusedReason::Locked { wait: None };
+        assert_eq!(locked, Err(PairingFailure::Refused(until)), "a restart is nobody's presence");
+        if orderly { device.stop().await.unwrap() } else { device.kill().await }
+    }
+    let device = world.start();
+    device.pairing().await;
+    device.button.press();
+    // A press is heard a moment later.
+    let give_up = tokio::time::Instant::now() + support::WAIT;
+    while let Err(error) = pair(device.pairing().await, root, code(), &home, None).await {
+        assert!(tokio::time::Instant::now() < give_up, "{error}");
+    }
+    device.stop().await.unwrap();
+}
+
+//= specs/house.md#house-pairing
+//= type=test
+//# Pairing MUST be open for a bounded time only, and a crash of the device MUST NOT lengthen it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_window_closes_and_a_crash_does_not_open_it() {
+    let mut world = World::new([127, 61, 0, 8]).await;
+    world.config.pairing.window_secs = Some(5);
+    let device = world.start();
+    let address = device.pairing().await;
+    device.until(|status| status["state"] == "factory-default").await;
+    assert!(TcpStream::connect(address).await.is_err(), "the window is over");
+    device.kill().await;
+    let device = world.start();
+    let status = device.until(|status| status["state"].is_string()).await;
+    assert_eq!((&status["state"], status["pairing"].is_null()), (&"factory-default".into(), true));
+    device.button.press();
+    assert_eq!(device.pairing().await, address);
+    device.until(|status| status["state"] == "factory-default").await;
+    device.stop().await.unwrap();
+    // An orderly restart is somebody's doing.
+    let device = world.start();
+    assert_eq!(device.pairing().await, address);
+    device.stop().await.unwrap();
+}
+
+//= specs/house.md#house-pairing
+//= type=test
+//# Where the device asks for physical presence, pairing MUST NOT open without it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_with_a_button_waits_for_it() {
+    let mut world = World::new([127, 61, 0, 9]).await;
+    world.config.pairing.presence = Presence::Button;
+    let device = world.start();
+    let status = device.until(|status| status["state"].is_string()).await;
+    assert_eq!((&status["state"], status["pairing"].is_null()), (&"factory-default".into(), true));
+    device.button.press();
+    let address = device.pairing().await;
+    pair(address, &world.maker.root, code(), &Ca::home("home"), None).await.unwrap();
+    device.api().await;
+    // In a home a press does nothing, and is not kept for later.
+    device.button.press();
+    device.stop().await.unwrap();
+    countersign_device::agent::reset(&world.config.data).unwrap();
+    let device = world.start();
+    let status = device.until(|status| status["state"].is_string()).await;
+    assert!(status["pairing"].is_null(), "{status}");
     device.stop().await.unwrap();
 }
 

@@ -4,11 +4,10 @@
 mod support;
 
 use countersign_crypto::policy::{Policy, Use, sign};
-use countersign_crypto::random::SystemRandom;
 use countersign_crypto::seal::SealKey;
 use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
 use countersign_device::clock::DeviceClock;
-use countersign_device::data::{DataFolder, Factory, Store};
+use countersign_device::data::{DataFolder, Factory};
 use countersign_device::policy::Policies;
 use countersign_model::time::{Day, Timestamp};
 use serde_json::Value;
@@ -191,7 +190,7 @@ async fn what_ends_with_a_day_is_not_offered_on_the_next_one() {
     let folder = DataFolder::open(&world.config.data).unwrap();
     let seal = SealKey::load(&folder.seal_key()).unwrap();
     let factory = Factory::load(&folder.factory(), &seal).unwrap();
-    let store = Arc::new(Store::open(&folder.state(), seal, Box::new(SystemRandom)).unwrap());
+    let store = Arc::new(folder.store().unwrap());
     let clock = Arc::new(DeviceClock::new(Timestamp(0)));
     let policies = Policies::open(store, &factory, clock.clone()).unwrap();
     let (mut compiled, mut in_force) = (policies.compiled(), policies.follow());

@@ -7,7 +7,8 @@
 //!     │ Hello  version, owner, home anchor's hash ───────► │  locked out? then Refused
 //!     │ ◄─────────────────────── Params  salt and cost     │
 //!     │ Argon2id over the setup code                       │
-//!     │ ShareP ──────────────────────────────────────────► │  1. the attempt is counted and stored
+//!     │ ShareP ──────────────────────────────────────────► │  0. the one place is taken, or Refused
+//!     │                                                    │  1. the attempt is counted and stored
 //!     │ ◄─────────────────────── ShareV + confirmV         │  2. only then the answer goes out
 //!     │ confirmV checked: this is the labelled device      │
 //!     │ ConfirmP, Install ───────────────────────────────► │  3. confirmP checked, the attempt forgiven
@@ -18,6 +19,9 @@
 //! The SPAKE2+ run is bound to the channel (its exporter, RFC 9266, and the device's certificate), to both names, to the
 //! anchor that is going to be installed, and to `Hello` and `Params` word for word. Somebody in the middle has two
 //! channels with different exporters, and learns nothing but that.
+//!
+//! Many may connect, and one may try: the place is taken by a prover's share, held for moments, and whoever comes second is
+//! told so. Silence before that holds nothing. How long each step may take is [`PairingDevice::patience`].
 //!
 //! [`PairingDevice`] and [`PairingController`] take bytes and give outputs *to be carried out in order*; when one cannot be
 //! carried out, the rest must not be. They hold no socket and no clock.
@@ -30,14 +34,16 @@ mod message;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod window;
 
-pub use attempts::{Attempts, Locked, MAX_ATTEMPTS, MAX_DELAY, WINDOW};
+pub use attempts::{Attempts, Locked, MAX_ATTEMPTS, MAX_DELAY};
 pub use controller::{ControllerOutput, PairingController, PairingFailure};
 pub use device::{CloseReason, DeviceOutput, PairingDevice};
 pub use frame::MAX_FRAME;
 pub use message::{
     GatewayAddress, Installation, Installed, InvalidInstallation, NetworkCredentials, RefusedReason,
 };
+pub use window::{BUTTON_WINDOW, Boot, Presence, WINDOW, Window, WindowRules};
 
 use countersign_crypto::digest::sha256;
 use countersign_crypto::secret::Strength;
@@ -48,6 +54,12 @@ use std::time::Duration;
 pub const ALPN: &str = "countersign-pairing/1";
 /// How long one conversation may take: two Argon2id runs on a slow telephone, and a margin.
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the device waits for the first message: the controller has it ready.
+const FIRST_WORD: Duration = Duration::from_secs(5);
+/// How long it waits for the prover's share: two memory-hard derivations on a slow telephone.
+const DERIVATION: Duration = Duration::from_secs(20);
+/// How long whoever holds the one place may be silent: nothing slow is left to do.
+const IN_PLACE: Duration = Duration::from_secs(5);
 
 /// What both sides know of the channel that they share.
 #[derive(Debug, Clone)]

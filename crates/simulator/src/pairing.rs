@@ -133,9 +133,13 @@ async fn serve(
     let mut buffer = vec![0; 4096];
     loop {
         let read = channel.read(&mut buffer).await.ok().filter(|read| *read > 0)?;
-        let mut outputs = machine.receive(&buffer[..read], clock.now(), &mut random);
+        let mut outputs = machine.receive(&buffer[..read], clock.now());
         while !outputs.is_empty() {
             match outputs.remove(0) {
+                // One wire, one controller: the place is free.
+                DeviceOutput::Claim => {
+                    outputs.extend(machine.claimed(plug.attempts, clock.now(), &mut random));
+                }
                 DeviceOutput::Persist(attempts) => plug.attempts = attempts,
                 DeviceOutput::Send(bytes) => channel.write_all(&bytes).await.ok()?,
                 DeviceOutput::Install(installation) => {

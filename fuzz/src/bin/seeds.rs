@@ -200,7 +200,7 @@ impl Seeds<'_> {
         let mut to_device = first.to_vec();
         while !to_device.is_empty() {
             let mut to_controller = Vec::new();
-            let mut outputs = device.receive(&to_device, known::NOW, &mut device_random);
+            let mut outputs = device.receive(&to_device, known::NOW);
             while !outputs.is_empty() {
                 match outputs.remove(0) {
                     DeviceOutput::Send(bytes) => {
@@ -212,6 +212,10 @@ impl Seeds<'_> {
                         local_port: 8443,
                         td_sha256: [3; 32],
                     })),
+                    DeviceOutput::Claim => {
+                        let attempts = device.attempts();
+                        outputs.extend(device.claimed(attempts, known::NOW, &mut device_random));
+                    }
                     DeviceOutput::Persist(_) | DeviceOutput::Close(_) => {}
                 }
             }

@@ -2,6 +2,7 @@
 
 use super::known::{Known, NOW, device};
 use countersign_protocol::pairing::DeviceOutput;
+use std::collections::VecDeque;
 
 /// What the honest controller sent to prove the code, when the corpus was made.
 const PROOF: &[u8] = include_bytes!("../../fixtures/proof_of_controller.bin");
@@ -13,8 +14,12 @@ pub fn target(data: &[u8]) {
     let mut sent = 0usize;
     let mut counted = false;
     for piece in data.chunks(97) {
-        for output in device.receive(piece, NOW, &mut random) {
+        let mut outputs = VecDeque::from(device.receive(piece, NOW));
+        while let Some(output) = outputs.pop_front() {
             match output {
+                DeviceOutput::Claim => {
+                    outputs.extend(device.claimed(device.attempts(), NOW, &mut random));
+                }
                 DeviceOutput::Persist(attempts) => counted |= attempts.failed() > 0,
                 DeviceOutput::Send(bytes) => {
                     sent += 1;

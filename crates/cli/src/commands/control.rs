@@ -194,6 +194,7 @@ pub(crate) fn judged(error: ControlError) -> Failure {
     match error {
         ControlError::WrongCode
         | ControlError::Locked(_)
+        | ControlError::Busy
         | ControlError::NotThisMaker
         | ControlError::NotThisDevice(_)
         | ControlError::NotOurs(_)

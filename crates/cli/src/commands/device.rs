@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::{Subcommand, ValueEnum};
 use countersign_authority::evidence::EvidenceReport;
 use countersign_crypto::seal::SealKey;
-use countersign_device::agent;
+use countersign_device::agent::{self, Button};
 use countersign_device::config::Config;
 use countersign_device::data::Factory;
 use countersign_device::functions::{Functions, Programs, SimulatedPlug};
@@ -187,8 +187,24 @@ async fn run_device(arguments: RunArgs) -> Ended {
         (None, Some(Simulated::Plug)) => Arc::new(SimulatedPlug::new()),
         (None, None) => return Err(Failure::environment("--simulate or --functions is needed")),
     };
-    agent::run(config, functions, asked_to_end(arguments.until_input_ends)).await?;
+    let button = button()?;
+    let end = asked_to_end(arguments.until_input_ends);
+    agent::run_with_button(config, functions, button, end).await?;
     Ok(())
+}
+
+/// The device's button, which whoever watches the pin presses by SIGUSR1.
+fn button() -> Ended<Button> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let button = Button::new();
+    let mut presses = signal(SignalKind::user_defined1()).named("SIGUSR1")?;
+    let pressed = button.clone();
+    tokio::spawn(async move {
+        while presses.recv().await.is_some() {
+            pressed.press();
+        }
+    });
+    Ok(button)
 }
 
 fn check(file: &Path, as_json: bool) -> Ended {

@@ -7,7 +7,7 @@ use countersign_assessor::{
     Assessment, Canary, Capture, Credential, Progress, Verdict, run as assess,
 };
 use countersign_crypto::tls::{Clock as _, SystemClock};
-use countersign_device::config::{Config, Listen};
+use countersign_device::config::{Config, Listen, PairingConfig};
 use countersign_device::ixit::{Maker, declare};
 use countersign_model::ixit::Declaration;
 use countersign_model::processes::Evidence;
@@ -93,7 +93,7 @@ pub(super) fn declaration(made: &Made, evidence: Vec<Evidence>) -> Ended<Declara
     let config = Config {
         data: made.folder.join("device"),
         thing: made.folder.join("plug.td.json"),
-        pairing: Listen { listen: (made.address, 0).into() },
+        pairing: PairingConfig { listen: (made.address, 0).into(), ..PairingConfig::default() },
         api: Listen { listen: (made.address, 0).into() },
         ..Config::default()
     };

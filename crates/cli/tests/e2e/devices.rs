@@ -298,7 +298,9 @@ fn an_unknown_key_in_a_devices_configuration_is_named() {
 fn a_devices_damaged_state_is_refused_by_name_and_left_alone() {
     let (_house, mut device, home) = paired();
     device.kill();
-    for file in ["state.sealed", "factory/keys/idevid.key", "factory/idevid.crt", "seal.key"] {
+    for file in
+        ["state.sealed", "factory/keys/idevid.key", "factory/idevid.crt", "seal.key", "home.key"]
+    {
         let path = device.data().join(file);
         let good = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let mut bad = good.clone();

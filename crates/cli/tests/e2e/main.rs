@@ -29,6 +29,7 @@ mod killed_streams;
 
 mod devices;
 mod devices_killed;
+mod handover;
 mod local_api;
 
 mod assess;

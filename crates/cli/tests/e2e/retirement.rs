@@ -4,10 +4,8 @@ use std::fs;
 
 use countersign_crypto::certificate::CertificateChain;
 use countersign_crypto::policy::{Item, Policy};
-use countersign_crypto::random::SystemRandom;
-use countersign_crypto::seal::SealKey;
 use countersign_crypto::tls::{Clock as _, SystemClock};
-use countersign_device::data::{DataFolder, Store};
+use countersign_device::data::DataFolder;
 use countersign_model::time::Day;
 use serde_json::Value;
 
@@ -35,8 +33,7 @@ fn retires_p256(version: u64) -> Policy {
 /// The certificates that a device which is switched off has in use, leaf first.
 fn chain(device: &Device) -> CertificateChain {
     let folder = DataFolder::open(&device.data()).unwrap();
-    let seal = SealKey::load(&folder.seal_key()).unwrap();
-    let store = Store::open(&folder.state(), seal, Box::new(SystemRandom)).unwrap();
+    let store = folder.store().unwrap();
     store.with(|record| record.current.as_ref().unwrap().chain.clone()).unwrap()
 }
 

@@ -192,20 +192,7 @@ impl SealedFolder {
     /// # Errors
     /// [`KeystoreError::Io`].
     pub(super) fn destroy(&self, label: &str) -> Result<(), KeystoreError> {
-        use std::io::Write as _;
-        let path = self.path(label)?;
-        let mut options = fs::OpenOptions::new();
-        match options.write(true).open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(KeystoreError::Io(error)),
-            Ok(mut open) => {
-                let len = usize::try_from(open.metadata()?.len()).unwrap_or(seal::MAX_SEALED);
-                open.write_all(&vec![0; len.min(seal::MAX_SEALED)])?;
-                open.sync_all()?;
-            }
-        }
-        fs::remove_file(&path)?;
-        Ok(())
+        Ok(file::destroy(&self.path(label)?)?)
     }
 
     /// Every label, sorted.

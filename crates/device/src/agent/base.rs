@@ -1,9 +1,9 @@
 //! What all states share: identity, state, gate, and the watch over our own listeners.
 
-use super::AgentError;
-use crate::clock::DeviceClock;
+use super::{AgentError, Button};
+use crate::clock::{BootClock, DeviceClock};
 use crate::config::Config;
-use crate::data::{DataFolder, Factory, Record, Store, StoreError};
+use crate::data::{DataFolder, Factory, Record, Store, StoreError, home_key};
 use crate::functions::Functions;
 use crate::gate::Gate;
 use crate::identity::{self, Slots};
@@ -17,7 +17,7 @@ use countersign_crypto::random::SystemRandom;
 use countersign_crypto::seal::SealKey;
 use countersign_model::state::DeviceState;
 use countersign_model::thing::ThingDescription;
-use countersign_protocol::pairing::Locked;
+use countersign_protocol::pairing::Window;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,15 +33,21 @@ pub(super) struct Base {
     pub(super) store: Arc<Store>,
     pub(super) slots: Arc<Slots>,
     pub(super) clock: Arc<DeviceClock>,
+    pub(super) uptime: Arc<BootClock>,
+    pub(super) button: Button,
     pub(super) policies: Arc<Policies>,
     pub(super) gate: Arc<Gate>,
     pub(super) description_sha256: [u8; 32],
     file: StatusFile,
-    _folder: DataFolder,
+    folder: DataFolder,
 }
 
 impl Base {
-    pub(super) fn open(config: Config, functions: Arc<dyn Functions>) -> Result<Self, AgentError> {
+    pub(super) fn open(
+        config: Config,
+        functions: Arc<dyn Functions>,
+        button: Button,
+    ) -> Result<Self, AgentError> {
         // 1. One process on one folder.
         let folder = DataFolder::open(&config.data)?;
         // 2. What the device can do. Open data that could be changed ends here.
@@ -52,6 +58,7 @@ impl Base {
         // 3. Who it is, and what it remembers.
         let seal = SealKey::load(&folder.seal_key())?;
         let factory = Arc::new(Factory::load(&folder.factory(), &seal)?);
+        let seal = home_key::open(folder.root(), &seal, &mut SystemRandom)?;
         let store = Arc::new(Store::open(&folder.state(), seal.clone(), Box::new(SystemRandom))?);
         if store.recovered() {
             tracing::warn!(
@@ -59,6 +66,7 @@ impl Base {
             );
         }
         let clock = Arc::new(DeviceClock::new(store.with(|record| record.time_floor)));
+        let uptime = Arc::new(BootClock::read().map_err(AgentError::Proc)?);
         let policies = Policies::open(store.clone(), &factory, clock.clone())?;
         let keys = Keystore::open(&folder.keys(), seal)?;
         let slots = Arc::new(Slots {
@@ -80,11 +88,13 @@ impl Base {
             store,
             slots,
             clock,
+            uptime,
+            button,
             policies,
             gate: Arc::new(gate),
             description_sha256: sha256(&text),
             file,
-            _folder: folder,
+            folder,
         })
     }
 
@@ -152,25 +162,48 @@ impl Base {
         }
     }
 
-    /// Somebody is present: the device was switched on. Who used up every attempt may try again.
-    pub(super) fn presence(&self) -> Result<(), StoreError> {
-        let attempts = self.store.with(|record| record.attempts);
-        if attempts.check(self.gate.now()) == Err(Locked::UntilPresence) {
-            self.store.update(|record| record.attempts = attempts.renewed())?;
-        }
-        Ok(())
+    /// How much longer pairing is open, as far as this start of the device changes it.
+    pub(super) fn begin_window(&self) -> Result<Option<Duration>, StoreError> {
+        let (now, rules) = (self.uptime.now(), self.config.pairing.rules());
+        let (window, attempts) = self.store.with(|record| {
+            let (stored, attempts) = (record.window.as_ref(), record.attempts);
+            Window::at_start(stored, attempts, rules, self.uptime.boot(), now)
+        });
+        let left = window.left(now);
+        self.store.update(|record| (record.window, record.attempts) = (Some(window), attempts))?;
+        Ok(left)
+    }
+
+    /// Somebody is present: pairing is open anew, so long, and wrong codes are forgiven.
+    pub(super) fn pressed(&self) -> Result<Option<Duration>, StoreError> {
+        let (now, rules) = (self.uptime.now(), self.config.pairing.rules());
+        self.store.update(|record| {
+            let (window, attempts) = record.window.as_ref()?.pressed(record.attempts, rules, now);
+            let left = window.left(now);
+            (record.window, record.attempts) = (Some(window), attempts);
+            left
+        })
+    }
+
+    /// The device was told to end: its next start is as good as a power-on.
+    pub(super) fn end_window(&self) -> Result<(), StoreError> {
+        self.store.update(|record| record.window = record.window.as_ref().map(Window::ended))
     }
 
     /// Destroys the home's keys and all that is known of it.
-    pub(super) fn forget_home(&self) -> Result<(), AgentError> {
+    pub(super) fn forget_home(&mut self) -> Result<(), AgentError> {
         // 1. Decided, durably: from here on there is no way back to the home.
         self.store.update(|record| record.phase = DeviceState::Resetting)?;
         // 2. The keys.
         for label in self.slots.keys.list()? {
             self.slots.keys.destroy(&label)?;
         }
-        // 3. The rest, with no older copy left.
-        self.store.replace_for_good(self.store.get().forgotten())?;
+        // 3. The rest, with no older copy left that anything opens.
+        let fresh = self.store.get().forgotten();
+        let seal = home_key::renew(self.folder.root(), &self.store, fresh, &mut SystemRandom)?;
+        // 4. What comes next is sealed with the new key.
+        let keys = Keystore::open(&self.folder.keys(), seal)?;
+        self.slots = Arc::new(self.slots.with_keys(keys));
         tracing::warn!(target: "countersign::audit", "reset: nothing of the home is left");
         Ok(())
     }
@@ -180,7 +213,8 @@ impl Base {
 //# A reset MUST destroy the home's keys and return the device to factory-default.
 /// The same for a stopped device, whose state may be damaged.
 pub(super) fn reset_folder(folder: &DataFolder) -> Result<(), AgentError> {
-    let seal = SealKey::load(&folder.seal_key())?;
+    let factory = SealKey::load(&folder.seal_key())?;
+    let seal = home_key::open(folder.root(), &factory, &mut SystemRandom)?;
     let random = || Box::new(SystemRandom);
     let (store, record) = match Store::open(&folder.state(), seal.clone(), random()) {
         Ok(store) => {
@@ -197,6 +231,6 @@ pub(super) fn reset_folder(folder: &DataFolder) -> Result<(), AgentError> {
     for label in keys.list()? {
         keys.destroy(&label)?;
     }
-    store.replace_for_good(record)?;
+    home_key::renew(folder.root(), &store, record, &mut SystemRandom)?;
     Ok(())
 }

@@ -89,7 +89,7 @@ impl Initialised {
                 Event::Changed => self.renew()?,
                 Event::Reset => {
                     tokio::time::sleep(LAST_WORDS).await;
-                    let Self { base, mut tasks, .. } = self;
+                    let Self { mut base, mut tasks, .. } = self;
                     tasks.shutdown().await;
                     base.forget_home()?;
                     return Ok(Life::Unowned(Unowned::enter(base).await?));
@@ -97,7 +97,7 @@ impl Initialised {
                 Event::Look => self.base.look(&[self.address])?,
                 Event::Broken(error) => return Err(error),
                 Event::Stop => return Ok(Life::Stopped),
-                Event::Paired(_) | Event::WindowOver => {}
+                Event::Paired(_) | Event::WindowOver | Event::Pressed => {}
             }
         }
     }

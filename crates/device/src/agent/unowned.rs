@@ -1,4 +1,4 @@
-//! Before the device belongs to a home: the pairing interface for a while, then nothing.
+//! Before the device belongs to a home: the pairing interface for a while, then nothing until somebody presses the button.
 
 use super::base::{Base, LOOK_EVERY};
 use super::initialised::Initialised;
@@ -7,9 +7,11 @@ use crate::pairing::Pairing;
 use crate::uplink::shell::UplinkStatus;
 use countersign_crypto::tls::TlsError;
 use countersign_model::state::DeviceState;
-use countersign_protocol::pairing::WINDOW;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, interval, sleep_until};
 
@@ -18,36 +20,27 @@ use tokio::time::{Instant, Interval, interval, sleep_until};
 /// *Factory-default*, with the pairing window open or over.
 pub(super) struct Unowned {
     base: Base,
-    /// Dropping it closes the listener and the conversation.
+    /// Dropping it closes the listener and the conversations.
     pairing: JoinSet<Result<TcpListener, TlsError>>,
+    /// Where pairing is open.
     address: Option<SocketAddr>,
     window: Instant,
+    presses: watch::Receiver<u64>,
     look: Interval,
 }
 
 impl Unowned {
-    pub(super) async fn enter(mut base: Base) -> Result<Self, AgentError> {
-        base.presence()?;
-        let (configured, last) = (base.config.pairing.listen, base.store.with(|r| r.pairing_port));
-        let (listener, address) = base.bind_again(configured, last, "pairing").await?;
-        base.look(&[address])?;
-        if last != address.port() {
-            base.store.update(|record| record.pairing_port = address.port())?;
+    pub(super) async fn enter(base: Base) -> Result<Self, AgentError> {
+        let presses = base.button.presses();
+        let left = base.begin_window()?;
+        let (pairing, window) = (JoinSet::new(), Instant::now());
+        let look = interval(LOOK_EVERY);
+        let mut unowned = Self { base, pairing, address: None, window, presses, look };
+        match left {
+            Some(left) => unowned.open(left).await?,
+            None => unowned.close().await,
         }
-        let machine = Pairing {
-            factory: base.factory.clone(),
-            store: base.store.clone(),
-            clock: base.clock.clone(),
-            policies: base.policies.clone(),
-            api: base.config.api.listen,
-            description_sha256: base.description_sha256,
-        };
-        let mut pairing = JoinSet::new();
-        pairing.spawn(async move { machine.serve(listener).await });
-        base.show(DeviceState::Pairing, Some(address), None, UplinkStatus::Waiting);
-        tracing::info!(%address, "waiting to be paired");
-        let window = Instant::now() + WINDOW;
-        Ok(Self { base, pairing, address: Some(address), window, look: interval(LOOK_EVERY) })
+        Ok(unowned)
     }
 
     pub(super) async fn live(mut self, mut shutdown: Shutdown<'_>) -> Result<Life, AgentError> {
@@ -59,22 +52,59 @@ impl Unowned {
                     drop(pairing);
                     return Ok(Life::Initialised(Initialised::enter(base, api)?));
                 }
-                Event::WindowOver => {
-                    self.pairing.shutdown().await;
-                    self.address = None;
-                    self.base.show(DeviceState::FactoryDefault, None, None, UplinkStatus::Waiting);
-                    tracing::info!(
-                        "the pairing window is over; switch the device off and on to pair"
-                    );
+                Event::Pressed => {
+                    if let Some(left) = self.base.pressed()? {
+                        self.open(left).await?;
+                    }
                 }
+                Event::WindowOver => self.close().await,
                 // While a home is being installed the API's socket is there already, and nobody is served on it.
                 Event::Look if self.base.state() == DeviceState::Initialised => {}
                 Event::Look => self.base.look(self.address.as_slice())?,
                 Event::Broken(error) => return Err(error),
-                Event::Stop => return Ok(Life::Stopped),
+                Event::Stop => {
+                    self.base.end_window()?;
+                    return Ok(Life::Stopped);
+                }
                 Event::Changed | Event::Reset => {}
             }
         }
+    }
+
+    /// Pairing is open for `left` from now on; what goes on already goes on.
+    async fn open(&mut self, left: Duration) -> Result<(), AgentError> {
+        self.window = Instant::now() + left;
+        if self.address.is_some() {
+            return Ok(());
+        }
+        let base = &mut self.base;
+        let (configured, last) = (base.config.pairing.listen, base.store.with(|r| r.pairing_port));
+        let (listener, address) = base.bind_again(configured, last, "pairing").await?;
+        base.look(&[address])?;
+        if last != address.port() {
+            base.store.update(|record| record.pairing_port = address.port())?;
+        }
+        let machine = Arc::new(Pairing {
+            factory: base.factory.clone(),
+            store: base.store.clone(),
+            clock: base.clock.clone(),
+            uptime: base.uptime.clone(),
+            policies: base.policies.clone(),
+            api: base.config.api.listen,
+            description_sha256: base.description_sha256,
+        });
+        self.pairing.spawn(machine.serve(listener));
+        self.address = Some(address);
+        base.show(DeviceState::Pairing, Some(address), None, UplinkStatus::Waiting);
+        tracing::info!(%address, seconds = left.as_secs(), "waiting to be paired");
+        Ok(())
+    }
+
+    async fn close(&mut self) {
+        self.pairing.shutdown().await;
+        self.address = None;
+        self.base.show(DeviceState::FactoryDefault, None, None, UplinkStatus::Waiting);
+        tracing::info!("pairing is closed: {}", self.base.config.pairing.how_to_open());
     }
 
     async fn next(&mut self, shutdown: Shutdown<'_>) -> Event {
@@ -86,6 +116,7 @@ impl Unowned {
                 Err(_) => Event::Broken(AgentError::Ended("pairing interface")),
             },
             () = sleep_until(self.window), if open => Event::WindowOver,
+            Ok(()) = self.presses.changed() => Event::Pressed,
             _ = self.look.tick() => Event::Look,
             () = shutdown => Event::Stop,
         }

@@ -26,7 +26,7 @@ pub(super) fn encode(record: &Record) -> Secret {
 }
 
 fn write(out: &mut Out<'_>, record: &Record) -> Result<(), Error<Infallible>> {
-    out.map(13)?;
+    out.map(14)?;
     out.u8(0)?.u32(VERSION)?;
     out.u8(1)?.str(record.phase.as_str())?;
     let attempts = serde_json::to_vec(&record.attempts).expect("numbers are JSON");
@@ -49,6 +49,8 @@ fn write(out: &mut Out<'_>, record: &Record) -> Result<(), Error<Infallible>> {
     out.u8(9)?.u64(record.time_floor.0)?;
     out.u8(11)?.u64(record.command_floor.0)?;
     out.u8(12)?.u16(record.pairing_port)?;
+    let window = serde_json::to_vec(&record.window).expect("words and numbers are JSON");
+    out.u8(14)?.bytes(&window)?;
     out.u8(13)?;
     match &record.policy {
         Some(policy) => write_policy(out, policy)?,
@@ -126,6 +128,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Record, Wrong> {
             9 => record.time_floor = Timestamp(input.u64()?),
             11 => record.command_floor = Timestamp(input.u64()?),
             12 => record.pairing_port = input.u16()?,
+            14 => record.window = serde_json::from_slice(input.bytes()?).map_err(Wrong::custom)?,
             13 => record.policy = nullable(&mut input, read_policy)?,
             _ => input.skip()?,
         }

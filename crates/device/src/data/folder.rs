@@ -1,6 +1,10 @@
 //! Where things lie, and that only one process touches them.
 
+use super::home_key;
+use super::store::{Store, StoreError};
 use countersign_crypto::file;
+use countersign_crypto::random::SystemRandom;
+use countersign_crypto::seal::SealKey;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -38,7 +42,17 @@ impl DataFolder {
         &self.root
     }
 
-    /// The key that seals everything else.
+    /// The state, opened with the folder's own keys.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn store(&self) -> Result<Store, StoreError> {
+        let factory = SealKey::load(&self.seal_key()).map_err(StoreError::HomeKey)?;
+        let seal = home_key::open(&self.root, &factory, &mut SystemRandom)?;
+        Store::open(&self.state(), seal, Box::new(SystemRandom))
+    }
+
+    /// The key that seals what the factory wrote.
     #[must_use]
     pub fn seal_key(&self) -> PathBuf {
         self.root.join("seal.key")

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  DIR/factory/   written once, by the factory: idevid.crt, roots.pem, keys/idevid.key, pairing.sealed, policy.sealed
-//!  DIR/seal.key   seals the rest (0600)
+//!  DIR/seal.key   seals what the factory wrote (0600)
+//!  DIR/home.key   seals the state and the operational keys, for one ownership (0600)
 //!  DIR/state.sealed, state.sealed.prev      the device's state, replaced whole at every change
 //!  DIR/keys/      operational keys, one for each slot that the state names
 //!  DIR/device.lock                          held by the one process that runs on the folder
@@ -12,6 +13,7 @@ mod codec;
 mod factory;
 
 mod folder;
+pub mod home_key;
 mod record;
 mod store;
 

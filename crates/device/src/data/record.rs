@@ -4,7 +4,7 @@ use countersign_crypto::certificate::{Certificate, CertificateChain};
 use countersign_model::state::DeviceState;
 use countersign_model::time::Timestamp;
 use countersign_protocol::enrolment;
-use countersign_protocol::pairing::{Attempts, GatewayAddress, NetworkCredentials};
+use countersign_protocol::pairing::{Attempts, GatewayAddress, NetworkCredentials, Window};
 use countersign_protocol::permit::device::AccessList;
 use countersign_protocol::policy::StoredSlots;
 use std::sync::Arc;
@@ -20,6 +20,8 @@ pub struct Record {
     pub phase: DeviceState,
     /// Wrong setup codes so far.
     pub attempts: Attempts,
+    /// Until when pairing is open, and on the count of which power-on; none before the first start and after a reset.
+    pub window: Option<Window>,
     /// The home that it belongs to; only in *initialised*.
     pub home: Option<Home>,
     /// The port of the local API, taken again after a restart; 0 before the first time.
@@ -78,6 +80,7 @@ impl Default for Record {
         Self {
             phase: DeviceState::FactoryDefault,
             attempts: Attempts::default(),
+            window: None,
             home: None,
             api_port: 0,
             pairing_port: 0,

@@ -23,13 +23,13 @@ const HEADER: usize = 8;
 /// The state, in memory and on disk. Every change is on disk before anybody sees it.
 pub struct Store {
     path: PathBuf,
-    seal: SealKey,
     inside: Mutex<Inside>,
     recovered: bool,
 }
 
 struct Inside {
     record: Record,
+    seal: SealKey,
     random: Box<dyn Random>,
 }
 
@@ -47,15 +47,21 @@ impl Store {
                 _ => return Err(StoreError::Changed(path.to_owned())),
             },
         };
-        let inside = Mutex::new(Inside { record, random });
-        Ok(Self { path: path.to_owned(), seal, inside, recovered })
+        let inside = Mutex::new(Inside { record, seal, random });
+        Ok(Self { path: path.to_owned(), inside, recovered })
     }
 
     /// A store that ignores what is on disk, to replace a state that nobody can open any more.
     #[must_use]
     pub fn blank(path: &Path, seal: SealKey, random: Box<dyn Random>) -> Self {
-        let inside = Mutex::new(Inside { record: Record::default(), random });
-        Self { path: path.to_owned(), seal, inside, recovered: false }
+        let inside = Mutex::new(Inside { record: Record::default(), seal, random });
+        Self { path: path.to_owned(), inside, recovered: false }
+    }
+
+    /// Whether the file at `path` is whole and sealed with this key.
+    #[must_use]
+    pub fn opens(path: &Path, seal: &SealKey) -> bool {
+        matches!(load(path, seal), Ok(Found::Good(_)))
     }
 
     /// Whether the current file was torn and the previous one stood in: the last change may be lost.
@@ -83,19 +89,21 @@ impl Store {
         let mut inside = self.lock();
         let mut next = inside.record.clone();
         let answer = change(&mut next);
-        let bytes = self.sealed(&next, inside.random.as_mut())?;
+        let bytes = inside.sealed(&self.path, &next)?;
         file::write_keeping_previous(&self.path, &bytes, file::PRIVATE).map_err(StoreError::Io)?;
         inside.record = next;
         Ok(answer)
     }
 
-    /// Replaces the state by `fresh` and leaves no older copy: what was is gone from both files.
+    /// Replaces the state by `fresh` and leaves no older copy: what was is gone from both files. It is sealed with `seal`
+    /// from here on.
     ///
     /// # Errors
     /// As [`Store::update`].
-    pub fn replace_for_good(&self, fresh: Record) -> Result<(), StoreError> {
+    pub fn replace_for_good(&self, fresh: Record, seal: SealKey) -> Result<(), StoreError> {
         let mut inside = self.lock();
-        let bytes = self.sealed(&fresh, inside.random.as_mut())?;
+        inside.seal = seal;
+        let bytes = inside.sealed(&self.path, &fresh)?;
         file::write_atomic(&self.path, &bytes, file::PRIVATE).map_err(StoreError::Io)?;
         file::write_atomic(&file::previous(&self.path), &bytes, file::PRIVATE)
             .map_err(StoreError::Io)?;
@@ -103,17 +111,20 @@ impl Store {
         Ok(())
     }
 
-    fn sealed(&self, record: &Record, random: &mut dyn Random) -> Result<Vec<u8>, StoreError> {
-        let sealed = codec::encode(record)
-            .expose(|plain| seal::seal(&self.seal, PURPOSE, plain, random))
-            .map_err(|error| StoreError::Seal(self.path.clone(), error))?;
-        let length = u32::try_from(sealed.len()).map_err(|_| StoreError::TooLarge(sealed.len()))?;
-        Ok([MAGIC.as_slice(), &length.to_be_bytes(), &sealed].concat())
-    }
-
     fn lock(&self) -> MutexGuard<'_, Inside> {
         // A change that panicked has not touched the record: `update` replaces it only at its end.
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inside {
+    fn sealed(&mut self, path: &Path, record: &Record) -> Result<Vec<u8>, StoreError> {
+        let (seal, random) = (&self.seal, self.random.as_mut());
+        let sealed = codec::encode(record)
+            .expose(|plain| seal::seal(seal, PURPOSE, plain, random))
+            .map_err(|error| StoreError::Seal(path.to_owned(), error))?;
+        let length = u32::try_from(sealed.len()).map_err(|_| StoreError::TooLarge(sealed.len()))?;
+        Ok([MAGIC.as_slice(), &length.to_be_bytes(), &sealed].concat())
     }
 }
 
@@ -152,13 +163,16 @@ fn load(path: &Path, key: &SealKey) -> Result<Found, StoreError> {
 pub enum StoreError {
     /// Changed, sealed by another key, or torn without a good copy.
     #[error(
-        "{path}: the state was changed, or seal.key belongs to another folder. Restore both from the same backup, or copy {path}.prev over it (what happened since the last change is lost), or run `countersign device reset`",
+        "{path}: the state was changed, or home.key belongs to another folder. Restore both from the same backup, or copy {path}.prev over it (what happened since the last change is lost), or run `countersign device reset`",
         path = .0.display()
     )]
     Changed(PathBuf),
     /// The file system refused.
     #[error("{0}")]
     Io(io::Error),
+    /// The key that seals the home's data is none, or cannot be read.
+    #[error(transparent)]
+    HomeKey(SealError),
     /// Sealing failed.
     #[error("{path}: {1}", path = .0.display())]
     Seal(PathBuf, SealError),

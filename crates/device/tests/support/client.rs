@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use zeroize::Zeroizing;
 
 /// Pairs as the owner `ada`.
 pub async fn pair(
@@ -28,26 +29,7 @@ pub async fn pair(
     home: &Ca,
     gateway: Option<GatewayAddress>,
 ) -> Result<Installed, PairingFailure> {
-    let policy = CompiledPolicy::built_in();
-    let roots = std::slice::from_ref(root);
-    let client =
-        TlsClient::new(&policy, Use::Pairing, None, roots, &[IdentityKind::IdevId], ALPN).unwrap();
-    let stream = TcpStream::connect(address).await.unwrap();
-    let mut channel = client.connect(&format!("{THING}.local"), stream).await.unwrap();
-    let binding = Binding {
-        exporter: channel.channel_binding().unwrap(),
-        device: THING.parse().unwrap(),
-        device_certificate: channel.peer().unwrap().certificate().fingerprint(),
-        strength: channel.strength(),
-    };
-    let installation = Installation {
-        anchor: home.certificate.der().to_vec(),
-        owner: "ada".parse().unwrap(),
-        network: None,
-        gateway,
-        now: SystemClock.now(),
-    };
-    let (mut machine, first) = PairingController::start(code, binding, &installation).unwrap();
+    let (mut channel, mut machine, first) = begin(address, root, code, home, gateway).await;
     channel.write_all(&first).await.unwrap();
     channel.flush().await.unwrap();
     let mut buffer = [0; 4096];
@@ -68,6 +50,37 @@ pub async fn pair(
             }
         }
     }
+}
+
+/// A channel to the pairing interface, and the owner's half with its first message.
+pub async fn begin(
+    address: SocketAddr,
+    root: &Certificate,
+    code: SetupCode,
+    home: &Ca,
+    gateway: Option<GatewayAddress>,
+) -> (SecureChannel<TcpStream>, PairingController, Zeroizing<Vec<u8>>) {
+    let policy = CompiledPolicy::built_in();
+    let roots = std::slice::from_ref(root);
+    let client =
+        TlsClient::new(&policy, Use::Pairing, None, roots, &[IdentityKind::IdevId], ALPN).unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let channel = client.connect(&format!("{THING}.local"), stream).await.unwrap();
+    let binding = Binding {
+        exporter: channel.channel_binding().unwrap(),
+        device: THING.parse().unwrap(),
+        device_certificate: channel.peer().unwrap().certificate().fingerprint(),
+        strength: channel.strength(),
+    };
+    let installation = Installation {
+        anchor: home.certificate.der().to_vec(),
+        owner: "ada".parse().unwrap(),
+        network: None,
+        gateway,
+        now: SystemClock.now(),
+    };
+    let (machine, first) = PairingController::start(code, binding, &installation).unwrap();
+    (channel, machine, first)
 }
 
 /// A channel to the local API; none when TLS ends it.

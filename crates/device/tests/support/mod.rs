@@ -8,7 +8,7 @@ pub mod platform;
 
 use countersign_crypto::pake::{PakeParams, derive};
 use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
-use countersign_device::agent::{self, AgentError};
+use countersign_device::agent::{self, AgentError, Button};
 use countersign_device::config::Config;
 use countersign_device::data::{Blank, PolicyAuthority};
 use countersign_device::functions::{Functions, SimulatedPlug};
@@ -41,6 +41,7 @@ pub struct World {
 /// A device that runs.
 pub struct Running {
     stop: Option<oneshot::Sender<()>>,
+    pub button: Button,
     pub task: JoinHandle<Result<(), AgentError>>,
     status: std::path::PathBuf,
     ip: IpAddr,
@@ -81,13 +82,15 @@ impl World {
         let _ = std::fs::remove_file(&status);
         let (stop, stopped) = oneshot::channel::<()>();
         let config = self.config.clone();
+        let button = Button::new();
+        let pressed = button.clone();
         let task = tokio::spawn(async move {
-            agent::run(config, product, async {
+            let stopped = async {
                 let _ = stopped.await;
-            })
-            .await
+            };
+            agent::run_with_button(config, product, pressed, stopped).await
         });
-        Running { stop: Some(stop), task, status, ip: self.config.api.listen.ip() }
+        Running { stop: Some(stop), button, task, status, ip: self.config.api.listen.ip() }
     }
 }
 

@@ -1,4 +1,7 @@
 //! The budget of guesses: a few, ever slower, kept across restarts.
+//!
+//! Waits are measured on the device's own count since it was switched on, never on a date: nobody can shorten one by
+//! setting a clock. After a new power-on nothing is known of the time between, so the wait begins anew.
 
 use countersign_model::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,15 +11,16 @@ use std::time::Duration;
 pub const MAX_ATTEMPTS: u32 = 10;
 /// The longest delay between two attempts.
 pub const MAX_DELAY: Duration = Duration::from_secs(600);
-/// How long pairing stays open after it was begun.
-pub const WINDOW: Duration = Duration::from_secs(15 * 60);
-
+/// Attempts that switching off and on gives back, where it counts as presence: at the slowest pace of all, since what
+/// switches a socket may be anybody's timer.
+const AFTER_POWER_ON: u32 = 3;
 /// Failed attempts that cost no delay: people mistype.
 const FREE: u32 = 2;
 /// The delay after the first failed attempt that costs one; it doubles with each.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 
 /// Failed attempts so far. A value that the device stores before each answer, and reads back at its start.
+/// Instants are counted from when the device was switched on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attempts {
@@ -59,7 +63,7 @@ impl Attempts {
 
     //= specs/house.md#house-pairing
     //# A wrong setup code MUST cost one of a bounded number of attempts.
-    /// Whether an attempt is heard at `now`. A clock that was set back makes nobody wait longer than [`MAX_DELAY`].
+    /// Whether an attempt is heard at `now`. A count that ran backwards makes nobody wait longer than [`MAX_DELAY`].
     ///
     /// # Errors
     /// [`Locked`].
@@ -82,6 +86,17 @@ impl Attempts {
     #[must_use]
     pub const fn renewed(&self) -> Self {
         Self { failed: 0, last: self.last }
+    }
+
+    //= specs/house.md#house-pairing
+    //# The count of attempts and the wait between them MUST survive a restart and MUST NOT depend on a date.
+    /// After a new power-on: the wait begins anew in full. `presence` says whether switching off and on counts as somebody's
+    /// presence; it then gives a used-up budget a few slow attempts back.
+    #[must_use]
+    pub const fn after_power_on(&self, now: Timestamp, presence: bool) -> Self {
+        let used_up = self.failed >= MAX_ATTEMPTS;
+        let failed = if used_up && presence { MAX_ATTEMPTS - AFTER_POWER_ON } else { self.failed };
+        Self { failed, last: now }
     }
 
     fn delay(&self) -> Duration {
@@ -118,8 +133,30 @@ mod tests {
         assert!(attempts.renewed().check(now).is_ok());
     }
 
+    //= specs/house.md#house-pairing
+    //= type=test
+    //# The count of attempts and the wait between them MUST survive a restart and MUST NOT depend on a date.
     #[test]
-    fn a_clock_set_back_does_not_lock_for_ever() {
+    fn a_power_on_begins_the_wait_anew_and_forgives_little() {
+        let tried = |n| (0..n).fold(Attempts::default(), |a, _| a.charged(Timestamp(900_000)));
+        let on = Timestamp(3_000);
+        let five = tried(5).after_power_on(on, true);
+        assert_eq!(five.failed(), 5);
+        assert_eq!(five.check(on), Err(Locked::For(Duration::from_secs(8))));
+        assert_eq!(tried(10).after_power_on(on, false).check(on), Err(Locked::UntilPresence));
+        let mut again = tried(10).after_power_on(on, true);
+        let (mut now, mut heard) = (on, 0);
+        while let Err(Locked::For(wait)) = again.check(now) {
+            assert!(wait >= Duration::from_secs(32), "{wait:?}");
+            now = now.plus(wait);
+            again = again.charged(now);
+            heard += 1;
+        }
+        assert_eq!(heard, 3);
+    }
+
+    #[test]
+    fn a_count_that_ran_backwards_does_not_lock_for_ever() {
         let attempts = (0..5).fold(Attempts::default(), |a, _| a.charged(Timestamp(u64::MAX)));
         assert_eq!(attempts.check(Timestamp(5)), Err(Locked::For(Duration::from_secs(8))));
     }

@@ -51,10 +51,11 @@ fn describe(reason: &RefusedReason) -> String {
             format!("too many wrong codes, try again in {} s", wait.as_secs_f64().ceil())
         }
         RefusedReason::Locked { wait: None } => {
-            "too many wrong codes; press its button, or switch it off and on".to_owned()
+            "too many wrong codes; press its button, or switch its power off and on".to_owned()
         }
         RefusedReason::WrongCode => "the setup code is not its own".to_owned(),
         RefusedReason::Storage => "it could not store what was installed".to_owned(),
+        RefusedReason::Busy => "somebody else is pairing with it right now".to_owned(),
     }
 }
 

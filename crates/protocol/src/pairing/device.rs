@@ -3,19 +3,25 @@
 use super::attempts::{Attempts, Locked};
 use super::frame::{FrameBuffer, framed};
 use super::message::{Installation, Installed, Message, RefusedReason, VERSION};
-use super::{Binding, SESSION_TIMEOUT};
+use super::{Binding, DERIVATION, FIRST_WORD, IN_PLACE, SESSION_TIMEOUT};
 use countersign_crypto::digest::sha256;
 use countersign_crypto::pake::{
-    PakeError, PakeParams, RunContext, Verifier, VerifierConfirming, VerifierRecord,
+    PakeError, PakeParams, RunContext, SHARE_LEN, Verifier, VerifierConfirming, VerifierRecord,
 };
 use countersign_crypto::random::Random;
 use countersign_model::id::PersonName;
 use countersign_model::time::Timestamp;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// What the shell does next. The order matters: when one output fails, the rest is not carried out and the channel closes.
 #[derive(Debug)]
 pub enum DeviceOutput {
+    //= specs/house.md#house-pairing
+    //# One controller at a time MUST be able to try a setup code, and another one MUST be told so.
+    /// Take the one place, then call [`PairingDevice::claimed`] with the count as it stands, or [`PairingDevice::occupied`].
+    /// The place is held until [`DeviceOutput::Close`].
+    Claim,
     /// Store the count of attempts, durably.
     Persist(Attempts),
     /// Send these bytes.
@@ -37,6 +43,8 @@ pub enum CloseReason {
     WrongCode,
     /// Too many attempts lately.
     Locked,
+    /// Somebody else was trying.
+    Occupied,
     /// The peer did not speak the protocol: garbage, too much, or out of order.
     Protocol,
     /// The conversation took too long.
@@ -45,7 +53,8 @@ pub enum CloseReason {
     Storage,
 }
 
-/// One conversation of the device. Only one may run at a time, since each holds the count of attempts.
+/// One conversation of the device. Several may begin; from [`DeviceOutput::Claim`] on there is one, which alone holds the
+/// count of attempts.
 pub struct PairingDevice {
     binding: Binding,
     attempts: Attempts,
@@ -57,6 +66,7 @@ pub struct PairingDevice {
 enum Phase {
     Hello(AwaitHello),
     Share(Box<AwaitShare>),
+    Claiming(Box<AwaitShare>, [u8; SHARE_LEN]),
     Confirm(Box<AwaitConfirm>),
     Install(AwaitInstall),
     Storing,
@@ -99,7 +109,7 @@ impl Promise {
 impl PairingDevice {
     /// Begins a conversation on a fresh channel.
     ///
-    /// `record` and `params` come from the factory; `attempts` is the stored count.
+    /// `record` and `params` come from the factory; `attempts` is the stored count. `now` is counted from power-on.
     #[must_use]
     pub fn new(
         record: VerifierRecord,
@@ -123,6 +133,16 @@ impl PairingDevice {
         self.deadline
     }
 
+    /// How long the peer may be silent now, before the shell calls [`PairingDevice::timeout`].
+    #[must_use]
+    pub const fn patience(&self) -> Duration {
+        match self.phase {
+            Phase::Hello(_) => FIRST_WORD,
+            Phase::Share(_) => DERIVATION,
+            _ => IN_PLACE,
+        }
+    }
+
     /// The count of attempts as it stands.
     #[must_use]
     pub const fn attempts(&self) -> Attempts {
@@ -130,12 +150,7 @@ impl PairingDevice {
     }
 
     /// Takes what arrived. Any bytes get an answer; nothing is answered after a [`DeviceOutput::Close`].
-    pub fn receive(
-        &mut self,
-        bytes: &[u8],
-        now: Timestamp,
-        random: &mut dyn Random,
-    ) -> Vec<DeviceOutput> {
+    pub fn receive(&mut self, bytes: &[u8], now: Timestamp) -> Vec<DeviceOutput> {
         if matches!(self.phase, Phase::Closed) {
             return Vec::new();
         }
@@ -143,18 +158,47 @@ impl PairingDevice {
         if self.frames.push(bytes).is_err() {
             return self.close(outputs, CloseReason::Protocol);
         }
-        while !matches!(self.phase, Phase::Storing | Phase::Closed) {
+        while !matches!(self.phase, Phase::Claiming(..) | Phase::Storing | Phase::Closed) {
             let frame = match self.frames.next() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
                 Err(_) => return self.close(outputs, CloseReason::Protocol),
             };
-            match self.step(&frame, now, random, &mut outputs) {
+            match self.step(&frame, now, &mut outputs) {
                 Ok(()) => {}
                 Err(reason) => return self.close(outputs, reason),
             }
         }
         outputs
+    }
+
+    /// The place is ours; `attempts` is the count as it stands now.
+    pub fn claimed(
+        &mut self,
+        attempts: Attempts,
+        now: Timestamp,
+        random: &mut dyn Random,
+    ) -> Vec<DeviceOutput> {
+        let mut outputs = Vec::new();
+        self.phase = match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Claiming(phase, share) => {
+                self.attempts = attempts;
+                match self.answer(*phase, &share, now, random, &mut outputs) {
+                    Ok(next) => Phase::Confirm(Box::new(next)),
+                    Err(reason) => return self.close(outputs, reason),
+                }
+            }
+            other => other,
+        };
+        outputs
+    }
+
+    /// Somebody else has the place: says so.
+    pub fn occupied(&mut self) -> Vec<DeviceOutput> {
+        if !matches!(self.phase, Phase::Claiming(..)) {
+            return Vec::new();
+        }
+        self.close(vec![refuse(RefusedReason::Busy)], CloseReason::Occupied)
     }
 
     /// The installation is stored: acknowledges it.
@@ -192,7 +236,6 @@ impl PairingDevice {
         &mut self,
         frame: &[u8],
         now: Timestamp,
-        random: &mut dyn Random,
         outputs: &mut Vec<DeviceOutput>,
     ) -> Result<(), CloseReason> {
         let message = Message::decode(frame).map_err(|_| CloseReason::Protocol)?;
@@ -211,8 +254,8 @@ impl PairingDevice {
                 Phase::Share(Box::new(AwaitShare { record: phase.record, context, promise }))
             }
             (Phase::Share(phase), Message::ShareP(share)) => {
-                self.may_try(now, outputs)?;
-                Phase::Confirm(Box::new(self.answer(*phase, &share, now, random, outputs)?))
+                outputs.push(DeviceOutput::Claim);
+                Phase::Claiming(phase, share)
             }
             (Phase::Confirm(phase), Message::ConfirmP(confirm)) => {
                 let AwaitConfirm { confirming, promise } = *phase;
@@ -259,6 +302,7 @@ impl PairingDevice {
         random: &mut dyn Random,
         outputs: &mut Vec<DeviceOutput>,
     ) -> Result<AwaitConfirm, CloseReason> {
+        self.may_try(now, outputs)?;
         let AwaitShare { record, context, promise } = phase;
         let prover = promise.prover();
         let run = RunContext {

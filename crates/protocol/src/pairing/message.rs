@@ -79,6 +79,8 @@ pub enum RefusedReason {
     WrongCode,
     /// The device could not store the installation.
     Storage,
+    /// Somebody else is pairing with it right now.
+    Busy,
 }
 
 /// Why an installation cannot be sent.
@@ -158,6 +160,7 @@ impl Message {
                     RefusedReason::Locked { wait } => (2, *wait),
                     RefusedReason::WrongCode => (3, None),
                     RefusedReason::Storage => (4, None),
+                    RefusedReason::Busy => (5, None),
                 };
                 to.array(3)?.u8(8)?.u8(word)?;
                 match wait {
@@ -207,6 +210,7 @@ fn refused(from: &mut Decoder<'_>) -> Result<RefusedReason, Malformed> {
         (2, wait) => Ok(RefusedReason::Locked { wait }),
         (3, None) => Ok(RefusedReason::WrongCode),
         (4, None) => Ok(RefusedReason::Storage),
+        (5, None) => Ok(RefusedReason::Busy),
         _ => Err(Malformed),
     }
 }

@@ -65,6 +65,16 @@ fn report() -> Installed {
 #[derive(Default)]
 struct Log(Vec<String>);
 
+/// What the shell does with `bytes` where nobody else is trying.
+fn feed(device: &mut PairingDevice, bytes: &[u8]) -> Vec<DeviceOutput> {
+    let mut outputs = device.receive(bytes, NOW);
+    if matches!(outputs.last(), Some(DeviceOutput::Claim)) {
+        outputs.pop();
+        outputs.extend(device.claimed(device.attempts(), NOW, &mut SystemRandom));
+    }
+    outputs
+}
+
 /// Carries bytes to and fro until both are silent; the device's shell stores what it is told to.
 fn converse(
     controller: &mut PairingController,
@@ -76,13 +86,12 @@ fn converse(
     let mut stored = None;
     let mut to_device = vec![hello.to_vec()];
     while !to_device.is_empty() {
-        let mut outputs: Vec<DeviceOutput> = to_device
-            .drain(..)
-            .flat_map(|bytes| device.receive(&bytes, NOW, &mut random))
-            .collect();
+        let mut outputs: Vec<DeviceOutput> =
+            to_device.drain(..).flat_map(|bytes| feed(device, &bytes)).collect();
         let mut to_controller = Vec::new();
         while !outputs.is_empty() {
             match outputs.remove(0) {
+                DeviceOutput::Claim => panic!("claimed already"),
                 DeviceOutput::Persist(attempts) => {
                     log.0.push(format!("store {}", attempts.failed()))
                 }
@@ -201,7 +210,7 @@ fn frames_of_the_controller(device: &mut PairingDevice) -> Vec<Vec<u8>> {
     let mut frames = vec![hello.to_vec()];
     let mut at = 0;
     while at < frames.len() {
-        let answers = device.receive(&frames[at].clone(), NOW, &mut random);
+        let answers = feed(device, &frames[at].clone());
         at += 1;
         for answer in answers {
             if let DeviceOutput::Send(bytes) = answer {
@@ -229,16 +238,13 @@ fn out_of_order_repeated_or_promised_differently_closes() {
     let frames = frames_of_the_controller(&mut device(Attempts::default()));
     assert_eq!(frames.len(), 4, "Hello, ShareP, ConfirmP, Install");
     for wrong in [&frames[1], &frames[2], &frames[3]] {
-        let outputs = device(Attempts::default()).receive(wrong, NOW, &mut random);
+        let outputs = feed(&mut device(Attempts::default()), wrong);
         assert_eq!(closes(&outputs), Some(CloseReason::Protocol));
     }
     let mut repeated = device(Attempts::default());
-    repeated.receive(&frames[0], NOW, &mut random);
-    assert_eq!(
-        closes(&repeated.receive(&frames[0], NOW, &mut random)),
-        Some(CloseReason::Protocol)
-    );
-    assert!(repeated.receive(&frames[1], NOW, &mut random).is_empty(), "closed is closed");
+    feed(&mut repeated, &frames[0]);
+    assert_eq!(closes(&feed(&mut repeated, &frames[0])), Some(CloseReason::Protocol));
+    assert!(feed(&mut repeated, &frames[1]).is_empty(), "closed is closed");
 
     // Another anchor than Hello promised, after a good proof.
     let mut device = device(Attempts::default());
@@ -247,7 +253,7 @@ fn out_of_order_repeated_or_promised_differently_closes() {
     let mut bytes = hello.to_vec();
     for _ in 0..2 {
         let mut answers = Vec::new();
-        for output in device.receive(&bytes, NOW, &mut random) {
+        for output in feed(&mut device, &bytes) {
             if let DeviceOutput::Send(answer) = output {
                 answers.extend_from_slice(&answer);
             }
@@ -261,24 +267,23 @@ fn out_of_order_repeated_or_promised_differently_closes() {
             })
             .unwrap();
     }
-    assert!(closes(&device.receive(&bytes, NOW, &mut random)).is_none(), "the proof is good");
+    assert!(closes(&feed(&mut device, &bytes)).is_none(), "the proof is good");
     let other = Installation { anchor: vec![0x31; 500], ..installation() };
     let other = super::frame::framed(&other.encode_for(Strength(128)).unwrap());
-    let outputs = device.receive(&other, NOW, &mut random);
+    let outputs = feed(&mut device, &other);
     assert_eq!(outputs.len(), 1, "nothing is installed: {outputs:?}");
     assert_eq!(closes(&outputs), Some(CloseReason::Protocol));
 }
 
 #[test]
 fn a_forged_proof_is_refused_and_stays_charged() {
-    let mut random = SystemRandom;
     let frames = frames_of_the_controller(&mut device(Attempts::default()));
     let mut device = device(Attempts::default());
-    device.receive(&frames[0], NOW, &mut random);
-    device.receive(&frames[1], NOW, &mut random);
+    feed(&mut device, &frames[0]);
+    feed(&mut device, &frames[1]);
     // The confirmation of another run, and the installation right behind it.
     let both = [frames[2].clone(), frames[3].clone()].concat();
-    let outputs = device.receive(&both, NOW, &mut random);
+    let outputs = feed(&mut device, &both);
     assert_eq!(closes(&outputs), Some(CloseReason::WrongCode));
     assert!(!outputs.iter().any(|output| matches!(output, DeviceOutput::Install(_))));
     assert_eq!(device.attempts().failed(), 1);
@@ -293,7 +298,7 @@ fn what_cannot_be_stored_is_not_acknowledged() {
     let mut to_device = vec![hello.to_vec()];
     let mut failures = Vec::new();
     while let Some(bytes) = (!to_device.is_empty()).then(|| to_device.remove(0)) {
-        let mut outputs = device.receive(&bytes, NOW, &mut random);
+        let mut outputs = feed(&mut device, &bytes);
         if outputs.iter().any(|output| matches!(output, DeviceOutput::Install(_))) {
             outputs.extend(device.not_installed());
         }
@@ -309,6 +314,60 @@ fn what_cannot_be_stored_is_not_acknowledged() {
         }
     }
     assert_eq!(failures, [PairingFailure::Refused(RefusedReason::Storage)]);
+}
+
+//= specs/house.md#house-pairing
+//= type=test
+//# One controller at a time MUST be able to try a setup code, and another one MUST be told so.
+#[test]
+fn the_second_is_told_and_costs_nothing_and_silence_holds_nothing() {
+    let mut random = SystemRandom;
+    let (mut controller, hello) =
+        PairingController::start(code(1), binding(1), &installation()).unwrap();
+    let mut device = device(Attempts::default());
+    assert_eq!(device.patience(), FIRST_WORD);
+    let params = match &device.receive(&hello, NOW)[..] {
+        [DeviceOutput::Send(params)] => params.to_vec(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(device.patience(), DERIVATION);
+    let share = match &controller.receive(&params, &mut random)[..] {
+        [ControllerOutput::Send(share)] => share.to_vec(),
+        other => panic!("{other:?}"),
+    };
+    // Whatever else comes waits until the place is decided.
+    let outputs = device.receive(&[&share[..], &share[..]].concat(), NOW);
+    assert!(matches!(outputs[..], [DeviceOutput::Claim]), "{outputs:?}");
+    assert_eq!(device.patience(), IN_PLACE);
+    let told = device.occupied();
+    assert_eq!(closes(&told), Some(CloseReason::Occupied));
+    assert_eq!(device.attempts().failed(), 0);
+    let DeviceOutput::Send(told) = &told[0] else { panic!("nothing is said") };
+    let heard = controller.receive(told, &mut random);
+    assert!(
+        matches!(
+            heard[..],
+            [ControllerOutput::Failed(PairingFailure::Refused(RefusedReason::Busy))]
+        ),
+        "{heard:?}"
+    );
+    assert!(device.claimed(Attempts::default(), NOW, &mut random).is_empty(), "closed is closed");
+}
+
+/// The count that was read at the beginning may be old when the place is taken: the one of that moment decides.
+#[test]
+fn the_count_of_the_moment_decides() {
+    let mut device = device(Attempts::default());
+    let (mut controller, hello) =
+        PairingController::start(code(1), binding(1), &installation()).unwrap();
+    let outputs = device.receive(&hello, NOW);
+    let DeviceOutput::Send(params) = &outputs[0] else { panic!("{outputs:?}") };
+    let outputs = controller.receive(params, &mut SystemRandom);
+    let ControllerOutput::Send(share) = &outputs[0] else { panic!("{outputs:?}") };
+    device.receive(share, NOW);
+    let used_up = (0..MAX_ATTEMPTS).fold(Attempts::default(), |all, _| all.charged(NOW));
+    let outputs = device.claimed(used_up, NOW, &mut SystemRandom);
+    assert_eq!(closes(&outputs), Some(CloseReason::Locked));
 }
 
 #[test]
@@ -330,7 +389,7 @@ proptest! {
         let mut random = SystemRandom;
         let bytes = if framed { super::frame::framed(&bytes).to_vec() } else { bytes };
         let mut device = device(Attempts::default());
-        let outputs = device.receive(&bytes, NOW, &mut random);
+        let outputs = feed(&mut device, &bytes);
         let installs = outputs.iter().any(|output| matches!(output, DeviceOutput::Install(_)));
         prop_assert!(!installs);
         if framed {
@@ -361,7 +420,7 @@ proptest! {
                 bytes[at] ^= flip;
             }
             sent += 1;
-            for output in device.receive(&bytes, NOW, &mut random) {
+            for output in feed(&mut device, &bytes) {
                 match output {
                     DeviceOutput::Install(_) => installed = true,
                     DeviceOutput::Send(answer) => {

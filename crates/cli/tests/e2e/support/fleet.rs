@@ -6,9 +6,7 @@ use std::sync::Arc;
 use countersign_authority::{Authority as Office, AuthorityConfig, Sources};
 use countersign_crypto::certificate::{Certificate, certificates_from_pem};
 use countersign_crypto::policy::CompiledPolicy;
-use countersign_crypto::random::SystemRandom;
-use countersign_crypto::seal::SealKey;
-use countersign_device::data::{Blank, DataFolder, Home, PolicyAuthority, Store};
+use countersign_device::data::{Blank, DataFolder, Home, PolicyAuthority};
 use countersign_model::state::DeviceState;
 use countersign_protocol::pairing::GatewayAddress;
 use countersign_protocol::permit::device::AccessList;
@@ -69,8 +67,7 @@ async fn make(office: &Office, serial: &str, data: &Path) {
 /// What pairing would have left.
 fn settle(data: &Path, anchor: Certificate, gateway: GatewayAddress) {
     let folder = DataFolder::open(data).unwrap();
-    let seal = SealKey::load(&folder.seal_key()).unwrap();
-    let store = Store::open(&folder.state(), seal, Box::new(SystemRandom)).unwrap();
+    let store = folder.store().unwrap();
     let access = AccessList::first_owner("owner".parse().unwrap());
     store
         .update(|record| {

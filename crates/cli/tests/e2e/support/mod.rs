@@ -1,5 +1,6 @@
 //! What the tests share: processes that end with the test, a house to test in, and the clients' command lines.
 
+mod canary;
 mod device;
 mod fleet;
 mod house;
@@ -13,6 +14,7 @@ mod service;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use canary::{canary, files, found, found_below};
 pub(crate) use device::{Device, Home, THING};
 pub(crate) use fleet::fleet;
 pub(crate) use house::{Authority, House, Identity};

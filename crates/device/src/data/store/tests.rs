@@ -155,7 +155,7 @@ fn what_is_replaced_for_good_is_in_no_file() {
     let world = World::new();
     world.counted();
     let store = world.open().unwrap();
-    store.replace_for_good(store.get().forgotten()).unwrap();
+    store.replace_for_good(store.get().forgotten(), world.key.clone()).unwrap();
     for path in [world.path.clone(), file::previous(&world.path)] {
         let Found::Good(record) = load(&path, &world.key).unwrap() else { panic!("not good") };
         assert_eq!(record.attempts.failed(), 0);
