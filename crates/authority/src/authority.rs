@@ -101,6 +101,7 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<dyn Clock>,
     random: Mutex<Box<dyn Random>>,
     pub(crate) keys: Keystore,
+    pub(crate) seal: SealKey,
     pub(crate) store: Store,
     pub(crate) ledger: Arc<Ledger>,
     authorities: RwLock<Option<Arc<Authorities>>>,
@@ -202,7 +203,7 @@ impl Authority {
         let store = Store::open(&layout.database()).await?;
         // No token signs notes: beside one, the ledger's key is a sealed file.
         let of_ledger = match config.token() {
-            Some(_) => Keystore::open(&layout.authority().join("ledger-key"), seal)?,
+            Some(_) => Keystore::open(&layout.authority().join("ledger-key"), seal.clone())?,
             None => keys.clone(),
         };
         let signer = LedgerSigner::new(of_ledger.note_key(LEDGER_KEY, sources.random.as_mut())?);
@@ -217,6 +218,7 @@ impl Authority {
             clock: sources.clock,
             random: Mutex::new(sources.random),
             keys,
+            seal,
             store,
             ledger: Arc::new(ledger),
             authorities: RwLock::new(None),

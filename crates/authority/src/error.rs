@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use countersign_crypto::certificate::{CertificateError, InvalidName};
 use countersign_crypto::csr::CsrError;
+use countersign_crypto::custody::VaultError;
 use countersign_crypto::issue::IssueError;
 use countersign_crypto::keystore::KeystoreError;
 use countersign_crypto::pkcs7::Pkcs7Error;
@@ -15,6 +16,7 @@ use countersign_crypto::tls::TlsError;
 use crate::ledger::LedgerError;
 use crate::lint::LintFailure;
 use crate::registration::Refusal;
+use crate::root::{NotApproved, RequestError};
 use crate::rotation::NotAdmitted;
 use crate::store::StoreError;
 
@@ -120,6 +122,18 @@ pub enum AuthorityError {
     /// A crypto policy is not signed or not published. The ledger has it too.
     #[error("policy refused: {0}")]
     Policy(String),
+    /// The root may not sign this.
+    #[error(transparent)]
+    NotApproved(#[from] NotApproved),
+    /// The root's file does not open.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// A request for the root's use cannot be read.
+    #[error(transparent)]
+    RootRequest(#[from] RequestError),
+    /// The root is needed and is not here.
+    #[error("{0}")]
+    RootNeeded(String),
     /// A worker ended before its work did.
     #[error("a worker thread ended before its work was done")]
     Worker,
@@ -131,11 +145,13 @@ impl AuthorityError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Request(_) => Fault::Request,
-            Self::Refused(_) | Self::Policy(_) => Fault::Refused,
+            Self::Refused(_) | Self::Policy(_) | Self::NotApproved(_) => Fault::Refused,
             Self::Configuration { .. }
             | Self::NoCeremony(_)
             | Self::Exists(_)
             | Self::Unknown(_)
+            | Self::RootNeeded(_)
+            | Self::RootRequest(_)
             | Self::Name(_) => Fault::Operator,
             Self::Io { .. }
             | Self::Damaged { .. }
@@ -144,6 +160,7 @@ impl AuthorityError {
             | Self::Keystore(_)
             | Self::Seal(_)
             | Self::Signature(_)
+            | Self::Vault(_)
             | Self::Tls(_) => Fault::Environment,
             Self::Lint(_)
             | Self::Mismatch

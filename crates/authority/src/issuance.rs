@@ -28,6 +28,7 @@ use crate::ledger::Kind;
 use crate::lint::{About, LintedCertificate, lint};
 use crate::profile::{self, ServerNames};
 use crate::registration::{Claim, permit};
+use crate::root::{Act, ActKind, NotApproved, RootPermit, RootSigner};
 use crate::store::{CertificateRecord, CertificateStatus, Turn};
 use crate::subject::{Purpose, Subject};
 
@@ -147,23 +148,39 @@ pub(crate) async fn issue(core: &Core, ask: Ask) -> Result<Issued, AuthorityErro
 
 /// An issuing CA, below the root; in the ceremony, and when the CA is rolled.
 pub(crate) fn issue_ca(
-    template: &CaTemplate,
+    signer: &RootSigner,
+    permit: &RootPermit,
+    label: &str,
     key: &KeyHandle,
     root: &Certificate,
-    root_key: &KeyHandle,
     now: Timestamp,
 ) -> Result<Certificate, AuthorityError> {
-    let prepared = issue::prepare_ca(template, key.spki_der(), root, root_key.algorithm())?;
+    let (act, root_key) = (permit.act(ActKind::IssuingCa, label)?, signer.key(permit));
+    let template = approved(act, key)?;
+    let prepared = issue::prepare_ca(&template, key.spki_der(), root, root_key.algorithm())?;
     let about = About { purpose: None, name: &template.common_name, life: None, now };
     sign(lint(prepared, &about)?, root, root_key)
 }
 
-/// The root signs itself; in the ceremony only. There is no issuer to lint it against, so its own words are checked.
+/// The certificate that was approved, if it was for this key.
+//= specs/house.md#house-custody
+//# A certificate of the root MUST say what its custodians approved, word by word.
+fn approved(act: &Act, key: &KeyHandle) -> Result<CaTemplate, AuthorityError> {
+    if act.key_sha256 != hex::encode(sha256(key.spki_der())) {
+        return Err(NotApproved::NotAsked(act.label.clone()).into());
+    }
+    Ok(act.template()?)
+}
+
+/// A root signs itself; in the ceremony, and when the root is rolled. There is no issuer to lint it against, so its own words are checked.
 pub(crate) fn self_signed_root(
-    template: &CaTemplate,
-    key: &KeyHandle,
+    signer: &RootSigner,
+    permit: &RootPermit,
+    label: &str,
 ) -> Result<Certificate, AuthorityError> {
-    let root = issue::self_signed_ca(template, key)?;
+    let (act, key) = (permit.act(ActKind::RootCertificate, label)?, signer.key(permit));
+    let template = approved(act, key)?;
+    let root = issue::self_signed_ca(&template, key)?;
     let whole = root.verify_signed_by(&root).is_ok()
         && root.spki_der() == key.spki_der()
         && root.subject_cn().as_deref() == Some(template.common_name.as_str());

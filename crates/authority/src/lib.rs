@@ -9,6 +9,8 @@
 //!                                                    ▼              ▼
 //!  ceremony ── root, issuing CAs, policy key      ledger        registry ── what gateways ask, live
 //!  rotation ── their successors, as `in_force` (the policy) demands          evidence ── that processes were carried out
+//!  ceremony ── root (custodians' permit), issuing CAs, policy key      ledger        registry ── what gateways ask, live
+//!  rotation ── their successors, as `in_force` (the policy) demands
 //! ```
 //!
 //! What cannot be skipped is a type: a signature needs a [`lint::LintedCertificate`], which only linting makes; an
@@ -54,6 +56,7 @@ pub mod evidence;
 pub mod ledger;
 mod records;
 pub mod registry;
+pub mod root;
 pub mod store;
 
 pub mod admin;

@@ -30,6 +30,7 @@ use crate::error::AuthorityError;
 use crate::issuance;
 use crate::ledger::Kind;
 use crate::registration::Reason;
+use crate::root::{Act, ActKind, RootAccess, RootRequest};
 use crate::store::{IssuingRow, Outstanding, Turn};
 
 /// How long a new issuing CA is known before it issues: ten looks of whoever follows the database, [`crate::registry::POLL`].
@@ -123,6 +124,20 @@ impl Authority {
         &self,
         ca: IssuingCa,
         algorithm: Option<SignatureAlgorithm>,
+        progress: impl FnMut(RollStep) -> ControlFlow<()> + Send,
+    ) -> Result<Rolled, AuthorityError> {
+        self.prepare_ca_with(ca, algorithm, &RootAccess::default(), progress).await
+    }
+
+    /// The same with what the root's custodians approved: see [`Authority::request_ca`].
+    ///
+    /// # Errors
+    /// As [`Authority::prepare_ca`]; [`AuthorityError::RootNeeded`], [`AuthorityError::NotApproved`].
+    pub async fn prepare_ca_with(
+        &self,
+        ca: IssuingCa,
+        algorithm: Option<SignatureAlgorithm>,
+        access: &RootAccess,
         mut progress: impl FnMut(RollStep) -> ControlFlow<()> + Send,
     ) -> Result<Rolled, AuthorityError> {
         let core = &self.core;
@@ -152,8 +167,7 @@ impl Authority {
             Some(algorithm) => algorithm,
             None => self.ca_algorithm(ca)?,
         };
-        let number = rows.len() + 1;
-        let label = format!("{}-{number}", ca.label());
+        let (number, label) = next_label(ca, &rows);
         // 1. The key. What a killed run left is used where it fits; nothing hangs on it yet.
         if progress(RollStep::Key).is_break() {
             return Ok(Rolled::Stopped(RollStep::Key));
@@ -163,7 +177,7 @@ impl Authority {
         if progress(RollStep::Certificate).is_break() {
             return Ok(Rolled::Stopped(RollStep::Certificate));
         }
-        let certificate = self.successor(ca, number, &label, &key).await?;
+        let certificate = self.successor(ca, number, &label, &key, access).await?;
         // 3. Verifiers: from this commit on they take it.
         if progress(RollStep::Publish).is_break() {
             return Ok(Rolled::Stopped(RollStep::Publish));
@@ -176,7 +190,63 @@ impl Authority {
         let row = IssuingRow { label, ca, state: KeyState::PreActivation, since: core.now() };
         turn.put_issuing(&row).await?;
         self.settle(turn).await?;
+        core.used_up(access)?;
         Ok(Rolled::Done { labels: vec![row.label] })
+    }
+
+    /// Makes the key of an issuing CA's successor and asks the custodians for its certificate. Asked before: the same
+    /// request again.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Configuration`] where the plan names no custodians, or a successor is prepared already.
+    pub async fn request_ca(
+        &self,
+        ca: IssuingCa,
+        algorithm: Option<SignatureAlgorithm>,
+    ) -> Result<(RootRequest, std::path::PathBuf), AuthorityError> {
+        let core = &self.core;
+        core.authorities()?;
+        let plan = self.plan()?;
+        if !plan.custody().is_held() {
+            return Err(refused(
+                "the plan names no custodians: the root needs no request".to_owned(),
+            ));
+        }
+        let mut turn = core.store.exclusive().await?;
+        let rows = generations(&turn.issuing().await?);
+        let rows: Vec<_> = rows.into_iter().filter(|row| row.ca == ca).collect();
+        if let Some(begun) = rows.iter().find(|row| row.state == KeyState::PreActivation) {
+            return Err(refused(format!("{} is prepared already: activate it", begun.label)));
+        }
+        let algorithm = match algorithm {
+            Some(algorithm) => algorithm,
+            None => self.ca_algorithm(ca)?,
+        };
+        let (number, label) = next_label(ca, &rows);
+        let key = self.key_of(&label, algorithm)?;
+        let purpose = format!("issuing CA {label}, {algorithm}");
+        let act = || Ok(vec![self.successor_act(&plan, ca, number, &label, &key)?]);
+        let request = core.ask_root(&plan, ROOT, &purpose, act).await?;
+        drop(turn);
+        let file = core.request_file(&request);
+        Ok((request, file))
+    }
+
+    /// What the root would sign for an issuing CA's successor.
+    fn successor_act(
+        &self,
+        plan: &CeremonyPlan,
+        ca: IssuingCa,
+        number: usize,
+        label: &str,
+        key: &KeyHandle,
+    ) -> Result<Act, AuthorityError> {
+        let root = authorities::read(&certificate_file(&self.core.layout.authority(), ROOT))?;
+        // A name of its own, so that people and tools can tell the generations apart.
+        let name = format!("{} G{number} {}", plan.organisation(), ca.common_name_ending());
+        let template = self.ca_template(plan, name, life(plan, ca), Some(root.validity()));
+        let (algorithm, spki) = (key.algorithm().name(), key.spki_der());
+        Ok(Act::certificate(ActKind::IssuingCa, label, &template, algorithm, spki))
     }
 
     /// Lets the prepared successor issue; the one before issues no more, and verifies. Done before: nothing is done.
@@ -352,25 +422,29 @@ impl Authority {
         number: usize,
         label: &str,
         key: &KeyHandle,
+        access: &RootAccess,
     ) -> Result<Certificate, AuthorityError> {
         let folder = self.core.layout.authority();
         let path = certificate_file(&folder, label);
         if authorities::read(&path).is_ok_and(|left| left.spki_der() != key.spki_der()) {
             std::fs::remove_file(&path).map_err(AuthorityError::io(&path))?;
         }
-        let root = authorities::read(&certificate_file(&folder, ROOT))?;
-        let root_key = self.core.keys.require(ROOT)?;
-        let plan = self.plan()?;
-        // A name of its own, so that people and tools can tell the generations apart.
-        let name = format!("{} G{number} {}", plan.organisation(), ca.common_name_ending());
-        let template = self.ca_template(&plan, name, life(&plan, ca), Some(&root));
-        let intent = json!({"key": key_facts(key), "serial": template.serial.hex()});
-        self.told(label, "certificate intended", &intent).await?;
-        let now = self.core.now();
-        once(&path, || issuance::issue_ca(&template, key, &root, &root_key, now))
+        if !path.exists() {
+            let root = authorities::read(&certificate_file(&folder, ROOT))?;
+            let plan = self.plan()?;
+            let acts = || Ok(vec![self.successor_act(&plan, ca, number, label, key)?]);
+            let permit = self.core.root_permit(&plan, ROOT, access, acts)?;
+            let serial = &permit.act(ActKind::IssuingCa, label)?.serial;
+            let intent = json!({"key": key_facts(key), "serial": serial});
+            self.told(label, "certificate intended", &intent).await?;
+            let signer = self.core.root_signer(&plan, ROOT, access, &permit, label).await?;
+            let now = self.core.now();
+            once(&path, || issuance::issue_ca(&signer, &permit, label, key, &root, now))?;
+        }
+        authorities::read(&path)
     }
 
-    fn plan(&self) -> Result<CeremonyPlan, AuthorityError> {
+    pub(crate) fn plan(&self) -> Result<CeremonyPlan, AuthorityError> {
         let path = plan_file(&self.core.layout);
         let text = std::fs::read_to_string(&path).map_err(AuthorityError::io(&path))?;
         CeremonyPlan::from_toml(&path.display().to_string(), &text)
@@ -400,6 +474,12 @@ impl Authority {
         }
         Ok(())
     }
+}
+
+/// Number and label of a CA's next generation.
+fn next_label(ca: IssuingCa, rows: &[IssuingRow]) -> (usize, String) {
+    let number = rows.len() + 1;
+    (number, format!("{}-{number}", ca.label()))
 }
 
 fn life(plan: &CeremonyPlan, ca: IssuingCa) -> Duration {

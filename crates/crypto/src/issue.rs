@@ -49,6 +49,13 @@ impl Serial {
         }
     }
 
+    /// From what [`Serial::hex`] wrote.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let bytes: [u8; 16] = hex::decode(text).ok()?.try_into().ok()?;
+        (bytes[0] != 0).then_some(Self(bytes)).filter(|serial| serial.hex() == text)
+    }
+
     /// The 16 octets, most significant first.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 16] {

@@ -6,6 +6,7 @@
 //!  certificate, csr, issue, pkcs7          ├── signature, second, keystore ── handles that sign
 //!  cose, note_key ── signed documents      └── secret, seal ── what must not leak
 //!  pake ── pairing by setup code
+//!  custody ── a key that several people hold
 //!                     provider (private): the one file that names a backend
 //! ```
 //!
@@ -24,6 +25,7 @@ pub mod policy;
 pub mod retirement;
 pub mod tls;
 
+pub mod anchors;
 pub mod certificate;
 pub mod csr;
 pub mod issue;
@@ -35,6 +37,7 @@ pub mod second;
 pub mod signature;
 
 pub mod cose;
+pub mod custody;
 pub mod pake;
 
 pub mod seal;

@@ -34,6 +34,20 @@ impl SealKey {
         Self(Arc::new(Secret::new(bytes, Strength(256))))
     }
 
+    /// A fresh key, and the same as a secret to be split among custodians.
+    pub(crate) fn generate_shared(random: &mut dyn Random) -> (Self, Secret) {
+        let mut bytes = vec![0; SEAL_KEY_LEN];
+        random.fill(&mut bytes);
+        // To travel wrapped, it counts as strong as what wraps it; nothing that it seals is stronger.
+        let shared = Secret::new(bytes.clone(), Strength(192));
+        (Self(Arc::new(Secret::new(bytes, Strength(256)))), shared)
+    }
+
+    /// The key that custodians gave together, or that a passphrase gives.
+    pub(crate) fn shared(secret: Secret) -> Self {
+        Self(Arc::new(secret))
+    }
+
     /// The key in `path`, made there (mode 0600) when the file does not exist.
     ///
     /// # Errors

@@ -54,6 +54,15 @@ impl Timestamp {
             .and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok())
             .unwrap_or_else(|| format!("{} ms after 1970", self.0))
     }
+
+    /// Reads what [`Timestamp::to_rfc3339`] writes; `None` for any other text.
+    #[must_use]
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        let format = &time::format_description::well_known::Rfc3339;
+        let at = time::OffsetDateTime::parse(text, format).ok()?;
+        let read = Self(u64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok()?);
+        (read.to_rfc3339() == text).then_some(read)
+    }
 }
 
 /// From `not_before` to `not_after`, both included.
@@ -90,5 +99,11 @@ mod tests {
     #[test]
     fn forever_is_the_last_second_of_9999() {
         assert_eq!(Validity::FOREVER.to_rfc3339(), "9999-12-31T23:59:59Z");
+        for at in [Timestamp(0), Timestamp(1_795_000_000_123), Validity::FOREVER] {
+            assert_eq!(Timestamp::from_rfc3339(&at.to_rfc3339()), Some(at));
+        }
+        for text in ["", "2026", "2026-01-01T00:00:00+01:00", "1969-12-31T23:59:59Z"] {
+            assert_eq!(Timestamp::from_rfc3339(text), None, "{text}");
+        }
     }
 }

@@ -14,6 +14,7 @@ pub mod pkcs7;
 pub mod policy;
 pub mod policy_text;
 pub mod registry;
+pub mod root_documents;
 pub mod sealed_file;
 pub mod server_hello;
 pub mod thing_description;
@@ -36,6 +37,7 @@ pub const ALL: &[Target] = &[
     ("policy", policy::target),
     ("policy_text", policy_text::target),
     ("registry", registry::target),
+    ("root_documents", root_documents::target),
     ("sealed_file", sealed_file::target),
     ("server_hello", server_hello::target),
     ("thing_description", thing_description::target),

@@ -8,6 +8,7 @@ use countersign_model::id::OperatorName;
 use serde::{Deserialize, Serialize};
 
 use crate::error::AuthorityError;
+use crate::root::{Custody, RawCustodian};
 
 /// The commented default, as the command writes it for review.
 #[must_use]
@@ -52,6 +53,22 @@ issuing_years = 10
 
 # The first operator; gets credentials in operators/.
 administrator = "admin"
+
+# How many custodians must approve before the root signs anything; left out: none, and whoever can use this folder can
+# use the root. 1 to all of those below.
+# custodians_needed = 2
+
+# [root]
+# Where the root's key is kept: "here" in this folder (with custodians: sealed so that only they open it together),
+# "file": in the file that --root names, which leaves the machine, or "token": in the PKCS#11 token of the configuration.
+# keep = "here"
+
+# Who they are, up to 7: each makes their key on their own machine by `countersign authority custodian new`, which prints
+# these lines.
+# [[custodian]]
+# name = "alice"
+# key = "…"
+# share_key = "…"
 "#;
 
 /// The longest organisation name, in characters (RFC 5280 appendix A.1, `ub-organization-name`).
@@ -72,6 +89,38 @@ struct RawPlan {
     factory_years: u32,
     issuing_years: u32,
     administrator: OperatorName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    custodians_needed: Option<u8>,
+    #[serde(default, skip_serializing_if = "RawRoot::is_default")]
+    root: RawRoot,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    custodian: Vec<RawCustodian>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRoot {
+    #[serde(default)]
+    keep: Keep,
+}
+
+impl RawRoot {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Where the root's key is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Keep {
+    /// In the data folder, or where the configuration keeps all keys.
+    #[default]
+    Here,
+    /// In a file that leaves the machine.
+    File,
+    /// In the PKCS#11 token of the configuration.
+    Token,
 }
 
 /// A plan that can be carried out.
@@ -80,6 +129,7 @@ pub struct CeremonyPlan {
     raw: RawPlan,
     algorithm: SignatureAlgorithm,
     root_algorithm: SignatureAlgorithm,
+    custody: Custody,
 }
 
 impl CeremonyPlan {
@@ -136,7 +186,8 @@ impl CeremonyPlan {
                 return Err(format!("{field} = {years}: use 1 to the root's {root} years"));
             }
         }
-        Ok(Self { raw, algorithm, root_algorithm })
+        let custody = Custody::read(raw.custodians_needed, &raw.custodian)?;
+        Ok(Self { raw, algorithm, root_algorithm, custody })
     }
 
     /// The plan as it is kept beside the keys, and hashed in the ledger.
@@ -154,6 +205,16 @@ impl CeremonyPlan {
     #[must_use]
     pub fn country(&self) -> &str {
         &self.raw.country
+    }
+    /// Who must agree before the root signs.
+    #[must_use]
+    pub fn custody(&self) -> &Custody {
+        &self.custody
+    }
+    /// Where the root's key is kept.
+    #[must_use]
+    pub fn keep(&self) -> Keep {
+        self.raw.root.keep
     }
     /// Algorithm of all keys but the root's.
     #[must_use]

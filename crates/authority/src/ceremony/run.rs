@@ -8,19 +8,20 @@ use countersign_crypto::certificate::Certificate;
 use countersign_crypto::digest::sha256;
 use countersign_crypto::file;
 use countersign_crypto::issue::CaTemplate;
-use countersign_crypto::signature::KeyHandle;
+use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
 use countersign_model::time::{Timestamp, Validity};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::CeremonyPlan;
+use super::transcript::{Made, Transcript};
 use crate::authorities::{self, IssuingCa, POLICY, ROOT, certificate_file};
 use crate::authority::{Authority, Layout};
 use crate::enrol::Credentials;
 use crate::error::AuthorityError;
 use crate::issuance;
-use crate::ledger::Kind;
+use crate::ledger::{Entry, Kind};
 use crate::profile::BACKDATE;
+use crate::root::{Act, ActKind, RootAccess, RootPermit, RootRequest};
 use crate::store::Issuing;
 use crate::subject::{Purpose, Subject};
 
@@ -39,6 +40,8 @@ pub enum Step {
     IssuingCertificate(IssuingCa),
     /// The policy-signing key is made.
     PolicyKey,
+    /// The custodians approve what the root is to sign.
+    Approval,
     /// `roots.pem` is written.
     Roots,
     /// The first operator gets credentials.
@@ -49,17 +52,18 @@ pub enum Step {
 
 impl Step {
     /// Every step in order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Begin,
         Self::RootKey,
-        Self::RootCertificate,
         Self::IssuingKey(IssuingCa::FactoryIdentity),
-        Self::IssuingCertificate(IssuingCa::FactoryIdentity),
         Self::IssuingKey(IssuingCa::Operation),
-        Self::IssuingCertificate(IssuingCa::Operation),
         Self::IssuingKey(IssuingCa::Service),
-        Self::IssuingCertificate(IssuingCa::Service),
         Self::PolicyKey,
+        Self::Approval,
+        Self::RootCertificate,
+        Self::IssuingCertificate(IssuingCa::FactoryIdentity),
+        Self::IssuingCertificate(IssuingCa::Operation),
+        Self::IssuingCertificate(IssuingCa::Service),
         Self::Roots,
         Self::Operator,
         Self::Finish,
@@ -75,43 +79,11 @@ impl std::fmt::Display for Step {
             Self::IssuingKey(ca) => write!(f, "{} key", ca.label()),
             Self::IssuingCertificate(ca) => write!(f, "{} certificate", ca.label()),
             Self::PolicyKey => f.write_str("policy key"),
+            Self::Approval => f.write_str("approval"),
             Self::Roots => f.write_str("roots.pem"),
             Self::Operator => f.write_str("operator"),
             Self::Finish => f.write_str("finish"),
         }
-    }
-}
-
-/// One thing that the ceremony made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Made {
-    /// The step that made it.
-    pub step: String,
-    /// The particulars: names, serials, hashes. No secret.
-    pub what: Value,
-}
-
-/// What a finished ceremony made, for people and for the ledger.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Transcript {
-    /// SHA-256 of the plan, hexadecimal.
-    pub plan_sha256: String,
-    /// When it was finished.
-    pub finished_at: Timestamp,
-    /// What was made, in order.
-    pub made: Vec<Made>,
-}
-
-impl std::fmt::Display for Transcript {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "Ceremony finished {}", self.finished_at.to_rfc3339())?;
-        writeln!(f, "  plan, digest   {}", self.plan_sha256)?;
-        for made in &self.made {
-            writeln!(f, "  {:24} {}", made.step, made.what)?;
-        }
-        Ok(())
     }
 }
 
@@ -124,6 +96,24 @@ pub enum CeremonyOutcome {
     AlreadyFinished(Transcript),
     /// The caller stopped it before this step. Running it again carries on.
     Stopped(Step),
+    /// The custodians are asked: it is carried on with this request and their approvals.
+    Waiting {
+        /// Where the request lies.
+        file: PathBuf,
+        /// The request.
+        request: Box<RootRequest>,
+    },
+}
+
+/// What a ceremony's request for the root's use is for.
+const PURPOSE: &str = "ceremony: the root and its first issuing CAs";
+
+impl Layout {
+    /// The ceremony's transcript, signed.
+    #[must_use]
+    pub fn transcript(&self) -> PathBuf {
+        self.authority().join("transcript.txt")
+    }
 }
 
 pub(crate) fn plan_file(layout: &Layout) -> PathBuf {
@@ -140,20 +130,36 @@ pub(crate) fn is_finished(layout: &Layout) -> bool {
 }
 
 impl Authority {
-    /// Carries the plan out. `progress` is told of each step before it is taken, and may stop there.
+    /// Carries the plan out where it names no custodians, see [`Authority::ceremony_with`].
     ///
     /// # Errors
-    /// [`AuthorityError::Configuration`] when another plan was begun here; whatever a step meets. Running it again
-    /// carries on where it ended.
+    /// As that.
     pub async fn ceremony(
         &self,
         plan: &CeremonyPlan,
+        progress: impl FnMut(Step) -> ControlFlow<()> + Send,
+    ) -> Result<CeremonyOutcome, AuthorityError> {
+        self.ceremony_with(plan, &RootAccess::default(), progress).await
+    }
+
+    /// Carries the plan out. `progress` is told of each step before it is taken, and may stop there. Where the plan names
+    /// custodians, it waits for their approvals once all keys are made.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Configuration`] when another plan was begun here; [`AuthorityError::NotApproved`]; whatever a step
+    /// meets. Running it again carries on where it ended.
+    pub async fn ceremony_with(
+        &self,
+        plan: &CeremonyPlan,
+        access: &RootAccess,
         mut progress: impl FnMut(Step) -> ControlFlow<()> + Send,
     ) -> Result<CeremonyOutcome, AuthorityError> {
         let layout = self.core.layout.clone();
         let _alone = lock(&layout)?;
         if is_finished(&layout) {
-            return Ok(CeremonyOutcome::AlreadyFinished(read_transcript(&layout)?));
+            let transcript = read_transcript(&layout)?;
+            self.publish_transcript(&transcript).await?;
+            return Ok(CeremonyOutcome::AlreadyFinished(transcript));
         }
         let mut made = Vec::new();
         for step in Step::ALL {
@@ -163,42 +169,70 @@ impl Authority {
             if step == Step::Finish {
                 break;
             }
-            let what = self.take(step, plan).await?;
-            self.record_once(step, &what).await?;
-            made.push(Made { step: step.to_string(), what });
+            if step == Step::Approval && self.must_wait(plan, access) {
+                let acts = || self.ceremony_acts(plan);
+                let request = self.core.ask_root(plan, ROOT, PURPOSE, acts).await?;
+                let file = self.core.request_file(&request);
+                return Ok(CeremonyOutcome::Waiting { file, request: Box::new(request) });
+            }
+            let what = self.take(step, plan, access).await?;
+            let entry = self.record_once(step, what).await?;
+            let what = entry.body.get("made").cloned().unwrap_or_default();
+            made.push(Made { step: step.to_string(), at: Some(entry.at), what });
         }
-        self.finish(plan, made).await.map(CeremonyOutcome::Finished)
+        let transcript = self.finish(plan, made).await?;
+        self.core.used_up(access)?;
+        Ok(CeremonyOutcome::Finished(transcript))
+    }
+
+    /// Whether the custodians are still to be asked.
+    fn must_wait(&self, plan: &CeremonyPlan, access: &RootAccess) -> bool {
+        let folder = self.core.layout.authority();
+        let missing = |label: &str| !certificate_file(&folder, label).exists();
+        let open = missing(ROOT) || IssuingCa::ALL.iter().any(|ca| missing(ca.label()));
+        plan.custody().is_held() && access.request.is_none() && open
     }
 
     /// Does the step's work unless it is there, and says what is there.
-    async fn take(&self, step: Step, plan: &CeremonyPlan) -> Result<Value, AuthorityError> {
+    async fn take(
+        &self,
+        step: Step,
+        plan: &CeremonyPlan,
+        access: &RootAccess,
+    ) -> Result<Value, AuthorityError> {
         let folder = self.core.layout.authority();
         match step {
             Step::Begin => self.begin(plan),
-            Step::RootKey => Ok(key_facts(&self.key(ROOT, plan.root_algorithm())?)),
-            Step::RootCertificate => {
-                let key = self.core.keys.require(ROOT)?;
-                let name = format!("{} Root", plan.organisation());
-                let template = self.ca_template(plan, name, plan.root_life(), None);
-                let make = || issuance::self_signed_root(&template, &key);
-                Ok(certificate_facts(&once(&certificate_file(&folder, ROOT), make)?))
+            Step::RootKey => {
+                let made = self.core.make_root(plan, ROOT, plan.root_algorithm(), access)?;
+                Ok(facts(made.0, &made.1))
             }
             Step::IssuingKey(ca) => Ok(key_facts(&self.key(ca.label(), plan.algorithm())?)),
-            Step::IssuingCertificate(ca) => {
-                let root = authorities::read(&certificate_file(&folder, ROOT))?;
-                let (root_key, key) =
-                    (self.core.keys.require(ROOT)?, self.core.keys.require(ca.label())?);
-                let life = match ca {
-                    IssuingCa::FactoryIdentity => plan.factory_life(),
-                    IssuingCa::Operation | IssuingCa::Service => plan.issuing_life(),
-                };
-                let name = format!("{} {}", plan.organisation(), ca.common_name_ending());
-                let template = self.ca_template(plan, name, life, Some(&root));
-                let now = self.core.now();
-                let make = || issuance::issue_ca(&template, &key, &root, &root_key, now);
-                Ok(certificate_facts(&once(&certificate_file(&folder, ca.label()), make)?))
-            }
             Step::PolicyKey => Ok(key_facts(&self.key(POLICY, plan.algorithm())?)),
+            Step::Approval => self.approval(plan, access),
+            Step::RootCertificate => {
+                let path = certificate_file(&folder, ROOT);
+                if !path.exists() {
+                    let permit = self.ceremony_permit(plan, access)?;
+                    let signer = self.core.root_signer(plan, ROOT, access, &permit, ROOT).await?;
+                    once(&path, || issuance::self_signed_root(&signer, &permit, ROOT))?;
+                }
+                Ok(certificate_facts(&authorities::read(&path)?))
+            }
+            Step::IssuingCertificate(ca) => {
+                let path = certificate_file(&folder, ca.label());
+                if !path.exists() {
+                    let root = authorities::read(&certificate_file(&folder, ROOT))?;
+                    let (key, now) = (self.core.keys.require(ca.label())?, self.core.now());
+                    let permit = self.ceremony_permit(plan, access)?;
+                    let signer =
+                        self.core.root_signer(plan, ROOT, access, &permit, ca.label()).await?;
+                    once(&path, || {
+                        issuance::issue_ca(&signer, &permit, ca.label(), &key, &root, now)
+                    })?;
+                }
+                Ok(certificate_facts(&authorities::read(&path)?))
+            }
             Step::Roots => {
                 let root = authorities::read(&certificate_file(&folder, ROOT))?;
                 let path = self.core.layout.roots();
@@ -211,6 +245,51 @@ impl Authority {
             Step::Operator => self.operator(plan).await,
             Step::Finish => unreachable!("the caller ends the loop before it"),
         }
+    }
+
+    /// Who approved; nobody, where the plan names nobody, and that is said.
+    fn approval(&self, plan: &CeremonyPlan, access: &RootAccess) -> Result<Value, AuthorityError> {
+        let custody = plan.custody().to_string();
+        if !plan.custody().is_held() || access.request.is_none() {
+            return Ok(json!({"custodians": custody}));
+        }
+        let permit = self.ceremony_permit(plan, access)?;
+        Ok(json!({"custodians": custody, "by": permit.by(), "request_sha256": permit.request()}))
+    }
+
+    fn ceremony_permit(
+        &self,
+        plan: &CeremonyPlan,
+        access: &RootAccess,
+    ) -> Result<RootPermit, AuthorityError> {
+        self.core.root_permit(plan, ROOT, access, || self.ceremony_acts(plan))
+    }
+
+    /// What the root is to sign: itself, and the issuing CAs. Certificates that are there already keep their words.
+    fn ceremony_acts(&self, plan: &CeremonyPlan) -> Result<Vec<Act>, AuthorityError> {
+        let spki = self.core.root_spki(ROOT)?;
+        let name = format!("{} Root", plan.organisation());
+        let mut root = self.ca_template(plan, name, plan.root_life(), None);
+        let made = certificate_file(&self.core.layout.authority(), ROOT);
+        if made.exists() {
+            root.validity = authorities::read(&made)?.validity();
+        }
+        let algorithm = plan.root_algorithm().name();
+        let mut acts =
+            vec![Act::certificate(ActKind::RootCertificate, ROOT, &root, algorithm, &spki)];
+        for ca in IssuingCa::ALL {
+            let key = self.core.keys.require(ca.label())?;
+            let name = format!("{} {}", plan.organisation(), ca.common_name_ending());
+            let life = match ca {
+                IssuingCa::FactoryIdentity => plan.factory_life(),
+                IssuingCa::Operation | IssuingCa::Service => plan.issuing_life(),
+            };
+            let template = self.ca_template(plan, name, life, Some(root.validity));
+            let (label, algorithm) = (ca.label(), key.algorithm().name());
+            let spki = key.spki_der();
+            acts.push(Act::certificate(ActKind::IssuingCa, label, &template, algorithm, spki));
+        }
+        Ok(acts)
     }
 
     fn begin(&self, plan: &CeremonyPlan) -> Result<Value, AuthorityError> {
@@ -250,17 +329,25 @@ impl Authority {
         Ok(certificate_facts(chain.leaf()))
     }
 
-    /// Records a step in the ledger unless an earlier run did.
+    /// Records a step in the ledger unless an earlier run did. Who approved stands there once: a run that is carried on
+    /// with other approvals of the same request adds nothing.
     //= specs/en-303-645.md#5.5-8
     //# Generation MUST leave a record.
-    async fn record_once(&self, step: Step, what: &Value) -> Result<(), AuthorityError> {
+    async fn record_once(&self, step: Step, what: Value) -> Result<Entry, AuthorityError> {
         let kind = if step == Step::Begin { Kind::CeremonyBegun } else { Kind::CeremonyStep };
         let body = json!({"step": step.to_string(), "made": what});
-        let entries = self.ledger_entries().await?;
-        if !entries.iter().any(|entry| entry.kind == kind && entry.body == body) {
-            self.core.record(kind, body).await?;
+        let same = |entry: &Entry| {
+            let again = match step {
+                Step::Approval => entry.body.get("step") == body.get("step"),
+                _ => entry.body == body,
+            };
+            entry.kind == kind && again
+        };
+        let known = self.ledger_entries().await?.into_iter().find(same);
+        match known {
+            Some(entry) => Ok(entry),
+            None => self.core.record(kind, body).await,
         }
-        Ok(())
     }
 
     async fn finish(
@@ -278,17 +365,44 @@ impl Authority {
             })?,
             None => {
                 let plan_sha256 = hash(&plan.to_toml());
-                let transcript = Transcript { plan_sha256, finished_at: self.core.now(), made };
+                let custodians = plan.custody().custodians().iter();
+                let transcript = Transcript {
+                    plan_sha256,
+                    finished_at: self.core.now(),
+                    made,
+                    software: Transcript::this_software(),
+                    custody: plan.custody().to_string(),
+                    custodians: custodians
+                        .map(|one| (one.name.to_string(), one.fingerprint()))
+                        .collect(),
+                };
                 let body = serde_json::to_value(&transcript).expect("a transcript serialises");
                 self.core.record(Kind::CeremonyFinished, body).await?;
                 transcript
             }
         };
         self.core.load_authorities(&Issuing::default())?;
+        self.publish_transcript(&transcript).await?;
         let text = serde_json::to_vec_pretty(&transcript).expect("a transcript serialises");
         let path = transcript_file(&self.core.layout);
         file::write_atomic(&path, &text, file::PUBLIC).map_err(AuthorityError::io(&path))?;
         Ok(transcript)
+    }
+
+    /// Signs the transcript, puts its hash into the ledger, and writes it where strangers get it.
+    async fn publish_transcript(&self, transcript: &Transcript) -> Result<(), AuthorityError> {
+        let path = self.core.layout.transcript();
+        if path.exists() {
+            return Ok(());
+        }
+        let note = self.core.ledger.sign_note(transcript.text());
+        let note = note.map_err(crate::root::RequestError::from)?.to_string();
+        let body = json!({"transcript_sha256": hash(&note), "plan_sha256": transcript.plan_sha256});
+        let known = self.ledger_entries().await?;
+        if !known.iter().any(|entry| entry.kind == Kind::Transcript && entry.body == body) {
+            self.core.record(Kind::Transcript, body).await?;
+        }
+        file::write_atomic(&path, note.as_bytes(), file::PUBLIC).map_err(AuthorityError::io(&path))
     }
 
     pub(crate) fn ca_template(
@@ -296,15 +410,15 @@ impl Authority {
         plan: &CeremonyPlan,
         common_name: String,
         life: std::time::Duration,
-        issuer: Option<&Certificate>,
+        issuer: Option<Validity>,
     ) -> CaTemplate {
         let now = self.core.now();
         let backdate = u64::try_from(BACKDATE.as_millis()).unwrap_or_default();
         let mut not_before = Timestamp(now.0.saturating_sub(backdate));
         let mut not_after = now.plus(life);
         if let Some(issuer) = issuer {
-            not_before = not_before.max(issuer.validity().not_before);
-            not_after = not_after.min(issuer.validity().not_after);
+            not_before = not_before.max(issuer.not_before);
+            not_after = not_after.min(issuer.not_after);
         }
         let whole = |at: Timestamp| Timestamp::from_secs(at.as_secs());
         CaTemplate {
@@ -344,7 +458,11 @@ pub(crate) fn once(
 }
 
 pub(crate) fn key_facts(key: &KeyHandle) -> Value {
-    json!({"algorithm": key.algorithm().name(), "spki_sha256": hex::encode(sha256(key.spki_der()))})
+    facts(key.algorithm(), key.spki_der())
+}
+
+fn facts(algorithm: SignatureAlgorithm, spki_der: &[u8]) -> Value {
+    json!({"algorithm": algorithm.name(), "spki_sha256": hex::encode(sha256(spki_der))})
 }
 
 pub(crate) fn certificate_facts(certificate: &Certificate) -> Value {

@@ -57,6 +57,14 @@ pub enum Kind {
     LedgerKey,
     /// A torn tail was set aside, or a checkpoint was missing.
     LedgerRepaired,
+    /// Custodians are asked for the root's use.
+    RootRequested,
+    /// The root's key is about to be used, by whose approvals.
+    RootUsed,
+    /// A ceremony's signed transcript; the body has its hash.
+    Transcript,
+    /// The root took a step of its roll.
+    RootRolled,
     /// An issuing CA took a step of its roll: its successor was prepared or activated, or it was retired.
     CaRolled,
 }

@@ -27,7 +27,7 @@ use self::tail::{Place, Position, Tail, sync_folder};
 use super::audit::{Audited, Auditor, Fault};
 use super::checkpoint::{Checkpoint, SignedCheckpoint, cosigners};
 use super::entry::{Entry, Kind};
-use super::note::{NoteError, VerifierKey};
+use super::note::{Note, NoteError, VerifierKey};
 use super::signer::LedgerSigner;
 
 /// How long an entry may be without a checkpoint, while this process lives. A checkpoint costs two waits for the disk;
@@ -247,6 +247,11 @@ impl Ledger {
     #[must_use]
     pub fn verifier(&self) -> &VerifierKey {
         self.shared.signer.verifier()
+    }
+
+    /// Signs a text of the authority that is no checkpoint, such as a request or a transcript.
+    pub(crate) fn sign_note(&self, text: String) -> Result<Note, NoteError> {
+        self.shared.signer.sign_note(text)
     }
 
     /// The file.

@@ -5,7 +5,7 @@ use countersign_crypto::note_key::NoteKey;
 
 use super::checkpoint::{Checkpoint, SignedCheckpoint};
 use super::merkle::Frontier;
-use super::note::{NoteError, SignatureType, VerifierKey};
+use super::note::{Note, NoteError, SignatureType, VerifierKey};
 
 /// Signs checkpoints of one ledger.
 #[derive(Debug, Clone)]
@@ -27,6 +27,11 @@ impl LedgerSigner {
     #[must_use]
     pub fn verifier(&self) -> &VerifierKey {
         &self.verifier
+    }
+
+    /// Signs a text that is no checkpoint: its first line is not this ledger's origin.
+    pub(super) fn sign_note(&self, text: String) -> Result<Note, NoteError> {
+        Note::sign(text, &self.verifier, &self.key)
     }
 
     /// Signs the head of this tree.

@@ -8,20 +8,26 @@
 
 use std::time::Duration;
 
+use countersign_crypto::certificate::Certificate;
 use countersign_crypto::policy::Use;
 use countersign_crypto::retirement::{Lasts, Signatures};
 use countersign_crypto::signature::SignatureAlgorithm;
+use countersign_model::time::Timestamp;
 
 use super::{PUBLICATION, Rolled};
 use crate::authorities::IssuingCa;
 use crate::authority::Authority;
 use crate::error::AuthorityError;
 use crate::in_force::uses;
+use crate::root::RootNeed;
 use crate::subject::Purpose;
 
 /// How long before the end of its algorithm an issuing CA is rolled: devices renew from thirty days before the end on,
 /// and must find the new one issuing.
 pub const CA_LEAD: Duration = Duration::from_secs(90 * 86_400);
+
+/// How early people are told that the root will be needed: custodians travel, and take leave.
+pub const ROOT_NOTICE: Duration = Duration::from_secs(182 * 86_400);
 
 /// What stands against the policy in force.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -116,7 +122,51 @@ impl Authority {
         Ok(found)
     }
 
-    /// Rolls every issuing CA whose algorithm the policy in force ends within [`CA_LEAD`], and says what cannot be mended so.
+    /// The last day on which a CA's successor is in time: it must be known and issue before certificates of a full life no
+    /// longer fit into the CA's own.
+    fn last_day(
+        &self,
+        ca: IssuingCa,
+        certificate: &Certificate,
+    ) -> Result<Timestamp, AuthorityError> {
+        let config = &self.core.config;
+        let leaf = match ca {
+            IssuingCa::FactoryIdentity => Duration::ZERO,
+            IssuingCa::Operation => config.device(),
+            IssuingCa::Service => config.service().max(config.operator()).max(config.server()),
+        };
+        let lead = u64::try_from((leaf + CA_LEAD).as_millis()).unwrap_or(u64::MAX);
+        Ok(Timestamp(certificate.validity().not_after.0.saturating_sub(lead)))
+    }
+
+    /// What will need the root, and until when, where a program alone cannot use it: custodians hold it, or it is in a file that left
+    /// the machine. Nothing where it can.
+    ///
+    /// # Errors
+    /// [`AuthorityError`].
+    //= specs/house.md#house-custody
+    //# What will need a root that is not at hand MUST be told with its last day, half a year before that day.
+    pub fn root_needs(&self) -> Result<Vec<RootNeed>, AuthorityError> {
+        let core = &self.core;
+        let (authorities, plan) = (core.authorities()?, self.plan()?);
+        let mut needs = Vec::new();
+        if core.root_is_at_hand(&plan) {
+            return Ok(needs);
+        }
+        for ca in IssuingCa::ALL {
+            let last = self.last_day(ca, authorities.certificate(ca))?;
+            if core.now().plus(ROOT_NOTICE) >= last {
+                let label = authorities.label(ca);
+                let word = ca.label().trim_end_matches("-ca");
+                needs.push(crate::root::need(label, last, format!(
+                    "its successor needs the root, which is not at hand: `countersign authority root request --data DIR --ca {word}`"
+                )));
+            }
+        }
+        Ok(needs)
+    }
+
+    /// Rolls every issuing CA whose algorithm the policy in force ends within [`CA_LEAD`] or that ends itself, and says what cannot be mended so.
     /// `wait` is given the pause in which verifiers hear of the successors. Done before: nothing is done.
     ///
     /// # Errors
@@ -135,15 +185,28 @@ impl Authority {
         let mut prepared = Vec::new();
         for ca in IssuingCa::ALL {
             let found = mendable.iter().find(|one| one.key == authorities.label(ca));
-            let Some(found) = found else { continue };
+            let expires = self.core.now() > self.last_day(ca, authorities.certificate(ca))?;
+            if found.is_none() && !expires {
+                continue;
+            }
             let next = self.ca_algorithm(ca)?;
             // Where nothing lasts longer, a roll would be in vain, again and again.
-            if authorities.certificate(ca).key_algorithm() == Some(next) {
+            let same = authorities.certificate(ca).key_algorithm() == Some(next);
+            if let Some(found) = found.filter(|_| same && !expires) {
                 findings.push(found.clone());
                 continue;
             }
-            self.prepare_ca(ca, Some(next), go_on).await?;
-            prepared.push(ca);
+            match self.prepare_ca(ca, Some(next), go_on).await {
+                Ok(_) => prepared.push(ca),
+                // Not something that a program does: people must be asked, in time.
+                Err(AuthorityError::RootNeeded(how)) => findings.push(Finding {
+                    key: authorities.label(ca).to_owned(),
+                    algorithm: next.name(),
+                    what: format!("is to be rolled, and the root is not at hand: {how}"),
+                    mended_by_roll: true,
+                }),
+                Err(error) => return Err(error),
+            }
         }
         let mut followed = Followed { rolled: Vec::new(), findings };
         if !prepared.is_empty() {

@@ -1,7 +1,9 @@
 //! `countersign authority`: key management on a data folder, also while `serve` runs on it.
 
 mod evidence;
+mod custodian;
 mod ledger;
+pub(crate) mod root;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use countersign_authority::enrol::{EnrolNames, EnrolProfile, EnrolRequest};
 use countersign_authority::factory::LabelFiles;
 use countersign_authority::registration::Reason;
 use countersign_authority::revocation::Target;
+use countersign_authority::root::RootAccess;
 use countersign_authority::subject::{Purpose, Subject};
 use countersign_authority::{Authority, Sources};
 use countersign_device::data::{Blank, PolicyAuthority};
@@ -28,7 +31,7 @@ use crate::failure::{Ended, Failure, Named as _};
 pub(crate) enum AuthorityCommand {
     /// Make root, issuing CAs and policy key from a reviewed plan; run again after a crash, it carries on.
     #[command(
-        after_help = "Examples:\n  countersign authority ceremony --write-plan plan.toml\n  countersign authority ceremony --data ./data --plan plan.toml"
+        after_help = "Examples:\n  countersign authority ceremony --write-plan plan.toml\n  countersign authority ceremony --data ./data --plan plan.toml\n  countersign authority ceremony --data ./data --plan plan.toml --root /media/usb/root.sealed\n  countersign authority ceremony --data ./data --plan plan.toml --root /media/usb/root.sealed \\\n      --request request.txt --approval alice.approval --approval bob.approval\n  countersign authority ceremony --data ./data --transcript"
     )]
     Ceremony {
         /// The authority's data folder.
@@ -40,7 +43,21 @@ pub(crate) enum AuthorityCommand {
         /// Write the commented example plan to this file and do nothing else.
         #[arg(long, conflicts_with_all = ["data", "plan"])]
         write_plan: Option<PathBuf>,
+        #[command(flatten)]
+        access: root::AccessArgs,
+        /// Print the signed transcript of the ceremony that was held, and do nothing else.
+        #[arg(long, conflicts_with_all = ["plan", "write_plan"])]
+        transcript: bool,
     },
+    /// A custodian's own key, made on their own machine.
+    #[command(subcommand)]
+    Custodian(custodian::CustodianCommand),
+    /// The root's use by its custodians: request, show, approve.
+    #[command(subcommand)]
+    Root(root::RootCommand),
+    /// The transcript of a ceremony, for strangers.
+    #[command(subcommand)]
+    Transcript(root::TranscriptCommand),
     /// Keys and certificates as files, so that any ordinary client can connect.
     #[command(
         after_help = "Examples:\n  countersign authority enrol --data ./data --profile device --name plug-000001 --out ./certs\n  countersign authority enrol --data ./data --profile service --name backend --out ./certs \\\n      --grant 'subscribe things/+/properties/#' --grant 'publish things/+/actions/+'\n  countersign authority enrol --data ./data --profile device --prefix plug- --count 100 --out ./certs"
@@ -171,9 +188,15 @@ pub(crate) async fn run(command: AuthorityCommand) -> Ended {
             ));
             Ok(())
         }
-        AuthorityCommand::Ceremony { data, plan, .. } => {
-            ceremony(&data.unwrap_or_default(), plan.as_deref()).await
+        AuthorityCommand::Ceremony { data, transcript: true, .. } => {
+            root::print_transcript(&data.unwrap_or_default())
         }
+        AuthorityCommand::Ceremony { data, plan, access, .. } => {
+            ceremony(&data.unwrap_or_default(), plan.as_deref(), &access.read()?).await
+        }
+        AuthorityCommand::Custodian(command) => custodian::run(command),
+        AuthorityCommand::Root(command) => root::run(command).await,
+        AuthorityCommand::Transcript(command) => root::transcript(command),
         AuthorityCommand::Enrol(arguments) => enrol(arguments).await,
         AuthorityCommand::Revoke { subject, serial, reason } => {
             let target = match serial {
@@ -226,7 +249,7 @@ impl SubjectArgs {
     }
 }
 
-async fn ceremony(data: &Path, plan: Option<&Path>) -> Ended {
+async fn ceremony(data: &Path, plan: Option<&Path>, access: &RootAccess) -> Ended {
     let plan = match plan {
         Some(path) => {
             let text = std::fs::read_to_string(path).at(path)?;
@@ -237,13 +260,21 @@ async fn ceremony(data: &Path, plan: Option<&Path>) -> Ended {
     countersign_crypto::file::private_folder(data).at(data)?;
     let authority = open(data).await?;
     let outcome = authority
-        .ceremony(&plan, |step| {
+        .ceremony_with(&plan, access, |step| {
             say(&format!("  {step}"));
             ControlFlow::Continue(())
         })
-        .await?;
+        .await
+        .map_err(root::refused)?;
     match outcome {
-        CeremonyOutcome::Finished(transcript) => say(transcript.to_string().trim_end()),
+        CeremonyOutcome::Finished(transcript) => {
+            say(transcript.to_string().trim_end());
+            say(&format!("signed: {}", authority.layout().transcript().display()));
+            if !plan.custody().is_held() {
+                say("No custodians: whoever can use this folder can use the root.");
+            }
+        }
+        CeremonyOutcome::Waiting { file, request } => root::waiting(&request, &file),
         CeremonyOutcome::AlreadyFinished(transcript) => {
             say("The ceremony was held here before; nothing was done.");
             say(transcript.to_string().trim_end());

@@ -59,6 +59,8 @@ pub(crate) struct RotateArgs {
     /// Retire even where subjects have no successor yet: they are cut off until they enrol anew.
     #[arg(long, requires = "ca")]
     at_once: bool,
+    #[command(flatten)]
+    access: super::authority::root::AccessArgs,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -84,7 +86,9 @@ async fn roll(authority: &Authority, ca: IssuingCa, arguments: &RotateArgs) -> E
             })
         };
         let algorithm = arguments.algorithm.as_ref().map(named).transpose()?;
-        if let Rolled::Done { labels } = authority.prepare_ca(ca, algorithm, go_on).await? {
+        let access = arguments.access.read()?;
+        let prepared = authority.prepare_ca_with(ca, algorithm, &access, go_on).await;
+        if let Rolled::Done { labels } = prepared.map_err(super::authority::root::refused)? {
             tell(arguments.json, &format!("prepared   {}", labels.join(", ")));
         }
     }
@@ -165,9 +169,13 @@ async fn follow(authority: &Authority, as_json: bool) -> Ended {
 async fn status(authority: &Authority, as_json: bool) -> Ended {
     let all = authority.rotation_status().await?;
     let findings = authority.policy_findings()?;
+    let needs = authority.root_needs()?;
     if as_json {
-        print_json(&json!({ "authorities": all, "findings": findings }));
+        print_json(&json!({ "authorities": all, "findings": findings, "root_needed": needs }));
     } else {
+        for one in &needs {
+            say(&format!("by {}  {}: {}", one.before, one.key, one.what));
+        }
         for one in &all {
             say(&line(one));
         }

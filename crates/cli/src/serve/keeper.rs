@@ -68,6 +68,14 @@ impl Keeper {
         for one in &followed.findings {
             tracing::error!(key = one.key, what = one.what, "stands against the policy in force");
         }
+        for one in &self.authority.root_needs()? {
+            tracing::warn!(
+                key = one.key,
+                before = one.before,
+                what = one.what,
+                "the root will be needed"
+            );
+        }
         // 2. Identity and anchors.
         let servers = Servers::make(&self.authority, &self.config).await?;
         if servers.standing != self.listeners.servers().standing {

@@ -177,6 +177,7 @@ async fn hold_ceremony(authority: &Authority) -> Ended {
     say("No ceremony was held in this folder; holding one from the example plan.");
     let outcome =
         authority.ceremony(&CeremonyPlan::example(), |_| ControlFlow::Continue(())).await?;
+    say("No custodians: whoever can use this folder can use the root.");
     if let CeremonyOutcome::Stopped(step) = outcome {
         return Err(Failure::environment(format!("the ceremony stopped before {step}; run again")));
     }

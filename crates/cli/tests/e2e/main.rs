@@ -36,6 +36,7 @@ mod assess;
 mod changeover;
 mod changeover_fleet;
 mod crypto;
+mod custody;
 mod dry_run;
 mod policies;
 mod second_signature;

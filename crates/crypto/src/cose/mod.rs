@@ -70,6 +70,15 @@ pub fn verify1(document: &[u8], content_type: &str, spki_der: &[u8]) -> Result<V
     sign1.payload.ok_or(CoseError::Form)
 }
 
+/// The payload of a COSE_Sign1 document that nobody verified: to learn which key it wants, never to believe it.
+pub(crate) fn unverified_payload(document: &[u8]) -> Result<Vec<u8>, CoseError> {
+    if document.len() > MAX_DOCUMENT {
+        return Err(CoseError::TooLarge(document.len()));
+    }
+    let sign1 = CoseSign1::from_tagged_slice(document).map_err(|_| CoseError::Form)?;
+    sign1.payload.ok_or(CoseError::Form)
+}
+
 fn verify_fixed(
     algorithm: SignatureAlgorithm,
     spki_der: &[u8],

@@ -1,6 +1,6 @@
 //! `countersign authority ledger`: what a stranger verifies with nothing but files, and what the authority hands out.
 
-mod quorum;
+pub(super) mod quorum;
 mod source;
 mod witness;
 

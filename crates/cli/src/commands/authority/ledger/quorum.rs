@@ -51,7 +51,7 @@ impl QuorumArgs {
 }
 
 /// A public key that stands on the command line, or in a file that is named there.
-pub(super) fn read_key(text: &str) -> Ended<VerifierKey> {
+pub(crate) fn read_key(text: &str) -> Ended<VerifierKey> {
     match text.parse() {
         Ok(key) => Ok(key),
         Err(_) => {

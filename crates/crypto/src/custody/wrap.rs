@@ -1,0 +1,132 @@
+//! Wrapping a secret to somebody's public key: HPKE (RFC 9180), base mode, on the strongest curve of the product.
+
+use crate::provider;
+use crate::random::Random;
+use crate::seal::{self, SealKey};
+use crate::secret::{Secret, Strength};
+
+/// Security strength of a wrapping key: at least that of every key that is wrapped.
+pub(super) const STRENGTH: Strength = Strength(192);
+/// Purpose under which a wrapping key is sealed at rest.
+const PURPOSE: &str = "wrapping key";
+/// What every wrapping is for; the caller's purpose stands behind it.
+const INFO: &str = "countersign wrap v1 ";
+
+/// To whom secrets are wrapped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrapPublic(Vec<u8>);
+
+impl WrapPublic {
+    /// From an uncompressed point; whether it lies on the curve is found when something is wrapped to it.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let fits = bytes.len() == provider::HPKE_PUBLIC_LEN && bytes[0] == 4;
+        fits.then(|| Self(bytes.to_vec()))
+    }
+
+    /// The point, uncompressed.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Wraps a secret for `purpose`; it opens for no other.
+    ///
+    /// # Errors
+    /// [`WrapError::Key`] for a key that is no point of the curve, or a secret that is stronger than the key.
+    //= specs/house.md#house-secrets
+    //# A secret MUST leave the process only through a channel whose strength is at least its own.
+    pub fn wrap(&self, purpose: &str, secret: &Secret) -> Result<Vec<u8>, WrapError> {
+        let info = [INFO, purpose].concat();
+        secret
+            .reveal_to(STRENGTH, |bytes| provider::hpke_seal(&self.0, info.as_bytes(), bytes))
+            .map_err(|_| WrapError::Key)?
+            .map_err(|_| WrapError::Key)
+    }
+}
+
+/// Who opens what was wrapped.
+#[derive(Debug)]
+pub struct WrapKey {
+    secret: Secret,
+    public: WrapPublic,
+}
+
+impl WrapKey {
+    /// A fresh key pair.
+    ///
+    /// # Errors
+    /// [`WrapError::NotOffered`] where the provider has no HPKE.
+    pub fn generate() -> Result<Self, WrapError> {
+        let (public, secret) = provider::hpke_generate().map_err(|_| WrapError::NotOffered)?;
+        Ok(Self { secret: Secret::new(secret, STRENGTH), public: WrapPublic(public) })
+    }
+
+    /// The public half.
+    #[must_use]
+    pub fn public(&self) -> &WrapPublic {
+        &self.public
+    }
+
+    /// Opens what was wrapped to this key for `purpose`.
+    ///
+    /// # Errors
+    /// [`WrapError::Damaged`] for anything else.
+    pub fn unwrap(&self, purpose: &str, wrapped: &[u8]) -> Result<Secret, WrapError> {
+        let info = [INFO, purpose].concat();
+        let opened = self
+            .secret
+            .expose(|secret| provider::hpke_open(secret, info.as_bytes(), wrapped))
+            .map_err(|_| WrapError::Damaged)?;
+        Ok(Secret::new(opened, STRENGTH))
+    }
+
+    /// The pair, sealed to lie on this machine.
+    ///
+    /// # Errors
+    /// [`WrapError::NotOffered`] on a broken platform.
+    pub fn sealed(&self, seal: &SealKey, random: &mut dyn Random) -> Result<Vec<u8>, WrapError> {
+        let text = self.joined();
+        text.expose(|text| seal::seal(seal, PURPOSE, text, random))
+            .map_err(|_| WrapError::NotOffered)
+    }
+
+    /// What [`WrapKey::sealed`] made.
+    ///
+    /// # Errors
+    /// [`WrapError::Damaged`].
+    pub fn open(seal: &SealKey, sealed: &[u8]) -> Result<Self, WrapError> {
+        let text = seal::open(seal, PURPOSE, sealed).map_err(|_| WrapError::Damaged)?;
+        Self::split(&text).ok_or(WrapError::Damaged)
+    }
+
+    /// Public half, then private half.
+    pub(super) fn joined(&self) -> Secret {
+        let mut text = self.public.0.clone();
+        self.secret.expose(|secret| text.extend_from_slice(secret));
+        Secret::new(text, STRENGTH)
+    }
+
+    pub(super) fn split(joined: &Secret) -> Option<Self> {
+        joined.expose(|text| {
+            let (public, secret) = text.split_at_checked(provider::HPKE_PUBLIC_LEN)?;
+            let public = WrapPublic::from_bytes(public)?;
+            (!secret.is_empty())
+                .then(|| Self { secret: Secret::new(secret.to_vec(), STRENGTH), public })
+        })
+    }
+}
+
+/// Why something was not wrapped or opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WrapError {
+    /// Not a public key, or one that is weaker than the secret.
+    #[error("the public key cannot have a secret wrapped to it: it is no point of its curve")]
+    Key,
+    /// Another key, another purpose, or a changed text.
+    #[error("what was wrapped does not open: it is for another key or purpose, or was changed")]
+    Damaged,
+    /// The provider of this build has no HPKE.
+    #[error("this build's cryptographic provider cannot wrap keys")]
+    NotOffered,
+}
