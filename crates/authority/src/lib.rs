@@ -8,9 +8,8 @@
 //!     EnrolmentPermit            LintedCertificate   │              │
 //!                                                    ▼              ▼
 //!  ceremony ── root, issuing CAs, policy key      ledger        registry ── what gateways ask, live
+//!  root ── its use, by its custodians' permit
 //!  rotation ── their successors, as `in_force` (the policy) demands          evidence ── that processes were carried out
-//!  ceremony ── root (custodians' permit), issuing CAs, policy key      ledger        registry ── what gateways ask, live
-//!  rotation ── their successors, as `in_force` (the policy) demands
 //! ```
 //!
 //! What cannot be skipped is a type: a signature needs a [`lint::LintedCertificate`], which only linting makes; an

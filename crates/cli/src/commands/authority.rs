@@ -1,7 +1,7 @@
 //! `countersign authority`: key management on a data folder, also while `serve` runs on it.
 
-mod evidence;
 mod custodian;
+mod evidence;
 mod ledger;
 pub(crate) mod root;
 
