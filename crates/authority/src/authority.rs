@@ -168,6 +168,16 @@ impl Core {
         Ok(appended.map_err(|_| AuthorityError::Worker)??)
     }
 
+    /// Appends several entries in their order, and waits for the disk once for all of them.
+    pub(crate) async fn record_all(
+        &self,
+        wishes: Vec<(Kind, Value)>,
+    ) -> Result<Vec<Entry>, AuthorityError> {
+        let (ledger, now) = (self.ledger.clone(), self.now());
+        let appended = tokio::task::spawn_blocking(move || ledger.append_all(wishes, now)).await;
+        Ok(appended.map_err(|_| AuthorityError::Worker)??)
+    }
+
     /// Tells this process at once that the database changed.
     pub(crate) fn notify(&self) {
         self.registry.wake();

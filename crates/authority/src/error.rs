@@ -58,6 +58,12 @@ pub enum AuthorityError {
     /// A file is in the way.
     #[error("{}: exists already and is not overwritten: choose another folder, or say --force", .0.display())]
     Exists(PathBuf),
+    /// A station's manifest that is not believed, or says what cannot be.
+    #[error("the manifest is refused, and nothing of it taken: {0}")]
+    Manifest(String),
+    /// Another process is at it.
+    #[error("{}: another process is at it: wait until it has ended", .0.display())]
+    Busy(PathBuf),
     /// A name or serial that nobody knows.
     #[error("{0} is not known here: see `countersign authority` for what is")]
     Unknown(String),
@@ -145,10 +151,13 @@ impl AuthorityError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Request(_) => Fault::Request,
-            Self::Refused(_) | Self::Policy(_) | Self::NotApproved(_) => Fault::Refused,
+            Self::Refused(_) | Self::Policy(_) | Self::NotApproved(_) | Self::Manifest(_) => {
+                Fault::Refused
+            }
             Self::Configuration { .. }
             | Self::NoCeremony(_)
             | Self::Exists(_)
+            | Self::Busy(_)
             | Self::Unknown(_)
             | Self::RootNeeded(_)
             | Self::RootRequest(_)

@@ -5,10 +5,31 @@
 //!                                               └─────────► Label ── write_label ──► paper; forgotten here
 //! ```
 //!
-//! The private key never leaves the device's folder, and the setup code never enters the authority's: it is on the label
-//! and nowhere else. The device stores a verifier.
+//! Of one device the private key never leaves its folder, and the setup code never enters the authority's: it is on the
+//! label and nowhere else. The device stores a verifier.
+//!
+//! A batch is made by [`run`], in which a kill at any instant spoils nothing; its codes are sealed in a [`job`] until their
+//! labels are printed:
+//!
+//! ```text
+//!  batch file ─► Batch ─► reserve (quota) ─► make ─► job ─► issue ─► SERIAL.factory        label ─► sheet (PDF, SVG)
+//!  away from here:   kit ─► station ─► manifest ─► reconcile: shipped, scrapped (revoked), unaccounted
+//! ```
 
+mod items;
 mod label;
+
+pub mod batch;
+mod job;
+pub mod kit;
+mod labels;
+pub mod manifest;
+mod reconcile;
+pub mod requests;
+mod run;
+pub mod sheet;
+pub mod station;
+mod stations;
 
 use countersign_crypto::certificate::{Certificate, CertificateChain};
 use countersign_crypto::csr;
@@ -19,7 +40,13 @@ use countersign_model::id::ThingId;
 use countersign_model::label::{Label, RootFingerprint, SetupCode};
 use serde_json::json;
 
+pub use self::batch::Batch;
+pub use self::items::{ItemState, Outcome};
 pub use self::label::{LabelFiles, label_svg, label_text};
+pub use self::reconcile::Reconciliation;
+pub use self::run::BatchReport;
+pub use self::sheet::Layout;
+pub use self::stations::StationUse;
 use crate::authority::Authority;
 use crate::error::AuthorityError;
 use crate::issuance::{Ask, issue};

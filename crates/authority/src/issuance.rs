@@ -12,7 +12,10 @@
 //!  9 record         ledger, then database; only now is it handed out
 //! ```
 //!
-//! All of it happens in one writer's turn of the store, so that two processes cannot both say yes.
+//! All of it happens in one writer's turn of the store, so that two processes cannot both say yes. Many certificates may
+//! share a turn, and with it the waits for the disk: each step is done for all of them before the next one begins.
+
+use std::collections::HashSet;
 
 use countersign_crypto::certificate::{Certificate, CertificateChain};
 use countersign_crypto::digest::sha256;
@@ -20,16 +23,17 @@ use countersign_crypto::issue::{self, CaTemplate, Serial};
 use countersign_crypto::signature::KeyHandle;
 use countersign_model::grant::Grant;
 use countersign_model::time::{Timestamp, Validity};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::authorities::Authorities;
 use crate::authority::Core;
-use crate::error::AuthorityError;
+use crate::error::{AuthorityError, Fault};
 use crate::ledger::Kind;
 use crate::lint::{About, LintedCertificate, lint};
 use crate::profile::{self, ServerNames};
-use crate::registration::{Claim, permit};
+use crate::registration::{Claim, Refusal, permit};
 use crate::root::{Act, ActKind, NotApproved, RootPermit, RootSigner};
-use crate::store::{CertificateRecord, CertificateStatus, Turn};
+use crate::store::{BatchItem, CertificateRecord, CertificateStatus, Turn};
 use crate::subject::{Purpose, Subject};
 
 /// A certificate is given again for the same key until less than this part of its life is left: one third.
@@ -63,87 +67,216 @@ pub struct Issued {
 
 /// Issues in the nine steps.
 pub(crate) async fn issue(core: &Core, ask: Ask) -> Result<Issued, AuthorityError> {
+    let mut answers = issue_all(core, vec![(ask, None)]).await?;
+    answers.pop().ok_or(AuthorityError::Worker)?
+}
+
+/// The same for many at once: each step for all of them before the next one, so that they share the waits for the disk.
+/// What one of them is refused for is its own answer; where the machine fails, none of them is issued.
+pub(crate) async fn issue_all(
+    core: &Core,
+    asks: Vec<(Ask, Option<BatchItem>)>,
+) -> Result<Vec<Result<Issued, AuthorityError>>, AuthorityError> {
     core.authorities()?;
     let now = core.now();
     let mut turn = core.store.exclusive().await?;
     // As this turn sees them: another process may have rolled an issuing CA a moment ago.
     let authorities = core.authorities_as(&turn.issuing().await?)?;
-    let spki_sha256 = hex::encode(sha256(&ask.spki_der));
+    let context = Context { core, authorities: &authorities, now };
+    let mut answers: Vec<Option<Result<Issued, AuthorityError>>> = Vec::new();
+    let (mut ready, mut seen) = (Vec::new(), HashSet::new());
+    for (place, (ask, item)) in asks.into_iter().enumerate() {
+        // What this turn grants to one of the group, the registration of the next sees; but not yet its certificate.
+        let twice = !seen.insert((ask.subject.clone(), ask.purpose));
+        let step = match twice {
+            true => Err(Refusal::AlreadyManufactured.into()),
+            false => context.lint_one(&mut turn, ask, item).await,
+        };
+        answers.push(match step {
+            Ok(Step::Again(issued)) => Some(Ok(issued)),
+            Ok(Step::Ready(one)) => {
+                ready.push((place, one));
+                None
+            }
+            Err(error) if error.fault() == Fault::Environment => return Err(error),
+            Err(error) => Some(Err(error)),
+        });
+    }
+    if !ready.is_empty() {
+        //= specs/house.md#house-issuance
+        //# The intent to issue MUST be on disk before the certificate is signed.
+        // 6. Intent.
+        let intents = ready.iter().map(|(_, one)| context.intent(one)).collect();
+        core.record_all(intents).await?;
 
-    // 1. Registration.
-    let permit =
-        permit(&mut turn, &ask.subject, ask.purpose, &spki_sha256, &ask.claim, now).await?;
+        // 7 and 8. Sign and compare.
+        let mut signed = Vec::with_capacity(ready.len());
+        for (place, one) in ready {
+            let (item, certificate) = context.sign_one(one)?;
+            signed.push((place, item, certificate));
+        }
 
-    // 2. Retry.
-    let ca = profile::issuer(ask.purpose);
-    if let Some(again) = again(&mut turn, &ask, &spki_sha256, authorities.label(ca), now).await? {
-        let chain = authorities.chain(again.certificate)?;
-        return Ok(Issued { chain, fresh: false });
+        // 9. Record.
+        let records = signed.iter().flat_map(|(_, one, certificate)| one.records(certificate));
+        core.record_all(records.collect()).await?;
+        for (place, one, certificate) in signed {
+            context.put(&mut turn, one, &certificate).await?;
+            let chain = authorities.chain(certificate)?;
+            answers[place] = Some(Ok(Issued { chain, fresh: true }));
+        }
+        turn.commit().await?;
+        core.notify();
+    }
+    Ok(answers.into_iter().flatten().collect())
+}
+
+/// What all of a group share.
+struct Context<'a> {
+    core: &'a Core,
+    authorities: &'a Authorities,
+    now: Timestamp,
+}
+
+/// One that lacks only the signature.
+struct Linted {
+    wish: Wish,
+    certificate: LintedCertificate,
+}
+
+/// What was asked for, and what is recorded of it.
+struct Wish {
+    ask: Ask,
+    item: Option<BatchItem>,
+    serial: Serial,
+    spki_sha256: String,
+    /// Where they change.
+    grants: Option<Vec<Grant>>,
+}
+
+enum Step {
+    Again(Issued),
+    Ready(Box<Linted>),
+}
+
+impl Context<'_> {
+    /// Steps 1 to 5. What registration grants is written into the turn at once, so that the next of the group sees it.
+    async fn lint_one(
+        &self,
+        turn: &mut Turn,
+        ask: Ask,
+        item: Option<BatchItem>,
+    ) -> Result<Step, AuthorityError> {
+        let (core, now, authorities) = (self.core, self.now, self.authorities);
+        let spki_sha256 = hex::encode(sha256(&ask.spki_der));
+
+        // 1. Registration.
+        let permit = permit(turn, &ask.subject, ask.purpose, &spki_sha256, &ask.claim, now).await?;
+
+        // 2. Retry.
+        let ca = profile::issuer(ask.purpose);
+        if let Some(again) = again(turn, &ask, &spki_sha256, authorities.label(ca), now).await? {
+            let chain = authorities.chain(again.certificate)?;
+            return Ok(Step::Again(Issued { chain, fresh: false }));
+        }
+
+        // 3. Profile.
+        core.admits_key(ask.purpose, &ask.spki_der, now)?;
+        let issuer = authorities.certificate(ca);
+        let serial = core.serial();
+        let from = issuer.validity().not_before;
+        let template = profile::template(
+            &permit,
+            &ask.spki_der,
+            &ask.server,
+            from,
+            &core.config,
+            serial,
+            now,
+        )?;
+
+        // 4. Prepare.
+        let prepared = issue::prepare(&template, issuer, authorities.key(ca).algorithm())?;
+
+        //= specs/house.md#house-issuance
+        //# A certificate that was not linted MUST NOT be signed.
+        // 5. Lint.
+        let life = profile::life(ask.purpose, &core.config);
+        let about = About { purpose: Some(ask.purpose), name: ask.subject.name(), life, now };
+        let certificate = lint(prepared, &about)?;
+
+        if !permit.known_key() {
+            turn.put_key(permit.spki_sha256(), permit.subject(), permit.purpose()).await?;
+        }
+        let known = turn.subject(&ask.subject).await?;
+        let before = known.map(|known| known.grants).unwrap_or_default();
+        let grants = ask.grants.clone().unwrap_or_else(|| before.clone());
+        turn.put_subject(&ask.subject, permit.next_state(), &grants, now).await?;
+        let grants = (grants != before).then_some(grants);
+        let wish = Wish { ask, item, serial, spki_sha256, grants };
+        Ok(Step::Ready(Box::new(Linted { wish, certificate })))
     }
 
-    // 3. Profile.
-    core.admits_key(ask.purpose, &ask.spki_der, now)?;
-    let issuer = authorities.certificate(ca);
-    let serial = core.serial();
-    let from = issuer.validity().not_before;
-    let template =
-        profile::template(&permit, &ask.spki_der, &ask.server, from, &core.config, serial, now)?;
-
-    // 4. Prepare.
-    let key = authorities.key(ca);
-    let prepared = issue::prepare(&template, issuer, key.algorithm())?;
-
-    //= specs/house.md#house-issuance
-    //# A certificate that was not linted MUST NOT be signed.
-    // 5. Lint.
-    let life = profile::life(ask.purpose, &core.config);
-    let about = About { purpose: Some(ask.purpose), name: ask.subject.name(), life, now };
-    let linted = lint(prepared, &about)?;
-
-    //= specs/house.md#house-issuance
-    //# The intent to issue MUST be on disk before the certificate is signed.
-    // 6. Intent.
-    core.record(
-        Kind::IssuanceIntent,
-        json!({
-            "subject": ask.subject.to_string(), "purpose": ask.purpose.as_str(), "issuer": authorities.label(ca),
+    fn intent(&self, one: &Linted) -> (Kind, Value) {
+        let Wish { ask, serial, spki_sha256, .. } = &one.wish;
+        let body = json!({
+            "subject": ask.subject.to_string(), "purpose": ask.purpose.as_str(),
+            "issuer": self.authorities.label(profile::issuer(ask.purpose)),
             "serial": serial.hex(), "spki_sha256": spki_sha256, "request_sha256": ask.request_sha256,
-            "tbs_sha256": hex::encode(sha256(linted.tbs())), "by": word(&ask.claim),
-        }),
-    )
-    .await?;
-
-    // 7 and 8. Sign and compare.
-    let certificate = sign(linted, issuer, key)?;
-
-    // 9. Record.
-    core.record(Kind::Issued, issued_body(&certificate, serial)).await?;
-    if !permit.known_key() {
-        turn.put_key(permit.spki_sha256(), permit.subject(), permit.purpose()).await?;
+            "tbs_sha256": hex::encode(sha256(one.certificate.tbs())), "by": word(&ask.claim),
+        });
+        (Kind::IssuanceIntent, body)
     }
-    let known = turn.subject(&ask.subject).await?;
-    let before = known.map(|known| known.grants).unwrap_or_default();
-    let grants = ask.grants.unwrap_or_else(|| before.clone());
-    if grants != before {
-        let list: Vec<String> = grants.iter().map(ToString::to_string).collect();
-        let body = json!({"subject": ask.subject.to_string(), "grants": list});
-        core.record(Kind::GrantsChanged, body).await?;
+
+    fn sign_one(&self, one: Box<Linted>) -> Result<(Wish, Certificate), AuthorityError> {
+        let ca = profile::issuer(one.wish.ask.purpose);
+        let (issuer, key) = (self.authorities.certificate(ca), self.authorities.key(ca));
+        Ok((one.wish, sign(one.certificate, issuer, key)?))
     }
-    turn.put_subject(&ask.subject, permit.next_state(), &grants, now).await?;
-    turn.put_certificate(&CertificateRecord {
-        subject: ask.subject,
-        purpose: ask.purpose,
-        certificate: certificate.clone(),
-        issuer: authorities.label(ca).to_owned(),
-        request_sha256: ask.request_sha256,
-        key_label: ask.key_label,
-        status: CertificateStatus::Active,
-        issued_at: now,
-    })
-    .await?;
-    turn.commit().await?;
-    core.notify();
-    Ok(Issued { chain: authorities.chain(certificate)?, fresh: true })
+
+    async fn put(
+        &self,
+        turn: &mut Turn,
+        wish: Wish,
+        certificate: &Certificate,
+    ) -> Result<(), AuthorityError> {
+        if let Some(item) = &wish.item {
+            turn.put_issued(item, wish.ask.subject.name(), &wish.spki_sha256).await?;
+        }
+        turn.put_certificate(&CertificateRecord {
+            issuer: self.authorities.label(profile::issuer(wish.ask.purpose)).to_owned(),
+            subject: wish.ask.subject,
+            purpose: wish.ask.purpose,
+            certificate: certificate.clone(),
+            request_sha256: wish.ask.request_sha256,
+            key_label: wish.ask.key_label,
+            status: CertificateStatus::Active,
+            issued_at: self.now,
+        })
+        .await?;
+        Ok(())
+    }
+}
+
+impl Wish {
+    /// What the ledger gets: the certificate, changed grants, and for a batch that the identity was made.
+    fn records(&self, certificate: &Certificate) -> Vec<(Kind, Value)> {
+        let subject = self.ask.subject.to_string();
+        let mut records = vec![(Kind::Issued, issued_body(certificate, self.serial))];
+        if let Some(grants) = &self.grants {
+            let list: Vec<String> = grants.iter().map(ToString::to_string).collect();
+            records.push((Kind::GrantsChanged, json!({"subject": subject, "grants": list})));
+        }
+        if let Some(item) = &self.item {
+            //= specs/en-303-645.md#5.5-8
+            //# Provisioning MUST leave a record.
+            let body = json!({
+                "thing": self.ask.subject.name(), "serial": self.serial.hex(), "fresh": true,
+                "batch": item.batch, "station": item.station, "verifier_sha256": item.verifier_sha256,
+            });
+            records.push((Kind::FactoryIdentity, body));
+        }
+        records
+    }
 }
 
 /// An issuing CA, below the root; in the ceremony, and when the CA is rolled.

@@ -5,6 +5,7 @@
 //! Two processes may work on one file: writers take turns by [`Store::exclusive`].
 
 mod certificates;
+mod factory;
 mod issuing;
 mod revocations;
 mod schema;
@@ -19,6 +20,7 @@ use sqlx::sqlite::{
 use sqlx::{Row as _, Sqlite, SqliteConnection, Transaction};
 
 pub use self::certificates::{CertificateRecord, CertificateStatus};
+pub use self::factory::{BatchItem, BatchRecord, ItemRecord, StationRecord};
 pub use self::issuing::Outstanding;
 pub(crate) use self::issuing::{Issuing, IssuingRow};
 pub use self::revocations::RevocationRecord;

@@ -37,6 +37,27 @@ pub fn create_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     linked.map_err(|error| named(path, &error))
 }
 
+/// Replaces several files of one folder, each in one step, and waits for the folder once: many files at the price of one
+/// wait more than there are files.
+///
+/// # Errors
+/// Whatever the file system answers, with the path in its text; files before the one it names are in place.
+pub fn write_all_atomic<B: AsRef<[u8]>>(
+    folder: &Path,
+    files: &[(String, B)],
+    mode: u32,
+) -> io::Result<()> {
+    for (name, bytes) in files {
+        let path = folder.join(name);
+        let temporary = write_beside(&path, bytes.as_ref(), mode)?;
+        fs::rename(&temporary, &path).map_err(|error| named(&path, &error))?;
+    }
+    match files.first() {
+        Some((name, _)) => sync_folder(&folder.join(name)).map_err(|error| named(folder, &error)),
+        None => Ok(()),
+    }
+}
+
 /// As [`write_atomic`], after keeping what was there as `NAME.prev`.
 ///
 /// # Errors
@@ -178,5 +199,16 @@ mod tests {
         assert!(refused.to_string().contains("state"));
         let names = fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(names, 2, "no temporary file stays behind");
+    }
+
+    #[test]
+    fn many_files_are_written_and_one_is_destroyed() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = [("a".to_owned(), b"one"), ("b".to_owned(), b"two")];
+        write_all_atomic(folder.path(), &files, PRIVATE).unwrap();
+        assert_eq!(fs::read(folder.path().join("b")).unwrap(), b"two");
+        destroy(&folder.path().join("a")).unwrap();
+        destroy(&folder.path().join("a")).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -18,6 +18,8 @@ use crate::secret::{Secret, Strength};
 
 /// Version of the sealed form.
 const VERSION: u8 = 1;
+/// What a key that is sealed under another is for.
+const KEY_PURPOSE: &str = "sealing key";
 /// Largest sealed file that is read: a device's state and a key are far smaller.
 pub const MAX_SEALED: usize = 1 << 20;
 
@@ -62,6 +64,51 @@ impl SealKey {
             }
         }
         Self::load(path)
+    }
+
+    /// The key in `path`, which is itself sealed under `outer`; made there (mode 0600) when the file does not exist.
+    /// Destroying that file makes what was sealed with the key unreadable, whatever copies of it there are.
+    ///
+    /// # Errors
+    /// [`SealError::Io`], or [`SealError::Damaged`] when the file does not open under `outer`.
+    pub fn load_or_create_under(
+        path: &Path,
+        outer: &Self,
+        random: &mut dyn Random,
+    ) -> Result<Self, SealError> {
+        if !path.exists() {
+            let fresh = Self::generate(random);
+            let sealed = fresh.0.expose(|bytes| seal(outer, KEY_PURPOSE, bytes, random))?;
+            match file::create_new(path, &sealed, file::PRIVATE) {
+                Ok(()) => return Ok(fresh),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(SealError::Io(error)),
+            }
+        }
+        Self::load_under(path, outer)
+    }
+
+    /// The key in `path`, which is itself sealed under `outer`.
+    ///
+    /// # Errors
+    /// As [`SealKey::load_or_create_under`].
+    pub fn load_under(path: &Path, outer: &Self) -> Result<Self, SealError> {
+        let sealed = std::fs::read(path).map_err(|error| {
+            SealError::Io(io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+        })?;
+        Self::from_secret(open(outer, KEY_PURPOSE, &sealed)?)
+    }
+
+    /// A key that came over a channel of its strength.
+    ///
+    /// # Errors
+    /// [`SealError::Damaged`] for a secret of another length.
+    pub fn from_secret(secret: Secret) -> Result<Self, SealError> {
+        if secret.len() == SEAL_KEY_LEN {
+            Ok(Self(Arc::new(secret)))
+        } else {
+            Err(SealError::Damaged)
+        }
     }
 
     /// The key in `path`.

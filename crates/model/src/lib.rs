@@ -6,6 +6,7 @@
 //!  role ─ viewer < member < owner                    topic ── MQTT topic names bound to identities
 //!  time ─ instants and validity windows              ixit ─── the declaration that a test lab needs
 //!  state  factory-default … initialised … reset       label ── serial, setup code, QR text
+//!  factory  what the factory puts into a device, as one package
 //!  registry ── what catalogues say of algorithms, as data
 //!  processes ─ how keys and codes are managed over their life, as data
 //! ```
@@ -18,6 +19,7 @@
 //! # Ok::<(), countersign_model::id::InvalidId>(())
 //! ```
 
+pub mod factory;
 pub mod grant;
 pub mod id;
 pub mod ixit;

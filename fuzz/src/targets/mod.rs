@@ -3,6 +3,7 @@
 pub mod certificate;
 pub mod csr;
 pub mod est_body;
+pub mod factory;
 pub mod ixit;
 pub mod known;
 pub mod label;
@@ -27,6 +28,7 @@ pub const ALL: &[Target] = &[
     ("certificate", certificate::target),
     ("csr", csr::target),
     ("est_body", est_body::target),
+    ("factory", factory::target),
     ("ixit", ixit::target),
     ("label", label::target),
     ("ledger", ledger::target),

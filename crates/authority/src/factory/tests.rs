@@ -1,6 +1,8 @@
 //! Identities, labels, and what must not be kept.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod batches;
+
 use countersign_crypto::certificate::IdentityKind;
 use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
 use countersign_model::time::Validity;

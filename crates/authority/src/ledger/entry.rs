@@ -67,6 +67,12 @@ pub enum Kind {
     RootRolled,
     /// An issuing CA took a step of its roll: its successor was prepared or activated, or it was retired.
     CaRolled,
+    /// A station of the factory became known, got another quota, or was closed.
+    Station,
+    /// A batch of factory identities began, or was closed.
+    Batch,
+    /// What a station said became of a batch's identities.
+    Reconciled,
 }
 
 /// One line of the ledger.

@@ -113,19 +113,39 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError`]; then no entry was added, or its torn remains are set aside at the next append.
+    pub fn append(&self, kind: Kind, body: Value, at: Timestamp) -> Result<Entry, LedgerError> {
+        let mut written = self.append_all(vec![(kind, body)], at)?;
+        written.pop().ok_or(LedgerError::TooLong(0))
+    }
+
+    /// Appends entries in their order and waits until all are on the disk, once for each group.
+    ///
+    /// # Errors
+    /// As [`Ledger::append`], for the first that was not added.
     //= specs/house.md#house-ledger
     //# The ledger MUST only be appended to.
-    pub fn append(&self, kind: Kind, body: Value, at: Timestamp) -> Result<Entry, LedgerError> {
-        let answer = Arc::new(Mutex::new(None));
-        let waiting = Waiting { wish: (kind, body, at), answer: answer.clone() };
-        held(&self.shared.queue).push(waiting);
-        loop {
-            let mut tail = held(&self.shared.tail);
-            if let Some(answered) = held(&answer).take() {
-                return answered;
-            }
-            self.shared.write_group(&mut tail);
+    pub fn append_all(
+        &self,
+        wishes: Vec<(Kind, Value)>,
+        at: Timestamp,
+    ) -> Result<Vec<Entry>, LedgerError> {
+        let answers: Vec<_> = wishes.iter().map(|_| Arc::new(Mutex::new(None))).collect();
+        let waiting = wishes.into_iter().zip(&answers).map(|((kind, body), answer)| Waiting {
+            wish: (kind, body, at),
+            answer: answer.clone(),
+        });
+        held(&self.shared.queue).extend(waiting);
+        let mut written = Vec::with_capacity(answers.len());
+        for answer in &answers {
+            written.push(loop {
+                let mut tail = held(&self.shared.tail);
+                if let Some(answered) = held(answer).take() {
+                    break answered;
+                }
+                self.shared.write_group(&mut tail);
+            }?);
         }
+        Ok(written)
     }
 
     /// Verifies the file from its first byte, against every checkpoint that is at hand.

@@ -5,7 +5,23 @@ use sqlx::Row as _;
 use super::{StoreError, Turn};
 
 /// One entry a version; never changed once released, only followed by another.
-const MIGRATIONS: [&[&str]; 2] = [FIRST, ISSUING];
+const MIGRATIONS: [&[&str]; 3] = [FIRST, ISSUING, FACTORY];
+
+/// The factory: stations, batches, and one item a serial.
+const FACTORY: &[&str] = &[
+    "CREATE TABLE stations (
+        name TEXT PRIMARY KEY, spki TEXT NOT NULL, state TEXT NOT NULL, quota BIGINT NOT NULL,
+        created_at BIGINT NOT NULL, changed BIGINT NOT NULL)",
+    "CREATE TABLE batches (
+        name TEXT PRIMARY KEY, station TEXT NOT NULL, product TEXT NOT NULL, quota BIGINT NOT NULL, plan TEXT NOT NULL,
+        authorisation TEXT NOT NULL, records BIGINT NOT NULL, head TEXT NOT NULL,
+        created_at BIGINT NOT NULL, changed BIGINT NOT NULL)",
+    "CREATE TABLE factory_items (
+        serial TEXT PRIMARY KEY, batch TEXT NOT NULL, station TEXT NOT NULL, state TEXT NOT NULL,
+        spki_sha256 TEXT NOT NULL, verifier_sha256 TEXT NOT NULL, note TEXT NOT NULL)",
+    "CREATE INDEX factory_items_batch ON factory_items (batch, state)",
+    "CREATE INDEX factory_items_station ON factory_items (station, state)",
+];
 
 /// The issuing CAs' generations, from the first roll on.
 const ISSUING: &[&str] = &[

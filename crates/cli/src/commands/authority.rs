@@ -2,8 +2,10 @@
 
 mod custodian;
 mod evidence;
+mod factory;
 mod ledger;
 pub(crate) mod root;
+mod station;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -11,7 +13,6 @@ use std::path::{Path, PathBuf};
 use clap::{Subcommand, ValueEnum};
 use countersign_authority::ceremony::{CeremonyOutcome, CeremonyPlan, default_plan};
 use countersign_authority::enrol::{EnrolNames, EnrolProfile, EnrolRequest};
-use countersign_authority::factory::LabelFiles;
 use countersign_authority::registration::Reason;
 use countersign_authority::revocation::Target;
 use countersign_authority::root::RootAccess;
@@ -95,21 +96,36 @@ pub(crate) enum AuthorityCommand {
         #[arg(long)]
         json: bool,
     },
-    /// One factory identity with its label, for a device that is made.
+    /// Factory identities: of one device with its label, or of a batch; run again, a batch is carried on.
     #[command(
-        after_help = "Example:\n  countersign authority provision --data ./data --serial plug-000001 --out ./factory"
+        after_help = "Examples:\n  countersign authority provision --data ./data --serial plug-000001 --out ./factory\n  countersign authority provision --example > batch.toml\n  countersign authority provision --data ./data --batch batch.toml --dry-run\n  countersign authority provision --data ./data --batch batch.toml\n\nExit codes: 0 all is made, or waits for its device; 1 something was refused, and is listed; 2 usage or environment."
     )]
-    Provision {
+    Provision(factory::ProvisionArgs),
+    /// Stations of the factory and their quotas.
+    #[command(subcommand)]
+    Station(station::StationCommand),
+    /// Batches of factory identities: what became of them.
+    #[command(subcommand)]
+    Batch(factory::BatchCommand),
+    /// Take a station's manifest: what was shipped, and what was scrapped, which is revoked.
+    #[command(
+        after_help = "Example:\n  countersign authority reconcile ./station/2026-11-plug-a/manifest --data ./data\n\nExit codes: 0 taken; 1 refused, with the record and serial; 2 usage or environment."
+    )]
+    Reconcile {
+        /// The manifest.
+        manifest: PathBuf,
         /// The authority's data folder.
         #[arg(long)]
         data: PathBuf,
-        /// The device's serial, which becomes its thing id.
+        /// Print one JSON object.
         #[arg(long)]
-        serial: String,
-        /// Where the folder SERIAL/ with the device's data and its label goes.
-        #[arg(long)]
-        out: PathBuf,
+        json: bool,
     },
+    /// The labels of a batch as sheets to print. They hold the setup codes: remove the files when they are printed.
+    #[command(
+        after_help = "Examples:\n  countersign authority label --data ./data --batch 2026-11-plug-a --out ./labels\n  countersign authority label --data ./data --batch 2026-11-plug-a --out ./labels --layout roll --serial plug-000007\n  countersign authority label --data ./data --batch 2026-11-plug-a --printed"
+    )]
+    Label(factory::LabelArgs),
     /// Replace issuing CAs, with overlap: prepare, activate, retire. A roll that was killed is carried on by the same command.
     #[command(
         after_help = "Examples:\n  countersign authority rotate --data ./data --ca ldevid\n  countersign authority rotate --data ./data --ca ldevid --step retire\n  countersign authority rotate --data ./data --for-policy\n  countersign authority rotate status --data ./data --json"
@@ -218,7 +234,13 @@ pub(crate) async fn run(command: AuthorityCommand) -> Ended {
             Ok(())
         }
         AuthorityCommand::Subjects { data, json } => subjects(&data, json).await,
-        AuthorityCommand::Provision { data, serial, out } => provision(&data, &serial, &out).await,
+        AuthorityCommand::Provision(arguments) => factory::provision(arguments).await,
+        AuthorityCommand::Station(command) => station::run(command).await,
+        AuthorityCommand::Batch(command) => factory::batch(command).await,
+        AuthorityCommand::Reconcile { manifest, data, json } => {
+            factory::reconcile(&data, &manifest, json).await
+        }
+        AuthorityCommand::Label(arguments) => factory::label(arguments).await,
         AuthorityCommand::Rotate(arguments) => super::rotate::run(arguments).await,
         AuthorityCommand::Evidence(arguments) => evidence::run(arguments).await,
         AuthorityCommand::Ledger(command) => ledger::run(command).await,
@@ -338,18 +360,6 @@ async fn subjects(data: &Path, as_json: bool) -> Ended {
             say(&format!("{:12} {}", one.state.as_str(), one.subject));
         }
     }
-    Ok(())
-}
-
-async fn provision(data: &Path, serial: &str, out: &Path) -> Ended {
-    let authority = open(data).await?;
-    let thing = serial.parse().named("--serial")?;
-    let folder = out.join(serial);
-    let label = make_device(&authority, thing, &folder.join("device")).await?;
-    let files = LabelFiles::write(&label, &folder)?;
-    say(&format!("{}  the device's data folder", folder.join("device").display()));
-    say(&format!("{}  its label; the code stands nowhere else", files.svg.display()));
-    say(&format!("{}  the same as text", files.text.display()));
     Ok(())
 }
 

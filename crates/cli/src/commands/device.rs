@@ -4,14 +4,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::{Subcommand, ValueEnum};
 use countersign_authority::evidence::EvidenceReport;
-use countersign_crypto::seal::SealKey;
+use countersign_crypto::policy::CompiledPolicy;
+use countersign_crypto::seal::{self, SealKey};
 use countersign_device::agent::{self, Button};
 use countersign_device::config::Config;
-use countersign_device::data::Factory;
+use countersign_device::data::{Blank, Factory};
 use countersign_device::functions::{Functions, Programs, SimulatedPlug};
 use countersign_device::ixit::{Maker, declare};
+use countersign_model::factory;
 use countersign_model::thing::{Need, Rule, ThingDescription};
 use serde_json::json;
 
@@ -38,14 +42,23 @@ pub(crate) enum DeviceCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Who the device is: the certificate of its factory identity.
+    /// Who the device is: the certificate of its factory identity. Or, in the factory: ask for one, and install it.
     #[command(
-        after_help = "Example:\n  countersign device identity --data ./factory/plug-000001/device"
+        after_help = "Examples:\n  countersign device identity --data ./factory/plug-000001/device\n  countersign device identity --data ./device --request plug-000001 >> requests.jsonl\n  countersign device identity --data ./device --install out/plug-000001.factory --transport-key out/transport.key"
     )]
     Identity {
         /// The device's data folder.
         #[arg(long)]
         data: PathBuf,
+        /// Make the key of this serial in the device, and print the request for its certificate as a JSON line.
+        #[arg(long, value_name = "SERIAL", conflicts_with = "install")]
+        request: Option<String>,
+        /// Install this sealed factory file.
+        #[arg(long, value_name = "FILE", requires = "transport_key")]
+        install: Option<PathBuf>,
+        /// The key that opens it.
+        #[arg(long, value_name = "FILE", requires = "install")]
+        transport_key: Option<PathBuf>,
     },
     /// The declaration for a test lab (ICS and IXIT), made from the device as it stands.
     #[command(
@@ -160,7 +173,11 @@ pub(crate) async fn run(command: DeviceCommand) -> Ended {
     match command {
         DeviceCommand::Run(arguments) => run_device(arguments).await,
         DeviceCommand::Check { file, json } => check(&file, json),
-        DeviceCommand::Identity { data } => identity(&data),
+        DeviceCommand::Identity { data, request: Some(serial), .. } => request(&data, &serial),
+        DeviceCommand::Identity { data, install: Some(file), transport_key: Some(key), .. } => {
+            install(&data, &file, &key)
+        }
+        DeviceCommand::Identity { data, .. } => identity(&data),
         DeviceCommand::Ixit(arguments) => ixit(&arguments),
         DeviceCommand::Reset { data } => {
             agent::reset(&data)?;
@@ -265,6 +282,23 @@ fn identity(data: &Path) -> Ended {
             "publicKeySha256": leaf.spki_sha256(),
         },
     }));
+    Ok(())
+}
+
+/// The key is made in the device's folder; what is printed is its request.
+fn request(data: &Path, serial: &str) -> Ended {
+    let thing = serial.parse().named("--request")?;
+    let blank = Blank::prepare(data, thing, CompiledPolicy::built_in().signing_algorithm())?;
+    print_json(&json!({ "serial": serial, "csr": BASE64.encode(blank.request()?) }));
+    Ok(())
+}
+
+fn install(data: &Path, file: &Path, key: &Path) -> Ended {
+    let key = SealKey::load(key)?;
+    let opened = seal::open(&key, factory::PURPOSE, &std::fs::read(file).at(file)?).at(file)?;
+    let package = opened.expose(factory::Package::decode).at(file)?;
+    let thing = countersign_device::data::install(data, &package)?;
+    say(&format!("{thing}: its factory identity is in {}", data.display()));
     Ok(())
 }
 

@@ -16,6 +16,8 @@ mod refused;
 
 mod est;
 mod evidence;
+mod factory;
+mod factory_offline;
 mod ledger;
 mod retirement;
 mod revocation;

@@ -71,7 +71,10 @@ pub fn verify1(document: &[u8], content_type: &str, spki_der: &[u8]) -> Result<V
 }
 
 /// The payload of a COSE_Sign1 document that nobody verified: to learn which key it wants, never to believe it.
-pub(crate) fn unverified_payload(document: &[u8]) -> Result<Vec<u8>, CoseError> {
+///
+/// # Errors
+/// [`CoseError::TooLarge`], [`CoseError::Form`].
+pub fn unverified_payload(document: &[u8]) -> Result<Vec<u8>, CoseError> {
     if document.len() > MAX_DOCUMENT {
         return Err(CoseError::TooLarge(document.len()));
     }

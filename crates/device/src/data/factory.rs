@@ -3,7 +3,8 @@
 //! ```text
 //!  Blank::prepare ─► request() ─► the factory's CA ─► provision(chain, roots, setup, policy) ─► Factory::load, for life
 //! ```
-//! The IDevID key is made in the device's own folder and never leaves it.
+//! The IDevID key is made in the device's own folder and never leaves it; where a factory made it, it comes in a sealed
+//! package that [`install`] takes.
 
 use countersign_crypto::certificate::{
     Certificate, CertificateChain, CertificateError, IdentityKind, certificates_from_pem,
@@ -18,6 +19,7 @@ use countersign_crypto::seal::{self, SealError, SealKey};
 use countersign_crypto::secret::{Secret, Strength};
 use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
 use countersign_crypto::tls::{TlsError, TlsIdentity};
+use countersign_model::factory::Package;
 use countersign_model::id::ThingId;
 use countersign_protocol::policy::PolicyTrust;
 use std::path::{Path, PathBuf};
@@ -112,6 +114,43 @@ impl Blank {
         write("roots.pem", pem.as_bytes(), file::PUBLIC)?;
         write("idevid.crt", chain.to_pem().as_bytes(), file::PUBLIC)
     }
+}
+
+/// Installs a package of the factory in the data folder `root`. Where it brings the key, that is sealed there; else the key
+/// must be the one that the device made there and asked with. Doing it again after an interruption is fine.
+///
+/// # Errors
+/// [`FactoryError::Package`] for one that holds what cannot be, [`FactoryError::Mismatch`] for one of another device or key,
+/// [`FactoryError::Provisioned`] when the folder already has an identity.
+pub fn install(root: &Path, package: &Package) -> Result<ThingId, FactoryError> {
+    let read = |list: &[Vec<u8>]| -> Result<Vec<Certificate>, FactoryError> {
+        let one = |der: &Vec<u8>| Certificate::from_der(der).map_err(|_| FactoryError::Package);
+        list.iter().map(one).collect()
+    };
+    let chain = CertificateChain::new(read(&package.chain)?).map_err(|_| FactoryError::Package)?;
+    let roots = read(&package.roots)?;
+    let algorithm = chain.leaf().key_algorithm().ok_or(FactoryError::Package)?;
+    if let Some(pkcs8) = &package.key {
+        let folder = root.join("factory");
+        file::private_folder(root).map_err(FactoryError::Io)?;
+        file::private_folder(&folder).map_err(FactoryError::Io)?;
+        let seal = SealKey::load_or_create(&root.join("seal.key"), &mut SystemRandom)?;
+        let keys = Keystore::open(&folder.join("keys"), seal)?;
+        if keys.load(KEY)?.is_none() && !folder.join("idevid.crt").exists() {
+            keys.import(KEY, algorithm, &Secret::new(pkcs8.to_vec(), algorithm.strength()))?;
+        }
+    }
+    let blank = Blank::prepare(root, package.thing.clone(), algorithm)?;
+    let setup = &package.setup;
+    let params = PakeParams::new(setup.salt, setup.memory_kib, setup.passes, setup.lanes)?;
+    let verifier = VerifierRecord::from_bytes(&setup.verifier)?;
+    let policy = PolicyAuthority {
+        maker: package.policy.maker.clone(),
+        spki_der: package.policy.spki_der.clone(),
+        second_spki_der: package.policy.second_spki_der.clone(),
+    };
+    blank.provision(&chain, &roots, &params, &verifier, &policy)?;
+    Ok(package.thing.clone())
 }
 
 /// The factory identity of a device.
@@ -298,6 +337,9 @@ pub enum FactoryError {
     /// Already there: an identity is for life.
     #[error("{}: this device has an identity already; use another data folder", .0.display())]
     Provisioned(PathBuf),
+    /// A package holds what no factory writes.
+    #[error("the factory package holds what no factory writes: have it made again")]
+    Package,
     /// A file is not there.
     #[error("{path}: {1}: the factory has not provisioned this folder; use the folder that it wrote", path = .0.display())]
     Missing(PathBuf, std::io::Error),

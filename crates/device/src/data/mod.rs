@@ -17,7 +17,7 @@ pub mod home_key;
 mod record;
 mod store;
 
-pub use factory::{Blank, Factory, FactoryError, PolicyAuthority};
+pub use factory::{Blank, Factory, FactoryError, PolicyAuthority, install};
 pub use folder::{DataFolder, FolderError};
 pub use record::{BUILD_FLOOR, Home, PolicyRecord, Record, Slot};
 pub use store::{Store, StoreError};
