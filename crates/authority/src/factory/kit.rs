@@ -155,7 +155,7 @@ impl Authority {
         }
         let signer = self.factory_signer()?;
         let mut turn = self.core.store.exclusive().await?;
-        let record = turn.batch(batch).await?;
+        let record = turn.factory_batch(batch).await?;
         let mut record = record.ok_or_else(|| AuthorityError::Unknown(format!("batch {batch}")))?;
         let station =
             super::stations::known(turn.station(&record.station).await?, &record.station)?;
@@ -205,7 +205,7 @@ impl Authority {
         });
         self.core.record(Kind::Exported, body).await?;
         record.authorisation = BASE64.encode(&document);
-        turn.put_batch(&record).await?;
+        turn.put_factory_batch(&record).await?;
         turn.commit().await?;
         let count = files.len() as u64;
         files.push((FACTORY_KEY.to_owned(), spki.to_vec()));

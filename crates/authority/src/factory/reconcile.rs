@@ -50,7 +50,7 @@ impl Authority {
         let name = manifest::claimed(bytes)
             .ok_or_else(|| refused("is no manifest, or holds no record".to_owned()))?;
         let mut turn = self.core.store.exclusive().await?;
-        let batch = turn.batch(&name).await?;
+        let batch = turn.factory_batch(&name).await?;
         let batch = batch.ok_or_else(|| refused(format!("batch {name} is not known here")))?;
         let station = known(turn.station(&batch.station).await?, &batch.station)?;
         let spki = hex::decode(&station.spki).unwrap_or_default();
@@ -71,7 +71,7 @@ impl Authority {
         }
 
         let mut turn = self.core.store.exclusive().await?;
-        let now = turn.batch(&name).await?;
+        let now = turn.factory_batch(&name).await?;
         if now.as_ref() != Some(&batch) {
             return Err(refused(
                 "somebody else reconciled this batch at the same time: try again".to_owned(),
@@ -89,7 +89,7 @@ impl Authority {
         }
         let records = verified.records().len() as u64;
         let head = hex::encode(verified.last());
-        turn.put_batch(&BatchRecord { records, head, ..batch }).await?;
+        turn.put_factory_batch(&BatchRecord { records, head, ..batch }).await?;
         turn.commit().await?;
         Ok(outcome)
     }

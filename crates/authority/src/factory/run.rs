@@ -46,6 +46,8 @@ use crate::subject::{Purpose, Subject};
 /// Serials that share a turn, and with it the waits for the disk: some 1.5 s of Argon2id on two cores, so that progress
 /// is seen, and a kill costs no more than that.
 const CHUNK: usize = 64;
+/// What stands in the name of a sealed file that is still being written.
+const UNFINISHED: &str = ".factory.";
 /// Most derivations at the same time; each takes the memory that its class says.
 const MAX_WORKERS: usize = 8;
 
@@ -227,6 +229,13 @@ impl<'a> Run<'a> {
     fn open_out(&mut self) -> Result<(), AuthorityError> {
         let out = self.batch.out();
         file::private_folder(out).map_err(AuthorityError::io(out))?;
+        // What a kill left half-written. Nobody else writes here: the job is locked.
+        for name in
+            files(out).iter().filter(|name| name.contains(UNFINISHED) && name.ends_with(".tmp"))
+        {
+            let path = out.join(name);
+            std::fs::remove_file(&path).map_err(AuthorityError::io(&path))?;
+        }
         let random: &mut dyn Random = &mut SystemRandom;
         self.transport = Some(SealKey::load_or_create(&out.join("transport.key"), random)?);
         Ok(())
@@ -398,7 +407,7 @@ async fn begin(authority: &Authority, batch: &Batch) -> Result<(), AuthorityErro
     if !station.open {
         return Err(wrong(format!("station {} is closed", station.name)));
     }
-    let before = turn.batch(batch.name()).await?;
+    let before = turn.factory_batch(batch.name()).await?;
     if before.as_ref().is_some_and(|before| before.plan != batch.plan()) {
         return Err(wrong(
             "began with other serials, product, station, key source or pairing class: give the changed one another name".to_owned(),
@@ -422,7 +431,7 @@ async fn begin(authority: &Authority, batch: &Batch) -> Result<(), AuthorityErro
             "quota": record.quota, "serials": batch.serials().len(), "keys": batch.keys().as_str(),
         });
         core.record(Kind::Batch, body).await?;
-        turn.put_batch(&record).await?;
+        turn.put_factory_batch(&record).await?;
         turn.commit().await?;
     }
     Ok(())

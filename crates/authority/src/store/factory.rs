@@ -155,7 +155,10 @@ impl Turn {
     }
 
     /// The batch of that name.
-    pub(crate) async fn batch(&mut self, name: &str) -> Result<Option<BatchRecord>, StoreError> {
+    pub(crate) async fn factory_batch(
+        &mut self,
+        name: &str,
+    ) -> Result<Option<BatchRecord>, StoreError> {
         let row = sqlx::query(sqlx::AssertSqlSafe(format!("{BATCH} WHERE name = $1")))
             .bind(name)
             .fetch_optional(self.connection())
@@ -164,7 +167,10 @@ impl Turn {
     }
 
     /// Writes a batch.
-    pub(crate) async fn put_batch(&mut self, record: &BatchRecord) -> Result<(), StoreError> {
+    pub(crate) async fn put_factory_batch(
+        &mut self,
+        record: &BatchRecord,
+    ) -> Result<(), StoreError> {
         let changed = self.next_generation().await?;
         let done = sqlx::query(
             "INSERT INTO batches (name, station, product, quota, plan, authorisation, records, head, created_at, changed)

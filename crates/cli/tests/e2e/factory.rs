@@ -96,6 +96,11 @@ fn a_batch_that_is_killed_three_times_is_made_once() {
     assert_eq!(codes.len(), 3);
     countersign(&command).with_code(0);
     countersign(&command).with_code(0).saying(&format!("{COUNT}  there already"));
+    assert_eq!(
+        fs::read_dir(&out).unwrap().count(),
+        COUNT + 1,
+        "each file, the transport key, no remains"
+    );
 
     let labels = authority.folder().join("labels");
     let to = labels.to_str().unwrap();
