@@ -63,6 +63,14 @@ pub(crate) enum Command {
     /// The configuration file of `serve`.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Print the completions of a shell.
+    #[command(
+        after_help = "Examples:\n  bash:  countersign completions bash > ~/.local/share/bash-completion/completions/countersign\n  zsh:   countersign completions zsh > ~/.zfunc/_countersign     (with ~/.zfunc in fpath)\n  fish:  countersign completions fish > ~/.config/fish/completions/countersign.fish"
+    )]
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 /// `host:port`, `:port` or `port`; without a host, loopback.

@@ -82,6 +82,17 @@ pub enum ControlError {
     /// Nothing of that name.
     #[error("{0} is not paired with this home")]
     NoSuchThing(String),
+    /// This machine cannot ask the network.
+    #[error(
+        "this machine cannot search the network ({0}): give the device's address; the router's list of devices or `device.json` on the device has it"
+    )]
+    NoMulticast(String),
+    /// Nothing announced itself.
+    #[error(
+        "{0} did not announce itself within {s} s: is it switched on, and is this machine on the same network (guest networks and some routers hold multicast back)? Otherwise give its address",
+        s = .1.as_secs()
+    )]
+    NotFound(String, Duration),
     /// TLS cannot be set up with what we have.
     #[error(transparent)]
     Tls(TlsError),

@@ -221,6 +221,20 @@ impl Home {
         write(&self.thing_file(id, "json"), text.as_bytes(), file::PRIVATE)
     }
 
+    /// Remembers where a thing was found, by its certificate.
+    ///
+    /// # Errors
+    /// [`ControlError::NoSuchThing`]; [`ControlError::File`].
+    pub fn moved(&self, id: &ThingId, address: SocketAddr) -> Result<(), ControlError> {
+        let mut thing = self.thing(id)?;
+        if thing.address == address {
+            return Ok(());
+        }
+        thing.address = address;
+        let text = serde_json::json!(thing).to_string();
+        write(&self.thing_file(id, "json"), text.as_bytes(), file::PRIVATE)
+    }
+
     /// The maker's roots of a paired thing.
     pub(crate) fn roots(&self, id: &ThingId) -> Result<Vec<Certificate>, ControlError> {
         let path = self.thing_file(id, "roots.pem");

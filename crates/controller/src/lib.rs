@@ -3,6 +3,7 @@
 //! ```text
 //!  Home ── the home's own CA (sealed), its persons, its paired things
 //!   ├─ pair(setup, address, …)   TLS with the IDevID ─► SPAKE2+ ─► anchor, owner, network, gateway installed
+//!   ├─ Search, find_waiting       multicast DNS: where it is now, and what waits to be paired
 //!   └─ session(person, thing)    mutual TLS ─► get, set, invoke, observe, describe, share, unshare
 //! ```
 //!
@@ -19,6 +20,7 @@
 //! ```
 
 mod certify;
+mod discovery;
 mod error;
 mod home;
 mod observe;
@@ -26,6 +28,7 @@ mod pairing;
 mod session;
 mod sse;
 
+pub use discovery::{PORT as MULTICAST_PORT, Search, Seen, WAIT};
 pub use error::ControlError;
 pub use home::{Home, PairedThing};
 pub use observe::{Observation, Observed, Told};

@@ -29,6 +29,17 @@ pub enum Setup {
     Code(ThingId, SetupCode),
 }
 
+impl Setup {
+    /// Which device.
+    #[must_use]
+    pub const fn thing(&self) -> &ThingId {
+        match self {
+            Self::Label(label) => label.thing(),
+            Self::Code(thing, _) => thing,
+        }
+    }
+}
+
 /// What is installed besides the home's anchor and owner.
 #[derive(Debug, Default)]
 pub struct What {
@@ -79,7 +90,8 @@ impl Home {
         Ok(paired)
     }
 
-    async fn open_channel(
+    /// To whoever shows the factory certificate of `thing`.
+    pub(crate) async fn open_channel(
         &self,
         thing: &ThingId,
         address: SocketAddr,

@@ -8,7 +8,7 @@
 //! Each state is a type that owns its listeners and tasks; leaving it consumes them, so nothing of one state is open
 //! in another. Both states share one loop over one closed set of events.
 
-mod base;
+pub(crate) mod base;
 mod button;
 mod initialised;
 mod telemetry;
@@ -166,6 +166,12 @@ pub enum AgentError {
         "undeclared listener {0}: declare it under product_listeners with its purpose, or close it"
     )]
     Undeclared(OpenListener),
+    /// The device is to announce itself, and its description does not say so. EN 303 645, 5.5-5.
+    #[error(
+        "{}: discovery.announce = \"always\" needs {{\"protocol\": \"mDNS\", \"reason\": …}} among countersign:networkServices; add it, or announce \"never\"",
+        .0.display()
+    )]
+    NotDeclared(PathBuf),
     /// A part of the agent ended by itself.
     #[error("the agent's {0} ended unexpectedly: this is a fault of the agent")]
     Ended(&'static str),

@@ -1,5 +1,6 @@
 //! The device's configuration: one TOML file, every key documented, unknown keys refused.
 
+use crate::discovery::Discovery;
 use countersign_protocol::pairing::{BUTTON_WINDOW, Presence, WINDOW, WindowRules};
 use countersign_protocol::rotation::SPREAD;
 use serde::Deserialize;
@@ -30,6 +31,8 @@ pub struct Config {
     pub pairing: PairingConfig,
     /// The local API.
     pub api: Listen,
+    /// Whether and where the device announces itself.
+    pub discovery: Discovery,
     /// The connection to the gateway.
     pub uplink: UplinkConfig,
     /// The operational identity.
@@ -144,6 +147,7 @@ impl Default for Config {
             ready_file: None,
             pairing: PairingConfig::default(),
             api: Listen { listen: any },
+            discovery: Discovery::default(),
             uplink: UplinkConfig::default(),
             identity: IdentityConfig::default(),
             telemetry: Telemetry::default(),
@@ -204,6 +208,10 @@ impl Config {
         if !(5..=3600).contains(&config.uplink.keep_alive_secs) {
             return Err(ConfigError("uplink.keep_alive_secs: use 5 to 3600".to_owned()));
         }
+        if config.discovery.port == 0 {
+            return Err(ConfigError(
+                "discovery.port: use 1 to 65535, 5353 but for tests".to_owned(),
+            ));
         if config.pairing.window_secs.is_some_and(|secs| !WINDOW_SECS.contains(&secs)) {
             let (least, most) = WINDOW_SECS.into_inner();
             return Err(ConfigError(format!("pairing.window_secs: use {least} to {most}")));
@@ -242,6 +250,8 @@ mod tests {
             ("colour = 1", "colour"),
             ("[api]\nlisten = \"127.0.0.1:0\"\nopen = true", "open"),
             ("[uplink]\nkeep_alive_secs = 0", "uplink.keep_alive_secs"),
+            ("[discovery]\nannounce = \"loudly\"", "announce"),
+            ("[discovery]\nport = 0", "discovery.port"),
             ("[telemetry]\ninterval_ms = 1", "telemetry.interval_ms"),
             ("[identity]\nrenewal_spread_secs = 0", "identity.renewal_spread_secs"),
             ("[pairing]\nlisten = \"localhost\"", "listen"),

@@ -14,6 +14,7 @@ mod parameters;
 
 use self::evidence::Seen;
 use crate::agent::AgentError;
+use crate::agent::base::declares_mdns;
 use crate::config::Config;
 use crate::data::{Factory, Record, Store, home_key};
 use crate::policy;
@@ -121,7 +122,7 @@ pub fn declare(config: &Config, maker: &Maker) -> Result<Declaration, AgentError
             .chain(maker.management.iter().cloned())
             .collect(),
         phy_intf: maker.physical.clone(),
-        log_intf: access::logical(maker),
+        log_intf: access::logical(&facts, maker),
     })
 }
 
@@ -141,6 +142,13 @@ impl Facts {
         let policy = policy::of_record(record.policy.as_ref(), &factory, day);
         let seen = evidence::look(&config.data, &record, &seal);
         Ok(Self { factory, record, description, policy, config: config.clone(), seen })
+    }
+
+    /// Whether the device announces itself, in one state or the other.
+    fn announces(&self) -> bool {
+        let listens = [self.config.pairing.listen, self.config.api.listen];
+        declares_mdns(&self.description)
+            && listens.iter().any(|listen| self.config.discovery.announces(listen.ip()))
     }
 
     /// The chain that the device shows on the local API and the uplink.

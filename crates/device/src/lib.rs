@@ -32,6 +32,7 @@
 //! | running a device | [`agent`], [`config`], [`status`] |
 //! | making one in the factory | [`data::Blank`] |
 //! | the maker's product | [`functions`] |
+//! | how the device is found | [`discovery`] |
 //! | what every request passes | [`gate`], [`api`] |
 //! | what the product tells by itself | [`changes`] |
 //! | the test lab's declaration | [`ixit`] |
@@ -42,6 +43,7 @@ pub mod functions;
 pub mod status;
 
 pub mod changes;
+pub mod discovery;
 pub mod gate;
 
 pub mod api;

@@ -71,6 +71,7 @@ impl fmt::Display for OpenListener {
 #[derive(Debug, Clone, Default)]
 pub struct Declared {
     listeners: BTreeSet<SocketAddr>,
+    udp_ports: BTreeSet<u16>,
     services: BTreeSet<NetworkProtocol>,
 }
 
@@ -79,12 +80,17 @@ impl Declared {
     #[must_use]
     pub fn new(services: &[NetworkService]) -> Self {
         let services = services.iter().map(|service| service.protocol).collect();
-        Self { listeners: BTreeSet::new(), services }
+        Self { services, ..Self::default() }
     }
 
     /// Declares a TCP listener.
     pub fn tcp(&mut self, address: SocketAddr) {
         self.listeners.insert(address);
+    }
+
+    /// Declares the port on which the device announces itself.
+    pub fn announced_on(&mut self, port: u16) {
+        self.udp_ports.insert(port);
     }
 
     //= specs/house.md#house-gate
@@ -101,7 +107,8 @@ impl Declared {
         match listener.transport {
             Transport::Tcp => self.listeners.contains(&listener.address),
             Transport::Udp => {
-                self.services.iter().any(|service| service.udp_ports().contains(&port))
+                self.udp_ports.contains(&port)
+                    || self.services.iter().any(|service| service.udp_ports().contains(&port))
             }
             Transport::Icmp => declared(NetworkProtocol::Icmp),
             Transport::Raw => ICMP.contains(&port) && declared(NetworkProtocol::Icmp),
@@ -376,6 +383,18 @@ mod tests {
             let undeclared = declared(services).undeclared(&open);
             assert_eq!(undeclared.is_empty(), admitted, "{services:?} {}", open[0]);
         }
+    }
+
+    #[test]
+    fn where_the_device_announces_itself_one_more_port_is_open() {
+        let mut declared = declared(&[]);
+        declared.announced_on(15_353);
+        let open = |transport, port| {
+            let here = listener(transport, &format!("0.0.0.0:{port}"));
+            declared.undeclared(&[here]).is_empty()
+        };
+        assert!(open(Transport::Udp, 15_353));
+        assert!(!open(Transport::Udp, 5_353) && !open(Transport::Tcp, 15_353));
     }
 
     #[test]

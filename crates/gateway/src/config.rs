@@ -1,5 +1,6 @@
 //! Configuration of the gateway: every key, its default and its bounds.
 
+use crate::home_assistant::HomeAssistant;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub struct GatewayConfig {
     pub drain_secs: u64,
     /// What one client, one subject and all together may hold.
     pub limits: Limits,
+    /// Whether Home Assistant is told of devices.
+    pub home_assistant: HomeAssistant,
 }
 
 impl Default for GatewayConfig {
@@ -45,6 +48,7 @@ impl Default for GatewayConfig {
             max_write_queue_bytes: 1 << 20,
             drain_secs: 5,
             limits: Limits::default(),
+            home_assistant: HomeAssistant::default(),
         }
     }
 }

@@ -12,6 +12,7 @@
 //! - [`broker`] is the core: bytes, events and the present in; transmissions, records and closings out.
 //! - [`server`] is the shell: sockets, limits, tasks. [`store`] is the disk. [`directory`] is the question who is who.
 //! - [`policy`] keeps the crypto policies: one in force, older ones for whoever still holds them.
+//! - [`home_assistant`] derives what Home Assistant is told, where that is switched on.
 //! - [`config`] has every key with its default.
 //!
 //! What the broker keeps or passes on, somebody was permitted to say: its flows demand the permits of
@@ -34,6 +35,7 @@
 pub mod broker;
 pub mod config;
 pub mod directory;
+pub mod home_assistant;
 pub mod policy;
 pub mod server;
 pub mod store;

@@ -171,7 +171,9 @@ async fn start<A: Acceptor>(
 
 fn new_broker(config: &GatewayConfig, snapshot: Snapshot) -> Broker {
     let patience = u64::try_from(config.connect_timeout().as_millis()).unwrap_or(u64::MAX);
+    let told = config.home_assistant.enabled.then(|| config.home_assistant.prefix.clone());
     Broker::new(config.limits.clone(), patience, snapshot, Clock::new().now())
+        .telling_home_assistant(told)
 }
 
 struct AcceptLoop<A> {

@@ -6,15 +6,18 @@
 //! things/{id}/actions/{name}/receipt       what became of a command       device ─► services
 //! things/{id}/actions/{name}               a command: invoke              service ─► device
 //! things/{id}/properties/{name}/set        a command: write               service ─► device
+//! things/{id}/description                  what the device can do         device ─► services
 //! things/{id}/policy                       a signed crypto policy          gateway ─► device
 //! things/{id}/policy/state                 which policy the device holds   device ─► gateway
 //! ```
 //!
 //! Source: MQTT 5.0 section 4.7 (the same in 3.1.1 section 4.7), and 4.8.2 for shared subscriptions.
 
+mod description;
 mod policy;
 
 use crate::id::{AffordanceName, ThingId};
+pub use description::DescriptionTopic;
 pub use policy::{MAX_REASON, MAX_REPORT, PolicyPhase, PolicyReport, PolicyTopic, RefusedPolicy};
 use std::fmt;
 use std::str::FromStr;

@@ -3,6 +3,7 @@
 //! ```text
 //!  bytes, events, now, random ─►┌───────────────────────────────────────┐
 //!                               │ pairing     controller ◄─► device     │
+//!                               │ discovery   device ─► controller      │
 //!                               │ enrolment   device ◄─► authority      │
 //!                               │ rotation    when to renew             │─► bytes, outputs, deadlines
 //!                               │ telemetry   device ─► gateway         │
@@ -36,6 +37,8 @@
 pub mod permit;
 
 pub mod pairing;
+
+pub mod discovery;
 
 pub mod enrolment;
 pub mod rotation;

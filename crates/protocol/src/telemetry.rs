@@ -9,11 +9,14 @@
 
 use crate::permit::device::{Permit, ReadPermit, Refusal, Request, Subject, Target, judge};
 use countersign_model::id::ThingId;
+use countersign_model::role::Role;
 use countersign_model::state::DeviceState;
-use countersign_model::thing::{MAX_VALUE_BYTES, Operation, ThingDescription, ValueError};
+use countersign_model::thing::{
+    AffordanceKind, MAX_VALUE_BYTES, Need, Operation, Rule, ThingDescription, ValueError,
+};
 use countersign_model::time::Timestamp;
-use countersign_model::topic::{ThingTopic, Topic};
-use serde_json::Value;
+use countersign_model::topic::{DescriptionTopic, ThingTopic, Topic};
+use serde_json::{Value, json};
 
 /// A message for the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +79,43 @@ pub fn event(
         schema.validate(data)?;
     }
     publication(thing, &permit, data)
+}
+
+/// What the device can do, as a message: no more of its description than services may use, with the topics of it.
+#[must_use]
+pub fn description(thing: &ThingId, description: &ThingDescription) -> Publication {
+    let mut served = description.served(thing, "", services_may);
+    let Some(members) = served.as_object_mut() else { unreachable!("a description is an object") };
+    // Addresses in the home are the home's business.
+    for local in ["base", "forms"] {
+        members.remove(local);
+    }
+    for kind in [AffordanceKind::Property, AffordanceKind::Action, AffordanceKind::Event] {
+        let affordances = members.get_mut(kind.plural()).and_then(Value::as_object_mut);
+        for (name, affordance) in affordances.into_iter().flatten() {
+            let forms = affordance["forms"].as_array_mut().into_iter().flatten();
+            forms.for_each(|form| {
+                let set = if form["op"] == Operation::WriteProperty.as_str() { "/set" } else { "" };
+                let topic = format!("things/{thing}/{}/{name}{set}", kind.plural());
+                *form =
+                    json!({ "href": topic, "op": form["op"], "contentType": "application/json" });
+            });
+        }
+    }
+    let payload = served.to_string().into_bytes();
+    Publication { topic: DescriptionTopic(thing.clone()).topic(), payload, retain: true }
+}
+
+/// A viewer's rights to read and a member's to command: what is told to the gateway, and what the device takes from services.
+fn services_may(rule: &Rule<'_>) -> bool {
+    let at_most = |most: Role| match rule.need {
+        Need::Open => true,
+        Need::Role(least) => most >= least,
+    };
+    match rule.operation.changes() {
+        true => at_most(Role::Member) && !rule.security_relevant,
+        false => at_most(Role::Viewer),
+    }
 }
 
 fn permit(

@@ -1,9 +1,11 @@
 //! The targets. Each takes any bytes; it must not panic, and asserts what its parser promises.
 
+pub mod announcement;
 pub mod certificate;
 pub mod csr;
 pub mod est_body;
 pub mod factory;
+pub mod home_assistant;
 pub mod ixit;
 pub mod known;
 pub mod label;
@@ -25,10 +27,12 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them; the names are those of the corpus folders and of the files under `fuzz_targets/`.
 pub const ALL: &[Target] = &[
+    ("announcement", announcement::target),
     ("certificate", certificate::target),
     ("csr", csr::target),
     ("est_body", est_body::target),
     ("factory", factory::target),
+    ("home_assistant", home_assistant::target),
     ("ixit", ixit::target),
     ("label", label::target),
     ("ledger", ledger::target),

@@ -1,5 +1,8 @@
 //! `countersign control`: the owner's side.
 
+mod discover;
+mod table;
+
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,6 +17,7 @@ use countersign_model::id::{PersonName, ThingId};
 use countersign_model::label::{Label, SetupCode};
 use countersign_model::role::Role;
 use countersign_protocol::pairing::{GatewayAddress, NetworkCredentials};
+use discover::{DiscoverArgs, Multicast};
 use serde_json::{Value, json};
 
 use crate::args::address;
@@ -25,9 +29,14 @@ const NETWORK_KEY_STRENGTH: Strength = Strength(128);
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ControlCommand {
+    /// What is on the network: devices of the home, and devices that wait to be paired.
+    #[command(
+        after_help = "Examples:\n  countersign control discover --home ./home\n  countersign control discover --serial plug-000001\n  countersign control discover --home ./home --wait 10 --json\n\nA name found on the network is an address to try: who is there shows its certificate when it is used."
+    )]
+    Discover(DiscoverArgs),
     /// Pair with a factory-default device by the code on its label; makes the home on first use.
     #[command(
-        after_help = "Examples:\n  countersign control pair --home ./home --label 'CS1:PLUG-000001:…' --device 192.168.1.20:5540 --roots roots.pem\n  countersign control pair --home ./home --serial plug-000001 --code 8ZK3M-… --device 192.168.1.20:5540 --roots roots.pem \\\n      --mqtt gateway.example:8883 --est gateway.example:8443 --server-name gateway.example"
+        after_help = "Examples:\n  countersign control pair --home ./home --label 'CS1:PLUG-000001:…' --roots roots.pem\n  countersign control pair --home ./home --label 'CS1:PLUG-000001:…' --device 192.168.1.20:5540 --roots roots.pem\n  countersign control pair --home ./home --serial plug-000001 --code 8ZK3M-… --device 192.168.1.20:5540 --roots roots.pem \\\n      --mqtt gateway.example:8883 --est gateway.example:8443 --server-name gateway.example"
     )]
     Pair(PairArgs),
     /// The devices of the home.
@@ -36,6 +45,9 @@ pub(crate) enum ControlCommand {
         /// The home's folder.
         #[arg(long)]
         home: PathBuf,
+        /// Print one JSON object, on a terminal too.
+        #[arg(long)]
+        json: bool,
     },
     /// What a device can do, as far as this person may see it: its Thing Description.
     #[command(
@@ -54,6 +66,9 @@ pub(crate) enum ControlCommand {
         with: With,
         /// The property; left out: all.
         name: Option<String>,
+        /// Print JSON, on a terminal too.
+        #[arg(long)]
+        json: bool,
     },
     /// Show values as they change, until Ctrl-C.
     #[command(
@@ -131,9 +146,11 @@ pub(crate) struct PairArgs {
     /// The printed serial.
     #[arg(long, requires = "code")]
     serial: Option<ThingId>,
-    /// Where the device's pairing interface is.
+    /// Where the device's pairing interface is; left out: searched on the network.
     #[arg(long, value_parser = address, value_name = "ADDR")]
-    device: SocketAddr,
+    device: Option<SocketAddr>,
+    #[command(flatten)]
+    multicast: Multicast,
     /// The maker's roots, PEM.
     #[arg(long)]
     roots: PathBuf,
@@ -165,9 +182,11 @@ pub(crate) struct With {
     /// As whom; left out: the home's owner.
     #[arg(long = "as", value_name = "PERSON")]
     as_: Option<PersonName>,
-    /// Where the device is now; left out: where it was paired.
+    /// Where the device is now; left out: where it was last, or where it announces itself.
     #[arg(long, value_parser = address, value_name = "ADDR")]
     at: Option<SocketAddr>,
+    #[command(flatten)]
+    multicast: Multicast,
 }
 
 impl With {
@@ -184,7 +203,12 @@ impl With {
 
     pub(crate) async fn connect(&self, home: &Home) -> Result<Session, ControlError> {
         let person = self.as_.clone().unwrap_or_else(|| home.owner().clone());
-        home.session(&person, &self.thing, self.at).await
+        match home.session(&person, &self.thing, self.at).await {
+            Err(error) if self.at.is_none() && discover::may_have_moved(&error) => {
+                discover::where_it_is_now(home, &person, &self.thing, self.multicast, error).await
+            }
+            session => session,
+        }
     }
 }
 
@@ -208,9 +232,13 @@ pub(crate) fn judged(error: ControlError) -> Failure {
 
 pub(crate) async fn run(command: ControlCommand) -> Ended {
     match command {
+        ControlCommand::Discover(arguments) => discover::run(arguments).await,
         ControlCommand::Pair(arguments) => pair(arguments).await,
-        ControlCommand::Things { home } => {
+        ControlCommand::Things { home, json } => {
             let things = Home::open(&home)?.things()?;
+            if table::wanted(json) {
+                return Ok(table::things(&things));
+            }
             let list: Vec<Value> = things
                 .iter()
                 .map(|one| json!({ "thing": one.thing, "address": one.address, "pairedAt": one.paired_at.to_rfc3339() }))
@@ -223,13 +251,18 @@ pub(crate) async fn run(command: ControlCommand) -> Ended {
             say(&serde_json::to_string_pretty(&description)?);
             Ok(())
         }
-        ControlCommand::Get { with, name } => {
+        ControlCommand::Get { with, name, json } => {
             let (_, mut session) = with.session().await?;
             let value = match &name {
                 Some(name) => session.get(name).await,
                 None => session.properties().await,
             };
-            print_json(&value.map_err(judged)?);
+            let value = value.map_err(judged)?;
+            if table::wanted(json) {
+                let description = session.describe().await.map_err(judged)?;
+                return Ok(table::values(name.as_deref(), &value, &description));
+            }
+            print_json(&value);
             Ok(())
         }
         ControlCommand::Observe(arguments) => observe::run(arguments).await,
@@ -292,10 +325,12 @@ async fn pair(arguments: PairArgs) -> Ended {
         server_name: arguments.server_name,
     });
     let home = home(&arguments.home, arguments.owner)?;
-    let paired = home
-        .pair(setup, arguments.device, &roots, What { network, gateway })
-        .await
-        .map_err(judged)?;
+    let device = match arguments.device {
+        Some(device) => device,
+        None => discover::waiting(&home, setup.thing(), &roots, arguments.multicast).await?,
+    };
+    let paired =
+        home.pair(setup, device, &roots, What { network, gateway }).await.map_err(judged)?;
     print_json(&json!({
         "thing": paired.thing, "address": paired.address, "owner": home.owner(),
     }));

@@ -11,7 +11,10 @@ pub(crate) mod observe;
 pub(crate) mod policy;
 pub(crate) mod rotate;
 
-use crate::args::Command;
+use clap::CommandFactory as _;
+
+use crate::args::{Arguments, Command};
+use crate::console::say;
 use crate::failure::Ended;
 use crate::{demo, serve};
 
@@ -27,5 +30,11 @@ pub(crate) async fn run(command: Command) -> Ended {
         Command::Crypto(command) => crypto::run(command),
         Command::Assess(command) => assess::run(command).await,
         Command::Config(command) => config::run(command),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "countersign", &mut text);
+            say(String::from_utf8_lossy(&text).trim_end());
+            Ok(())
+        }
     }
 }

@@ -57,6 +57,18 @@ fn wrong_usage_is_2_and_says_what_is_right() {
 }
 
 #[test]
+fn shells_learn_every_command() {
+    for (shell, words) in [("bash", "complete -F"), ("zsh", "#compdef"), ("fish", "complete -c")] {
+        let text = countersign(["completions", shell]).with_code(0).stdout;
+        for word in [words, "discover", "observe", "provision", "--mqtt"] {
+            assert!(text.contains(word) || shell == "fish", "{shell}: {word}");
+        }
+        assert!(text.contains("discover") && text.contains(words), "{shell}");
+    }
+    countersign_fails(2, ["completions", "tcsh"]).saying("fish");
+}
+
+#[test]
 fn the_version_is_told() {
     countersign(["--version"]).with_code(0).saying("countersign");
 }

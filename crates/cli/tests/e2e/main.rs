@@ -10,6 +10,7 @@ mod enrol;
 mod serve;
 mod token;
 
+mod home_assistant;
 mod mosquitto;
 mod paho;
 mod refused;
@@ -31,6 +32,7 @@ mod killed_streams;
 
 mod devices;
 mod devices_killed;
+mod discovery;
 mod handover;
 mod local_api;
 

@@ -6,7 +6,7 @@
 use aws_lc_rs::{
     aead, digest,
     encoding::AsDer as _,
-    rand,
+    hmac, rand,
     signature::{self, KeyPair as _},
 };
 use rustls::SignatureScheme;
@@ -37,6 +37,13 @@ pub(crate) fn random(out: &mut [u8]) {
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    out
+}
+
+pub(crate) fn hmac_sha256(key: &[u8], bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+    out.copy_from_slice(hmac::sign(&key, bytes).as_ref());
     out
 }
 

@@ -5,6 +5,7 @@
 
 use aes_gcm_siv::aead::{Aead as _, KeyInit as _, Payload};
 use aes_gcm_siv::{Aes256GcmSiv, Nonce};
+use graviola::hashing::hmac::Hmac;
 use graviola::hashing::{Hash as _, Sha256, Sha384};
 use graviola::key_agreement::mlkem768;
 use graviola::signing::ecdsa::{P256, P384, SigningKey, VerifyingKey};
@@ -46,6 +47,14 @@ pub(crate) fn random(out: &mut [u8]) {
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(Sha256::hash(bytes).as_ref());
+    out
+}
+
+pub(crate) fn hmac_sha256(key: &[u8], bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    let mut mac = Hmac::<Sha256>::new(key);
+    mac.update(bytes);
+    out.copy_from_slice(mac.finish().as_ref());
     out
 }
 

@@ -4,6 +4,7 @@ use super::{AgentError, Button};
 use crate::clock::{BootClock, DeviceClock};
 use crate::config::Config;
 use crate::data::{DataFolder, Factory, Record, Store, StoreError, home_key};
+use crate::discovery::{Announce, Announcer, As};
 use crate::functions::Functions;
 use crate::gate::Gate;
 use crate::identity::{self, Slots};
@@ -16,7 +17,7 @@ use countersign_crypto::keystore::Keystore;
 use countersign_crypto::random::SystemRandom;
 use countersign_crypto::seal::SealKey;
 use countersign_model::state::DeviceState;
-use countersign_model::thing::ThingDescription;
+use countersign_model::thing::{NetworkProtocol, ThingDescription};
 use countersign_protocol::pairing::Window;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -55,6 +56,9 @@ impl Base {
             .map_err(|error| AgentError::File(config.thing.clone(), error))?;
         let description = ThingDescription::parse(&text)
             .map_err(|errors| AgentError::Thing(config.thing.clone(), errors))?;
+        if config.discovery.announce == Announce::Always && !declares_mdns(&description) {
+            return Err(AgentError::NotDeclared(config.thing));
+        }
         // 3. Who it is, and what it remembers.
         let seal = SealKey::load(&folder.seal_key())?;
         let factory = Arc::new(Factory::load(&folder.factory(), &seal)?);
@@ -138,11 +142,32 @@ impl Base {
         let mut declared = Declared::new(self.gate.description().network_services());
         let product = self.config.product_listeners.iter().map(|listener| &listener.address);
         product.chain(open).for_each(|address| declared.tcp(*address));
+        if self.config_announces() {
+            declared.announced_on(self.config.discovery.port);
+        }
         let found = open_listeners().map_err(AgentError::Proc)?;
         match declared.undeclared(&found).into_iter().next() {
             Some(listener) => Err(AgentError::Undeclared(listener)),
             None => Ok(()),
         }
+    }
+
+    /// Announces the interface at `address`, where the configuration and the description want it.
+    pub(super) fn announce(&self, address: SocketAddr, role: As) -> Option<Announcer> {
+        let discovery = &self.config.discovery;
+        let thing = self.factory.thing().clone();
+        self.announces(address).then(|| Announcer::start(discovery.port, thing, address, role))
+    }
+
+    //= specs/house.md#house-discovery
+    //# A device MUST NOT announce itself unless its description declares it.
+    fn announces(&self, address: SocketAddr) -> bool {
+        self.config.discovery.announces(address.ip()) && declares_mdns(self.gate.description())
+    }
+
+    /// Whether either interface is announced while it is open. The responder of the state before closes a moment later.
+    fn config_announces(&self) -> bool {
+        [self.config.pairing.listen, self.config.api.listen].iter().any(|one| self.announces(*one))
     }
 
     /// Writes the ready file.
@@ -207,6 +232,12 @@ impl Base {
         tracing::warn!(target: "countersign::audit", "reset: nothing of the home is left");
         Ok(())
     }
+}
+
+/// Whether multicast DNS is among the declared exceptions.
+pub(crate) fn declares_mdns(description: &ThingDescription) -> bool {
+    let services = description.network_services();
+    services.iter().any(|service| service.protocol == NetworkProtocol::Mdns)
 }
 
 //= specs/house.md#house-pairing

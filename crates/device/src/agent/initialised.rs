@@ -6,6 +6,7 @@ use super::unowned::Unowned;
 use super::{AgentError, Event, Life, Shutdown};
 use crate::api;
 use crate::data::Home;
+use crate::discovery::{Announcer, As};
 use crate::est::EstClient;
 use crate::policy::Trial;
 use crate::uplink::command::Commands;
@@ -15,7 +16,9 @@ use countersign_crypto::certificate::IdentityKind;
 use countersign_crypto::policy::Use;
 use countersign_crypto::tls::{ClientRule, PeerAnchors, TlsIdentity, TlsServer};
 use countersign_model::state::DeviceState;
+use countersign_protocol::discovery::HomeKey;
 use countersign_protocol::pairing::GatewayAddress;
+use countersign_protocol::telemetry as publication;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +44,8 @@ pub(super) struct Initialised {
     /// Dropping them closes every socket of this state.
     tasks: JoinSet<&'static str>,
     look: Interval,
+    /// Dropping it withdraws the announcement.
+    _announcer: Option<Announcer>,
 }
 
 impl Initialised {
@@ -72,6 +77,8 @@ impl Initialised {
             api::serve(listener, tls_now, gate).await;
             "local API"
         });
+        let key = HomeKey::of_anchor(&home.anchor.spki_der());
+        let announcer = base.announce(address, As::InHome(key));
         let to_uplink = home.gateway.map(|gateway| {
             connect(&base, &mut tasks, &gateway, identity_set, &identity, uplink_set)
         });
@@ -80,7 +87,8 @@ impl Initialised {
         tracing::info!(%address, "initialised");
         let look = interval(LOOK_EVERY);
         let news = base.policies.news();
-        Ok(Self { base, address, tls, identity, uplink, news, tasks, look })
+        let _announcer = announcer;
+        Ok(Self { base, address, tls, identity, uplink, news, tasks, look, _announcer })
     }
 
     pub(super) async fn live(mut self, mut shutdown: Shutdown<'_>) -> Result<Life, AgentError> {
@@ -165,6 +173,7 @@ fn connect(
         clock: base.clock.clone(),
         keep_alive_secs: base.config.uplink.keep_alive_secs,
         commands: Arc::new(Commands::new(base.gate.clone(), base.store.clone())),
+        description: publication::description(base.gate.thing(), base.gate.description()),
         status,
         verdict,
     };

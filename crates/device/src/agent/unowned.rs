@@ -3,6 +3,7 @@
 use super::base::{Base, LOOK_EVERY};
 use super::initialised::Initialised;
 use super::{AgentError, Event, Life, Shutdown};
+use crate::discovery::{Announcer, As};
 use crate::pairing::Pairing;
 use crate::uplink::shell::UplinkStatus;
 use countersign_crypto::tls::TlsError;
@@ -27,6 +28,8 @@ pub(super) struct Unowned {
     window: Instant,
     presses: watch::Receiver<u64>,
     look: Interval,
+    /// Dropping it withdraws the announcement.
+    announcer: Option<Announcer>,
 }
 
 impl Unowned {
@@ -35,7 +38,9 @@ impl Unowned {
         let left = base.begin_window()?;
         let (pairing, window) = (JoinSet::new(), Instant::now());
         let look = interval(LOOK_EVERY);
-        let mut unowned = Self { base, pairing, address: None, window, presses, look };
+        let announcer = None;
+        let mut unowned =
+            Self { base, pairing, address: None, window, presses, look, announcer };
         match left {
             Some(left) => unowned.open(left).await?,
             None => unowned.close().await,
@@ -95,6 +100,7 @@ impl Unowned {
         });
         self.pairing.spawn(machine.serve(listener));
         self.address = Some(address);
+        self.announcer = base.announce(address, As::Waiting);
         base.show(DeviceState::Pairing, Some(address), None, UplinkStatus::Waiting);
         tracing::info!(%address, seconds = left.as_secs(), "waiting to be paired");
         Ok(())
@@ -103,6 +109,7 @@ impl Unowned {
     async fn close(&mut self) {
         self.pairing.shutdown().await;
         self.address = None;
+        self.announcer = None;
         self.base.show(DeviceState::FactoryDefault, None, None, UplinkStatus::Waiting);
         tracing::info!("pairing is closed: {}", self.base.config.pairing.how_to_open());
     }

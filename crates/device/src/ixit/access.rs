@@ -5,7 +5,7 @@ use super::{Facts, Maker};
 use countersign_model::ixit::{
     Access, Affordance, AffordanceKind, AuthKind, AuthMeans, AuthMech, Configuration, ForWhom,
     Listener, LogIntf, LogIntfFacts, Method, Operation, Protocol, RowId, ServiceFacts, SoftServ,
-    State, Status, Twin,
+    State, Status, Transport, Twin,
 };
 use countersign_model::thing::{self, ACCESS, Need, RESET, Rule, href};
 use countersign_protocol::pairing::{ALPN, MAX_ATTEMPTS};
@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 const HOME_CERT: &str = "AuthMech-HomeCert";
 const SETUP_CODE: &str = "AuthMech-SetupCode";
 const GATEWAY: &str = "AuthMech-Gateway";
+/// The row of multicast DNS among the logical interfaces.
+const MDNS: &str = "LogIntf-Mdns";
 const LISTENER: &str = "Listener-LocalApi";
 
 /// The listeners whose ports are known: configured ones, and those that the device took and keeps.
@@ -60,7 +62,22 @@ pub(super) fn listeners(facts: &Facts) -> Vec<Listener> {
             states: State::ALL.to_vec(),
             ..Listener::default()
         });
-    [pairing, api].into_iter().chain(product).filter(|listener| listener.port != 0).collect()
+    let mdns = facts.announces().then(|| Listener {
+        id: "Listener-Mdns".into(),
+        transport: Transport::Udp,
+        port: facts.config.discovery.port,
+        protocol: Protocol::Mdns,
+        purpose: "announcing the device on the home network, under a name that changes".to_owned(),
+        states: State::ALL.to_vec(),
+        interface: Some(MDNS.into()),
+        ..Listener::default()
+    });
+    [pairing, api]
+        .into_iter()
+        .chain(mdns)
+        .chain(product)
+        .filter(|listener| listener.port != 0)
+        .collect()
 }
 
 /// Every operation that the local API serves.
@@ -258,7 +275,10 @@ pub(super) fn services(facts: &Facts) -> Vec<SoftServ> {
                     network_service: Some(service.reason.clone()),
                 },
             ),
-            status: Status::Enabled,
+            status: match service.protocol {
+                thing::NetworkProtocol::Mdns if !facts.announces() => Status::Disabled,
+                _ => Status::Enabled,
+            },
             justification: service.reason.clone(),
             allows_configuration: Twin::new("network addresses only", Configuration::None),
             authentication: Vec::new(),
@@ -267,7 +287,7 @@ pub(super) fn services(facts: &Facts) -> Vec<SoftServ> {
     rows
 }
 
-pub(super) fn logical(maker: &Maker) -> Vec<LogIntf> {
+pub(super) fn logical(facts: &Facts, maker: &Maker) -> Vec<LogIntf> {
     let access: Vec<RowId> =
         maker.physical.iter().filter(|row| !row.debug).map(|row| row.id.clone()).collect();
     let row = |id: &str, text: &str, outgoing_only, disclosed: &str| LogIntf {
@@ -281,7 +301,7 @@ pub(super) fn logical(maker: &Maker) -> Vec<LogIntf> {
                 .to_owned(),
     };
     let certificate = "the device's certificate with its serial, to whoever connects";
-    vec![
+    let mut rows = vec![
         row(
             "LogIntf-Pairing",
             "the pairing interface, before the device belongs to a home",
@@ -295,5 +315,14 @@ pub(super) fn logical(maker: &Maker) -> Vec<LogIntf> {
             certificate,
         ),
         row("LogIntf-Uplink", "connections to the maker's gateway and enrolment", true, "none"),
-    ]
+    ];
+    if facts.announces() {
+        rows.push(row(
+            MDNS,
+            "multicast DNS: announces the device and answers questions for it; takes nothing else",
+            false,
+            "address, port, and a random name that changes every 10 to 20 minutes; before pairing, one name with 16 bits of a keyed hash of the serial",
+        ));
+    }
+    rows
 }

@@ -22,6 +22,7 @@ use countersign_model::id::ThingId;
 use countersign_model::topic::{PolicyTopic, ThingTopic};
 use countersign_protocol::pairing::GatewayAddress;
 use countersign_protocol::policy::PreparedPolicy;
+use countersign_protocol::telemetry::Publication;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,6 +77,8 @@ pub struct UplinkShell {
     pub keep_alive_secs: u16,
     /// What is done with commands.
     pub commands: Arc<Commands>,
+    /// What the device can do, told whenever a session begins anew.
+    pub description: Publication,
     /// Told how the uplink stands.
     pub status: watch::Sender<UplinkStatus>,
     /// Told whether the gateway accepts our certificate.
@@ -99,6 +102,8 @@ struct Session {
     core: Uplink,
     /// The gateway takes nothing from us here but word of our policy.
     at_the_door: bool,
+    /// The gateway keeps the description; it is told again after our restart, when it may be another.
+    described: bool,
     /// At most one: commands are carried out in the order in which they came.
     running: JoinSet<Option<Outgoing>>,
     waiting: VecDeque<Noted>,
@@ -119,6 +124,7 @@ impl UplinkShell {
         let mut session = Session {
             core,
             at_the_door: false,
+            described: false,
             running: JoinSet::new(),
             waiting: VecDeque::new(),
             timers: [None; 3],
@@ -306,6 +312,16 @@ impl UplinkShell {
         });
     }
 
+    fn describe(&self, session: &mut Session) {
+        session.queue(Outgoing {
+            topic: self.description.topic.as_str().to_owned(),
+            payload: self.description.payload.clone(),
+            retain: self.description.retain,
+            correlation: None,
+            weight: Weight::Kept,
+        });
+    }
+
     async fn open(
         &self,
         identity: &TlsIdentity,
@@ -341,11 +357,16 @@ impl UplinkShell {
         match event {
             SessionEvent::Connected { session_present } => {
                 tracing::info!(%negotiated, session_present, "uplink: connected");
+                session.described &= session_present;
             }
             SessionEvent::Subscribed => {
                 self.status.send_replace(UplinkStatus::Connected(negotiated.clone()));
                 self.judged(present, true);
                 self.report(session);
+                if !session.described {
+                    session.described = true;
+                    self.describe(session);
+                }
             }
             SessionEvent::Door => {
                 tracing::info!("uplink: at the update door");

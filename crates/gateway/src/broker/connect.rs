@@ -129,6 +129,7 @@ impl Broker {
         let session_present = resumed.is_some();
         self.send(conn, &Outgoing::Connack { session_present, code: code::SUCCESS, facts });
         self.resume(conn, id, context.now);
+        self.notice_presence(conn, context);
     }
 
     /// A new session, if there is room. Where the subject's own share is full, its longest absent session goes.
@@ -265,6 +266,7 @@ impl Broker {
         self.timers.remove(&(open.silence_at, Timer::Silence(conn)));
         self.counters.closed(reason);
         let Some(id) = open.session else { return };
+        self.notice_absence(&open.subject, context);
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.conn = None;
         session.offline_since = Some(context.now.wall);

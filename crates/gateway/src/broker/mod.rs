@@ -19,6 +19,7 @@ mod lifetime;
 pub mod message;
 mod packet;
 pub(crate) mod policy;
+mod presence;
 mod publish;
 pub mod record;
 mod retained;
@@ -32,6 +33,7 @@ pub(crate) mod tests;
 
 use crate::config::Limits;
 use crate::directory::PeerFacts;
+use crate::home_assistant::Prefix;
 use countersign_crypto::random::Random;
 use countersign_model::id::ThingId;
 use countersign_model::time::Timestamp;
@@ -293,6 +295,8 @@ pub struct Broker {
     records: Vec<Record>,
     out: Vec<Output>,
     counters: Counters,
+    /// Where Home Assistant listens; none: it is not told.
+    home_assistant: Option<Prefix>,
 }
 
 impl Broker {
@@ -318,6 +322,7 @@ impl Broker {
             records: Vec::new(),
             out: Vec::new(),
             counters: Counters::default(),
+            home_assistant: None,
         };
         broker.restore(snapshot, now);
         broker

@@ -44,6 +44,20 @@ impl Retained {
         true
     }
 
+    /// The topic's last word.
+    pub(crate) fn get(&self, topic: &Topic) -> Option<Arc<Message>> {
+        self.by_topic.get(topic).cloned()
+    }
+
+    /// Replaces what the matching topics' messages say.
+    pub(crate) fn replace_payloads(&mut self, payload: &[u8], matching: impl Fn(&Topic) -> bool) {
+        for message in self.by_topic.values_mut().filter(|message| matching(&message.topic)) {
+            let other = Message { payload: payload.into(), ..Message::clone(message) };
+            self.bytes = self.bytes - message.cost() + other.cost();
+            *message = Arc::new(other);
+        }
+    }
+
     /// The unexpired messages of matching topics, in topic order. Only topics that share the filter's literal beginning
     /// are looked at.
     pub(crate) fn matching(&self, filter: &Filter, now: Timestamp) -> Vec<Arc<Message>> {

@@ -5,7 +5,7 @@
 
 use countersign_model::grant::Grant;
 use countersign_model::id::{ServiceName, ThingId};
-use countersign_model::topic::{Filter, PolicyTopic, ThingTopic, Topic};
+use countersign_model::topic::{DescriptionTopic, Filter, PolicyTopic, ThingTopic, Topic};
 use std::fmt;
 
 /// Somebody with a session at the gateway, as the certificate and the directory say.
@@ -128,7 +128,7 @@ pub struct DeliverPermit(());
 //# What no rule allows MUST be refused.
 /// Judges a publication.
 ///
-/// A device publishes its own properties, events, receipts and the state of its policy. A service publishes where a grant says so, except that a
+/// A device publishes its own properties, events, receipts, its description and the state of its policy. A service publishes where a grant says so, except that a
 /// thing's own topics are the thing's alone: under `things/` only commands remain. `$`-topics are nobody's.
 ///
 /// # Errors
@@ -142,7 +142,9 @@ pub fn judge_publish(subject: &MessagingSubject, topic: &Topic) -> Result<Publis
     let allowed = match subject {
         MessagingSubject::Device(me) => {
             let own = meaning.as_ref().is_some_and(|topic| topic.thing() == me);
-            (!command && own) || PolicyTopic::parse(topic) == Some(PolicyTopic::State(me.clone()))
+            let described = DescriptionTopic::parse(topic).is_some_and(|topic| topic.0 == *me);
+            let policy = PolicyTopic::parse(topic) == Some(PolicyTopic::State(me.clone()));
+            (!command && own) || described || policy
         }
         MessagingSubject::Service { grants, .. } => {
             let things_own = !command && topic.levels().next() == Some("things");
@@ -202,6 +204,15 @@ pub fn permit_policy(thing: &ThingId) -> PublishPermit {
     PublishPermit { subject: GATEWAY.to_owned(), topic, command: false }
 }
 
+/// The gateway's own word about a device, for those who are granted its topic. It counts against that device. None on the
+/// topics of things, which are theirs alone, and on reserved ones.
+#[must_use]
+pub fn permit_about(thing: &ThingId, topic: &Topic) -> Option<PublishPermit> {
+    let theirs = topic.is_reserved() || topic.levels().next() == Some("things");
+    let subject = MessagingSubject::Device(thing.clone()).to_string();
+    (!theirs).then(|| PublishPermit { subject, topic: topic.clone(), command: false })
+}
+
 /// Who publishes policies, in stamps and records.
 pub const GATEWAY: &str = "gateway";
 
@@ -245,6 +256,7 @@ mod tests {
             "things/plug-1/events/overload",
             "things/plug-1/actions/on/receipt",
             "things/plug-1/policy/state",
+            "things/plug-1/description",
         ] {
             assert!(may_publish(&plug, own), "{own}");
         }
@@ -253,6 +265,8 @@ mod tests {
             "things/plug-1/actions/on",
             "things/plug-1/properties/power/set",
             "things/plug-2/policy/state",
+            "things/plug-2/description",
+            "things/plug-1/description/x",
             "things/plug-1/policy",
             "things/plug-1",
             "$SYS/x",
@@ -311,12 +325,23 @@ mod tests {
             "things/plug-1/x",
             "things/plug-1/policy",
             "things/plug-1/policy/state",
+            "things/plug-1/description",
             "things",
             "$SYS/x",
         ] {
             assert!(!may_publish(&greedy, forged), "{forged}");
         }
         assert!(may_publish(&greedy, "homeassistant/status"));
+    }
+
+    #[test]
+    fn the_gateway_s_word_about_a_device_is_never_the_device_s() {
+        let about = |topic: &str| permit_about(&"plug-1".parse().unwrap(), &topic.parse().unwrap());
+        let permit = about("homeassistant/switch/plug-1/relay/config").unwrap();
+        assert_eq!((permit.subject(), permit.is_command()), ("thing:plug-1", false));
+        for theirs in ["things/plug-1/properties/relay", "things/plug-1/actions/on", "$SYS/x"] {
+            assert!(about(theirs).is_none(), "{theirs}");
+        }
     }
 
     #[test]
