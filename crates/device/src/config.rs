@@ -212,6 +212,7 @@ impl Config {
             return Err(ConfigError(
                 "discovery.port: use 1 to 65535, 5353 but for tests".to_owned(),
             ));
+        }
         if config.pairing.window_secs.is_some_and(|secs| !WINDOW_SECS.contains(&secs)) {
             let (least, most) = WINDOW_SECS.into_inner();
             return Err(ConfigError(format!("pairing.window_secs: use {least} to {most}")));

@@ -39,8 +39,7 @@ impl Unowned {
         let (pairing, window) = (JoinSet::new(), Instant::now());
         let look = interval(LOOK_EVERY);
         let announcer = None;
-        let mut unowned =
-            Self { base, pairing, address: None, window, presses, look, announcer };
+        let mut unowned = Self { base, pairing, address: None, window, presses, look, announcer };
         match left {
             Some(left) => unowned.open(left).await?,
             None => unowned.close().await,
