@@ -11,9 +11,10 @@ use countersign_crypto::file;
 use countersign_crypto::keystore::{exportable_key, key_from_pem};
 use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
 use countersign_model::grant::Grant;
-use countersign_model::id::{ServiceName, ThingId};
+use countersign_model::id::{OperatorName, ServiceName, ThingId};
 use serde_json::json;
 
+use crate::admin::Role;
 use crate::authority::Authority;
 use crate::error::AuthorityError;
 use crate::issuance::{Ask, issue};
@@ -32,6 +33,8 @@ pub enum EnrolProfile {
     Device,
     /// Services at the gateway, with what they may do there.
     Service(Vec<Grant>),
+    /// Operators of this authority, and what they are there for.
+    Operator(Role),
 }
 
 /// Which names.
@@ -122,6 +125,7 @@ impl Authority {
         let algorithm = self.core.algorithm_for(match &request.profile {
             EnrolProfile::Device => Purpose::Operation,
             EnrolProfile::Service(_) => Purpose::Service,
+            EnrolProfile::Operator(_) => Purpose::Operator,
         })?;
         let names = request.names.list()?;
         let subjects: Vec<Subject> =
@@ -137,6 +141,7 @@ impl Authority {
             let (purpose, grants) = match &request.profile {
                 EnrolProfile::Device => (Purpose::Operation, None),
                 EnrolProfile::Service(grants) => (Purpose::Service, Some(grants.clone())),
+                EnrolProfile::Operator(_) => (Purpose::Operator, None),
             };
             let (folder, force) = (request.out.as_path(), request.force);
             let wanted =
@@ -149,6 +154,12 @@ impl Authority {
                 Some(chain) => chain,
                 None => self.credentials(&wanted).await?,
             };
+            // Last: until it has a role, an operator may call nothing.
+            if let (EnrolProfile::Operator(role), Subject::Operator(name)) =
+                (&request.profile, &subject)
+            {
+                self.assign_role(name, *role).await?;
+            }
             done.push(Enrolled {
                 subject,
                 key: wanted.file("key"),
@@ -289,6 +300,9 @@ fn subject(profile: &EnrolProfile, name: &str) -> Result<Subject, AuthorityError
         EnrolProfile::Device => name.parse::<ThingId>().map(Subject::Thing).map_err(refused),
         EnrolProfile::Service(_) => {
             name.parse::<ServiceName>().map(Subject::Service).map_err(refused)
+        }
+        EnrolProfile::Operator(_) => {
+            name.parse::<OperatorName>().map(Subject::Operator).map_err(refused)
         }
     }
 }

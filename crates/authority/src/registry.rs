@@ -12,9 +12,11 @@ use std::time::Duration;
 
 use countersign_crypto::certificate::Certificate;
 use countersign_model::grant::Grant;
+use countersign_model::id::OperatorName;
 use countersign_model::time::Timestamp;
 use tokio::sync::{Notify, watch};
 
+use crate::admin::Role;
 use crate::error::AuthorityError;
 use crate::registration::{Reason, State};
 use crate::store::{Issuing, Store, StoreError};
@@ -45,6 +47,7 @@ struct Tables {
     keys: HashMap<String, Subject>,
     revoked: HashMap<String, Revoked>,
     issuing: Arc<Issuing>,
+    roles: HashMap<OperatorName, Role>,
 }
 
 /// What a gateway needs to know of a subject.
@@ -129,6 +132,12 @@ impl RegistryView {
         all
     }
 
+    /// What an operator may do at the admin interface; `None`: nothing.
+    #[must_use]
+    pub fn role(&self, operator: &OperatorName) -> Option<Role> {
+        self.read(|tables| tables.roles.get(operator).copied())
+    }
+
     /// How many subjects are registered.
     #[must_use]
     pub fn subject_count(&self) -> usize {
@@ -191,6 +200,7 @@ impl Shared {
         let keys = store.keys_since(seen).await?;
         let subjects = store.subjects_since(seen).await?;
         let issuing = store.issuing().await?;
+        let roles = store.roles_since(seen).await?;
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         for one in revocations {
             let entry = Revoked { at: one.at, reason: one.reason };
@@ -199,6 +209,7 @@ impl Shared {
             }
         }
         tables.keys.extend(keys);
+        tables.roles.extend(roles);
         for one in subjects {
             tables.names.insert(one.subject.name().to_ascii_lowercase());
             let registered = Registered { state: one.state, grants: one.grants };

@@ -7,6 +7,7 @@
 mod certificates;
 mod factory;
 mod issuing;
+mod operators;
 mod revocations;
 mod schema;
 mod subjects;

@@ -34,6 +34,22 @@ impl Clock for TestClock {
     }
 }
 
+/// A clock that does not run.
+#[derive(Debug)]
+pub(crate) struct StandingClock(Timestamp);
+
+impl StandingClock {
+    pub(crate) fn now() -> Self {
+        Self(SystemClock.now())
+    }
+}
+
+impl Clock for StandingClock {
+    fn now(&self) -> Timestamp {
+        self.0
+    }
+}
+
 pub(crate) async fn open(folder: &Path) -> Authority {
     open_at(folder, Arc::new(TestClock::default())).await
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use countersign_crypto::certificate::CertificateChain;
 use countersign_crypto::keystore::key_from_pem;
 use countersign_crypto::tls::{PeerAnchors, TlsIdentity};
-use serde_json::Value;
 
+use super::*;
 use crate::Authority;
 use crate::enrol::{EnrolNames, EnrolProfile, EnrolRequest};
 use crate::registration::Reason;
@@ -129,4 +129,179 @@ async fn nobody_else_is_let_in() {
         changed.changed().await.unwrap();
     }
     assert_eq!(call(&authority, Some(&admin), "GET /v1/status", "").await.0, 403);
+}
+
+/// Who may call what, written down once more by hand and from the other side: call by call.
+fn independent(call: &str) -> &'static [&'static str] {
+    match call {
+        "description.read" => &["administrator", "custodian", "station", "auditor", "support"],
+        "status.read" => &["administrator", "custodian", "auditor", "support"],
+        "subjects.read" => &["administrator", "auditor", "support"],
+        "ledger.verify" => &["administrator", "custodian", "auditor"],
+        // What changes something is the administrator's alone, whatever comes.
+        _ => &["administrator"],
+    }
+}
+
+#[test]
+fn the_table_is_that_of_the_independent_model() {
+    for call in Call::ALL {
+        for role in Role::ALL {
+            let expected = independent(call.permission()).contains(&role.as_str());
+            assert_eq!(role.may(call), expected, "{role} {}", call.permission());
+        }
+    }
+    let table: Vec<String> = Call::ALL
+        .into_iter()
+        .map(|call| {
+            let may = Role::ALL.map(|role| if role.may(call) { role.as_str() } else { "-" });
+            format!("{:4} {:18} {:22} {}", call.method(), call.path(), call.permission(), may.join(" "))
+        })
+        .collect();
+    insta::assert_snapshot!(table.join("\n"));
+}
+
+async fn with_role(authority: &Authority, folder: &Path, role: Role) -> TlsIdentity {
+    let out = folder.join("people");
+    let names = EnrolNames::One(role.as_str().to_owned());
+    let profile = EnrolProfile::Operator(role);
+    let mut changed = authority.registry().changed();
+    let wanted = EnrolRequest { profile, names, out: out.clone(), force: false };
+    authority.enrol(&wanted, |_, _| {}).await.unwrap();
+    let name = role.as_str().parse().unwrap();
+    while authority.registry().role(&name) != Some(role) {
+        changed.changed().await.unwrap();
+    }
+    credentials(&out, role.as_str())
+}
+
+//= specs/house.md#house-administration
+//= type=test
+//# An admin call MUST be carried out only with the permit that its caller's role gives for that call.
+#[tokio::test]
+async fn every_role_is_let_into_its_calls_and_refused_at_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = ready(folder.path()).await;
+    for role in Role::ALL {
+        let identity = with_role(&authority, folder.path(), role).await;
+        for call in Call::ALL {
+            // An empty body is no revocation: who may revoke hears of that, the others of their role.
+            let head = format!("{} {}", call.method(), call.path());
+            let (status, value) = self::call(&authority, Some(&identity), &head, "{}").await;
+            let expected = match independent(call.permission()).contains(&role.as_str()) {
+                false => 403,
+                true if call.changes() => 400,
+                true => 200,
+            };
+            assert_eq!(status, expected, "{role} {head}: {value}");
+            if expected == 403 {
+                let said = value.to_string();
+                assert!(said.contains(role.as_str()) && said.contains(call.permission()), "{said}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_role_that_is_taken_away_is_gone_at_the_next_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = ready(folder.path()).await;
+    let identity = with_role(&authority, folder.path(), Role::Auditor).await;
+    assert_eq!(call(&authority, Some(&identity), "GET /v1/subjects", "").await.0, 200);
+    let name = "auditor".parse().unwrap();
+    let mut changed = authority.registry().changed();
+    let before = authority.assign_role(&name, Role::Station).await.unwrap();
+    assert_eq!(before, Some(Role::Auditor));
+    while authority.registry().role(&name) != Some(Role::Station) {
+        changed.changed().await.unwrap();
+    }
+    assert_eq!(call(&authority, Some(&identity), "GET /v1/subjects", "").await.0, 403);
+    let unknown = authority.assign_role(&"nobody".parse().unwrap(), Role::Auditor).await;
+    assert!(unknown.unwrap_err().to_string().contains("operator:nobody"));
+}
+
+//= specs/house.md#house-administration
+//= type=test
+//# Every admin call MUST be in the ledger with its caller and its outcome before it is answered.
+#[tokio::test]
+async fn every_call_is_in_the_ledger_and_no_body_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = ready(folder.path()).await;
+    let admin = credentials(&folder.path().join("operators"), "admin");
+    let station = with_role(&authority, folder.path(), Role::Station).await;
+    let secret = r#"{"target":"thing:plug-9","reason":"hunter2"}"#;
+    let unknown = r#"{"target":"thing:plug-9","reason":"suspended"}"#;
+    let odd = r#"{"target":"serial:letmein","reason":"suspended"}"#;
+    let asked = [
+        (Some(&admin), "GET /v1/status", "", 200),
+        (Some(&admin), "POST /v1/revocations", secret, 400),
+        (Some(&admin), "POST /v1/revocations", unknown, 404),
+        (Some(&admin), "POST /v1/revocations", odd, 404),
+        (Some(&admin), "GET /hunter2", "", 404),
+        (Some(&admin), "DELETE /v1/status", "", 405),
+        (Some(&station), "GET /v1/subjects", "", 403),
+        (None, "GET /v1/status", "", 401),
+    ];
+    for (who, head, body, status) in asked {
+        assert_eq!(call(&authority, who, head, body).await.0, status, "{head} {body}");
+    }
+    let entries = authority.ledger_entries().await.unwrap();
+    let calls: Vec<String> = entries
+        .iter()
+        .filter(|entry| entry.kind == Kind::AdminCall)
+        .map(|entry| entry.body.to_string())
+        .collect();
+    insta::assert_snapshot!(calls.join("\n"));
+    let ledger = std::fs::read_to_string(authority.layout().ledger()).unwrap();
+    assert!(!ledger.contains("hunter2") && !ledger.contains("letmein"));
+}
+
+#[tokio::test]
+async fn whoever_calls_too_often_is_told_when_to_come_again() {
+    let folder = tempfile::tempdir().unwrap();
+    // A clock that stands: nothing is given back while the machine is busy.
+    let clock = std::sync::Arc::new(crate::testing::StandingClock::now());
+    let sources = crate::Sources {
+        clock, random: Box::new(countersign_crypto::random::SystemRandom),
+    };
+    let config = crate::testing::config(folder.path());
+    let authority = Authority::open(folder.path(), config, sources).await.unwrap();
+    let desk = Desk { authority, rates: std::sync::Arc::default() };
+    let entries = async || desk.authority.ledger_summary().await.unwrap().entries;
+    let before = entries().await;
+    let turned_away = super::rate::BURST + 40;
+    for _ in 0..turned_away {
+        let refused = desk.turn_away(None).await.unwrap_or_else(|refused| refused);
+        assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+    }
+    // Those of the burst, and the first of the rest.
+    assert_eq!(entries().await - before, super::rate::BURST + 1);
+}
+
+//= specs/house.md#house-administration
+//= type=test
+//# Every path of the admin interface MUST be in its description, and nothing else.
+#[test]
+fn the_description_has_every_call_and_nothing_else() {
+    let described = openapi::description();
+    let mut found = Vec::new();
+    for (path, methods) in described["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let method = method.to_ascii_uppercase();
+            let call = Call::find(&method, path).unwrap_or_else(|_| panic!("{method} {path}"));
+            assert_eq!(operation["x-permission"], call.permission());
+            assert_eq!(operation.get("requestBody").is_some(), call.changes());
+            found.push(call);
+        }
+    }
+    assert_eq!(found.len(), Call::ALL.len());
+    // Every form that is pointed at is there, and every one that is there is pointed at.
+    let text = described.to_string();
+    for form in described["components"]["schemas"].as_object().unwrap().keys() {
+        assert!(text.contains(&format!("#/components/schemas/{form}\"")), "{form} is not used");
+    }
+    for used in text.split("#/components/schemas/").skip(1) {
+        let name = used.split('"').next().unwrap();
+        assert!(!described["components"]["schemas"][name].is_null(), "{name} is missing");
+    }
 }

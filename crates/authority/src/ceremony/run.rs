@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::CeremonyPlan;
 use super::transcript::{Made, Transcript};
+use crate::admin::Role;
 use crate::authorities::{self, IssuingCa, POLICY, ROOT, certificate_file};
 use crate::authority::{Authority, Layout};
 use crate::enrol::Credentials;
@@ -326,6 +327,7 @@ impl Authority {
             force: false,
         };
         let chain = self.credentials(&credentials).await?;
+        self.assign_role(plan.administrator(), Role::Administrator).await?;
         Ok(certificate_facts(chain.leaf()))
     }
 

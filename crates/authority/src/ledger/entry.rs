@@ -65,6 +65,10 @@ pub enum Kind {
     Transcript,
     /// The root took a step of its roll.
     RootRolled,
+    /// An operator got a role.
+    RoleAssigned,
+    /// An operator called the admin interface: about to change something, or with its outcome.
+    AdminCall,
     /// An issuing CA took a step of its roll: its successor was prepared or activated, or it was retired.
     CaRolled,
     /// A station of the factory became known, got another quota, or was closed.

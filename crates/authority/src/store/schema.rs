@@ -5,7 +5,7 @@ use sqlx::Row as _;
 use super::{StoreError, Turn};
 
 /// One entry a version; never changed once released, only followed by another.
-const MIGRATIONS: [&[&str]; 3] = [FIRST, ISSUING, FACTORY];
+const MIGRATIONS: [&[&str]; 4] = [FIRST, ISSUING, FACTORY, OPERATORS];
 
 /// The factory: stations, batches, and one item a serial.
 const FACTORY: &[&str] = &[
@@ -21,6 +21,13 @@ const FACTORY: &[&str] = &[
         spki_sha256 TEXT NOT NULL, verifier_sha256 TEXT NOT NULL, note TEXT NOT NULL)",
     "CREATE INDEX factory_items_batch ON factory_items (batch, state)",
     "CREATE INDEX factory_items_station ON factory_items (station, state)",
+];
+
+/// Roles of operators. Whoever was one before there were roles could do everything, and still can.
+const OPERATORS: &[&str] = &[
+    "CREATE TABLE operators (name TEXT PRIMARY KEY, role TEXT NOT NULL, changed BIGINT NOT NULL)",
+    "INSERT INTO operators (name, role, changed)
+        SELECT name, 'administrator', changed FROM subjects WHERE kind = 'operator'",
 ];
 
 /// The issuing CAs' generations, from the first roll on.

@@ -11,6 +11,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
+use countersign_authority::admin::{Role, openapi};
 use countersign_authority::ceremony::{CeremonyOutcome, CeremonyPlan, default_plan};
 use countersign_authority::enrol::{EnrolNames, EnrolProfile, EnrolRequest};
 use countersign_authority::registration::Reason;
@@ -20,7 +21,7 @@ use countersign_authority::subject::{Purpose, Subject};
 use countersign_authority::{Authority, Sources};
 use countersign_device::data::{Blank, PolicyAuthority};
 use countersign_model::grant::Grant;
-use countersign_model::id::ThingId;
+use countersign_model::id::{OperatorName, ThingId};
 use countersign_model::label::Label;
 use serde_json::json;
 
@@ -61,7 +62,7 @@ pub(crate) enum AuthorityCommand {
     Transcript(root::TranscriptCommand),
     /// Keys and certificates as files, so that any ordinary client can connect.
     #[command(
-        after_help = "Examples:\n  countersign authority enrol --data ./data --profile device --name plug-000001 --out ./certs\n  countersign authority enrol --data ./data --profile service --name backend --out ./certs \\\n      --grant 'subscribe things/+/properties/#' --grant 'publish things/+/actions/+'\n  countersign authority enrol --data ./data --profile device --prefix plug- --count 100 --out ./certs"
+        after_help = "Examples:\n  countersign authority enrol --data ./data --profile device --name plug-000001 --out ./certs\n  countersign authority enrol --data ./data --profile service --name backend --out ./certs \\\n      --grant 'subscribe things/+/properties/#' --grant 'publish things/+/actions/+'\n  countersign authority enrol --data ./data --profile device --prefix plug- --count 100 --out ./certs\n  countersign authority enrol --data ./data --profile operator --name anna --role auditor --out ./anna"
     )]
     Enrol(EnrolArgs),
     /// Take back what a subject holds: its sessions end within a second, its next handshake fails.
@@ -136,6 +137,24 @@ pub(crate) enum AuthorityCommand {
         after_help = "Examples:\n  countersign authority evidence --data ./data --thing plug-000001\n  countersign authority evidence --data ./data --csp SecParam-LDevIDKey\n  countersign authority evidence --data ./data --thing plug-000001 --json > evidence.json"
     )]
     Evidence(evidence::EvidenceArgs),
+    /// Give an operator another role, in force at its next call.
+    #[command(
+        after_help = "Example:\n  countersign authority role --data ./data --name anna --role auditor\n\nRoles: administrator, custodian, station, auditor, support. What each may call: countersign authority openapi"
+    )]
+    Role {
+        /// The authority's data folder.
+        #[arg(long)]
+        data: PathBuf,
+        /// The operator.
+        #[arg(long)]
+        name: OperatorName,
+        /// What the operator is there for.
+        #[arg(long)]
+        role: Role,
+    },
+    /// Print the description of the admin interface, OpenAPI 3.1; `serve` answers with the same at /openapi.json.
+    #[command(after_help = "Example:\n  countersign authority openapi > admin.json")]
+    Openapi,
     /// The ledger of what the authority did: verify, prove, export, witness.
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -147,6 +166,8 @@ pub(crate) enum Profile {
     Device,
     /// A service at the gateway.
     Service,
+    /// An operator at the admin interface.
+    Operator,
 }
 
 #[derive(Debug, clap::Args)]
@@ -185,6 +206,9 @@ pub(crate) struct EnrolArgs {
     /// What a service may do: "subscribe FILTER" or "publish FILTER"; may stand several times.
     #[arg(long = "grant", value_name = "GRANT")]
     grants: Vec<Grant>,
+    /// What an operator is there for: administrator, custodian, station, auditor or support.
+    #[arg(long, required_if_eq("profile", "operator"))]
+    role: Option<Role>,
     /// Replace keys that are there.
     #[arg(long)]
     force: bool,
@@ -243,6 +267,17 @@ pub(crate) async fn run(command: AuthorityCommand) -> Ended {
         AuthorityCommand::Label(arguments) => factory::label(arguments).await,
         AuthorityCommand::Rotate(arguments) => super::rotate::run(arguments).await,
         AuthorityCommand::Evidence(arguments) => evidence::run(arguments).await,
+        AuthorityCommand::Role { data, name, role } => {
+            let before = open(&data).await?.assign_role(&name, role).await?;
+            let before = before.map_or_else(|| "none".to_owned(), |role| role.to_string());
+            say(&format!("operator:{name}: {role} (before: {before})"));
+            Ok(())
+        }
+        AuthorityCommand::Openapi => {
+            let text = serde_json::to_string_pretty(&openapi::description())?;
+            say(&text);
+            Ok(())
+        }
         AuthorityCommand::Ledger(command) => ledger::run(command).await,
     }
 }
@@ -267,6 +302,7 @@ impl SubjectArgs {
         Ok(match self.profile {
             Profile::Device => Subject::Thing(name.parse().named("--name")?),
             Profile::Service => Subject::Service(name.parse().named("--name")?),
+            Profile::Operator => Subject::Operator(name.parse().named("--name")?),
         })
     }
 }
@@ -311,14 +347,17 @@ async fn ceremony(data: &Path, plan: Option<&Path>, access: &RootAccess) -> Ende
 }
 
 async fn enrol(arguments: EnrolArgs) -> Ended {
-    let profile = match arguments.profile {
-        Profile::Device if !arguments.grants.is_empty() => {
+    let profile = match (arguments.profile, arguments.role) {
+        (Profile::Device | Profile::Operator, _) if !arguments.grants.is_empty() => {
             return Err(Failure::environment(
-                "--grant: a device's rights follow from its name; grants are for --profile service",
+                "--grant: a device's rights follow from its name and an operator's from its role; grants are for --profile service",
             ));
         }
-        Profile::Device => EnrolProfile::Device,
-        Profile::Service => EnrolProfile::Service(arguments.grants),
+        (Profile::Operator, Some(role)) => EnrolProfile::Operator(role),
+        (Profile::Operator, None) => return Err(Failure::environment("--role: which?")),
+        (_, Some(_)) => return Err(Failure::environment("--role: is for --profile operator")),
+        (Profile::Device, None) => EnrolProfile::Device,
+        (Profile::Service, None) => EnrolProfile::Service(arguments.grants),
     };
     let names = match (arguments.name, arguments.count, arguments.prefix) {
         (Some(name), _, _) => EnrolNames::One(name),
@@ -348,16 +387,28 @@ async fn enrol(arguments: EnrolArgs) -> Ended {
 }
 
 async fn subjects(data: &Path, as_json: bool) -> Ended {
-    let all = open(data).await?.subjects().await?;
+    let authority = open(data).await?;
+    let (all, registry) = (authority.subjects().await?, authority.registry());
+    let role = |subject: &Subject| match subject {
+        Subject::Operator(name) => registry.role(name),
+        _ => None,
+    };
     if as_json {
         let list: Vec<_> = all
             .iter()
-            .map(|one| json!({ "subject": one.subject.to_string(), "state": one.state.as_str() }))
+            .map(|one| {
+                let mut told = json!({ "subject": one.subject.to_string(), "state": one.state.as_str() });
+                if let Some(role) = role(&one.subject) {
+                    told["role"] = json!(role.as_str());
+                }
+                told
+            })
             .collect();
         print_json(&json!({ "subjects": list }));
     } else {
         for one in all {
-            say(&format!("{:12} {}", one.state.as_str(), one.subject));
+            let role = role(&one.subject).map(|role| format!("  ({role})")).unwrap_or_default();
+            say(&format!("{:12} {}{role}", one.state.as_str(), one.subject));
         }
     }
     Ok(())
