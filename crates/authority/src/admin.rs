@@ -31,8 +31,8 @@ use serde_json::{Value, json};
 pub use self::call::Call;
 use self::call::Missed;
 pub use self::permit::{
-    CallPermit, CallType, Describe, KnownOperator, ListSubjects, NotPermitted, ReadStatus,
-    Reinstate, Revoke, VerifyLedger, permit,
+    CallPermit, CallType, Describe, KnownOperator, ListSubjects, NotPermitted, ReadExpiry,
+    ReadStatus, Reinstate, Revoke, VerifyLedger, permit,
 };
 use self::rate::{INTERVAL, Rated, Rates};
 pub use self::role::{Role, UnknownRole};
@@ -168,6 +168,7 @@ impl Calling<'_> {
             Call::ReadStatus => Ok(handlers::status(authority, &permit(who)?).await?),
             Call::ListSubjects => Ok(handlers::subjects(authority, &permit(who)?).await?),
             Call::VerifyLedger => Ok(handlers::verify_ledger(authority, &permit(who)?).await?),
+            Call::ReadExpiry => Ok(handlers::expiry(authority, &permit(who)?).await?),
             Call::Revoke => {
                 let permit = permit(who)?;
                 let asked = handlers::Revocation::read(&read(body).await?)?;

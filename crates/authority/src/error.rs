@@ -83,6 +83,14 @@ pub enum AuthorityError {
         /// What is wrong.
         detail: String,
     },
+    /// A backup that cannot be made or restored.
+    #[error("{}: {detail}", file.display())]
+    Backup {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -164,6 +172,7 @@ impl AuthorityError {
             | Self::Name(_) => Fault::Operator,
             Self::Io { .. }
             | Self::Damaged { .. }
+            | Self::Backup { .. }
             | Self::Store(_)
             | Self::Ledger(_)
             | Self::Keystore(_)

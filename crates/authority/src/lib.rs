@@ -51,7 +51,9 @@ pub mod revocation;
 pub mod rotation;
 mod server_identity;
 
+pub mod backup;
 pub mod evidence;
+pub mod expiry;
 pub mod ledger;
 mod records;
 pub mod registry;

@@ -11,7 +11,7 @@ use crate::registration::Claim;
 use crate::subject::{Purpose, Subject};
 
 /// Its name among the services, and the label of its key in the keystore.
-const PROBE: &str = "policy-probe";
+pub(crate) const PROBE: &str = "policy-probe";
 
 impl Authority {
     /// That identity: the one at hand, or a new certificate when less than a third of its life is left.

@@ -8,6 +8,7 @@ mod certificates;
 mod factory;
 mod issuing;
 mod operators;
+mod picture;
 mod revocations;
 mod schema;
 mod subjects;
@@ -24,6 +25,7 @@ pub use self::certificates::{CertificateRecord, CertificateStatus};
 pub use self::factory::{BatchItem, BatchRecord, ItemRecord, StationRecord};
 pub use self::issuing::Outstanding;
 pub(crate) use self::issuing::{Issuing, IssuingRow};
+pub(crate) use self::picture::Picture;
 pub use self::revocations::RevocationRecord;
 pub use self::subjects::SubjectRecord;
 
@@ -55,6 +57,15 @@ impl Store {
     /// # Errors
     /// [`StoreError`] names the file and the mend.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        let store = Self::connect(path).await?;
+        let mut turn = store.exclusive().await?;
+        schema::migrate(&mut turn).await?;
+        turn.commit().await?;
+        Ok(store)
+    }
+
+    /// The same without looking at its schema.
+    async fn connect(path: &Path) -> Result<Self, StoreError> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -69,9 +80,6 @@ impl Store {
             .map_err(|error| StoreError::from_sqlx(path, error))?;
         let store = Self { pool, path: path.to_owned(), turn: std::sync::Arc::default() };
         store.check().await?;
-        let mut turn = store.exclusive().await?;
-        schema::migrate(&mut turn).await?;
-        turn.commit().await?;
         Ok(store)
     }
 

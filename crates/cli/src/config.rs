@@ -21,6 +21,7 @@ pub(crate) const DEFAULT_TOML: &str = include_str!("default.toml");
 pub(crate) struct ServeConfig {
     pub(crate) est: Listen,
     pub(crate) admin: Listen,
+    pub(crate) metrics: Option<Listen>,
     pub(crate) server: Server,
     pub(crate) authority: AuthorityConfig,
     pub(crate) gateway: GatewayConfig,
@@ -58,6 +59,7 @@ impl Default for ServeConfig {
         Self {
             est: Listen { listen: SocketAddr::from(([127, 0, 0, 1], 8443)) },
             admin: Listen { listen: SocketAddr::from(([127, 0, 0, 1], 8444)) },
+            metrics: None,
             server: Server::default(),
             authority: AuthorityConfig::default(),
             gateway: GatewayConfig::default(),
@@ -85,6 +87,14 @@ impl ServeConfig {
         let config: Self = toml::from_str(text)
             .map_err(|error| Failure::environment(format!("{}: {error}", path.display())))?;
         config.gateway.validate().at(path)?;
+        if let Some(Listen { listen }) = &config.metrics
+            && !listen.ip().is_loopback()
+        {
+            return Err(Failure::environment(format!(
+                "{}: metrics.listen = \"{listen}\": metrics are for this machine only, without TLS: use 127.0.0.1 or ::1",
+                path.display()
+            )));
+        }
         if config.server.names.is_empty() && config.server.addresses.is_empty() {
             return Err(Failure::environment(format!(
                 "{}: server.names and server.addresses are both empty: name at least one, such as \"localhost\"",
@@ -104,6 +114,17 @@ mod tests {
     fn the_written_default_is_the_default() {
         let written = ServeConfig::parse(Path::new("config.toml"), DEFAULT_TOML).unwrap();
         assert_eq!(written, ServeConfig::default());
+    }
+
+    #[test]
+    fn metrics_stay_on_this_machine() {
+        let read = |text: &str| ServeConfig::parse(Path::new("config.toml"), text);
+        let on = read("[metrics]\nlisten = \"127.0.0.1:9464\"").unwrap();
+        assert_eq!(on.metrics.unwrap().listen.port(), 9464);
+        for far in ["0.0.0.0:9464", "192.168.1.2:9464", "[::]:9464"] {
+            let refused = read(&format!("[metrics]\nlisten = \"{far}\"")).unwrap_err().text;
+            assert!(refused.contains("config.toml") && refused.contains(far), "{refused}");
+        }
     }
 
     //= specs/house.md#house-shell

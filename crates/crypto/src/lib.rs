@@ -4,7 +4,7 @@
 //!  policy ── what is allowed, by name ──► tls ── channels that know their peer and their strength
 //!                                          │
 //!  certificate, csr, issue, pkcs7          ├── signature, second, keystore ── handles that sign
-//!  cose, note_key ── signed documents      └── secret, seal ── what must not leak
+//!  cose, note_key ── signed documents      └── secret, seal, envelope ── what must not leak
 //!  pake ── pairing by setup code
 //!  custody ── a key that several people hold
 //!                     provider (private): the one file that names a backend
@@ -40,6 +40,7 @@ pub mod cose;
 pub mod custody;
 pub mod pake;
 
+pub mod envelope;
 pub mod seal;
 pub mod secret;
 

@@ -15,17 +15,20 @@ pub enum Call {
     Reinstate,
     /// Verifies the whole ledger.
     VerifyLedger,
+    /// What expires when.
+    ReadExpiry,
 }
 
 impl Call {
     /// Every call, in the order of the description.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Describe,
         Self::ReadStatus,
         Self::ListSubjects,
         Self::Revoke,
         Self::Reinstate,
         Self::VerifyLedger,
+        Self::ReadExpiry,
     ];
 
     /// The permission that it needs, as ledger, errors and description name it.
@@ -38,6 +41,7 @@ impl Call {
             Self::Revoke => "revocations.create",
             Self::Reinstate => "reinstatements.create",
             Self::VerifyLedger => "ledger.verify",
+            Self::ReadExpiry => "expiry.read",
         }
     }
 
@@ -51,6 +55,7 @@ impl Call {
             Self::Revoke => "/v1/revocations",
             Self::Reinstate => "/v1/reinstatements",
             Self::VerifyLedger => "/v1/ledger/verify",
+            Self::ReadExpiry => "/v1/expiry",
         }
     }
 

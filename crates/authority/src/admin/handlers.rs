@@ -5,8 +5,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{
-    CallPermit, Describe, ListSubjects, ReadStatus, Refused, Reinstate, Revoke, VerifyLedger,
-    openapi,
+    CallPermit, Describe, ListSubjects, ReadExpiry, ReadStatus, Refused, Reinstate, Revoke,
+    VerifyLedger, openapi,
 };
 use crate::authority::Authority;
 use crate::error::AuthorityError;
@@ -68,6 +68,14 @@ pub(super) async fn verify_ledger(
 ) -> Result<Value, AuthorityError> {
     let summary = authority.verify_ledger().await?;
     Ok(serde_json::to_value(summary).expect("counts and hashes serialise"))
+}
+
+pub(super) async fn expiry(
+    authority: &Authority,
+    _: &CallPermit<ReadExpiry>,
+) -> Result<Value, AuthorityError> {
+    let report = authority.expiry(crate::expiry::WITHIN).await?;
+    Ok(serde_json::to_value(report).expect("names, instants and counts serialise"))
 }
 
 /// What is to be revoked.

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::call::Call;
 use super::role::Role;
+use crate::expiry::What;
 use crate::registration::{Reason, State};
 
 //= specs/house.md#house-administration
@@ -91,6 +92,7 @@ const fn told(call: Call) -> (&'static str, &'static str) {
             ("Lets a suspended subject come again; what was revoked stays revoked.", "Reinstated")
         }
         Call::VerifyLedger => ("Verifies the ledger from its first entry.", "Ledger"),
+        Call::ReadExpiry => ("What expires when, and what is due within 90 days.", "Expiry"),
     }
 }
 
@@ -99,7 +101,11 @@ const fn asked(call: Call) -> Option<&'static str> {
     match call {
         Call::Revoke => Some("Revocation"),
         Call::Reinstate => Some("Reinstatement"),
-        Call::Describe | Call::ReadStatus | Call::ListSubjects | Call::VerifyLedger => None,
+        Call::Describe
+        | Call::ReadStatus
+        | Call::ListSubjects
+        | Call::VerifyLedger
+        | Call::ReadExpiry => None,
     }
 }
 
@@ -140,6 +146,17 @@ fn schemas() -> Value {
             "since": instant,
             "role": { "enum": roles, "description": "of operators" },
         }), &["role"]),
+        "Expiry": object(&json!({
+            "now": instant, "within": count,
+            "lines": { "type": "array", "items": { "$ref": "#/components/schemas/Expiring" } },
+            "devices": object(&json!({ "good": count, "due": count, "expired": count }), &[]),
+        }), &[]),
+        "Expiring": object(&json!({
+            "what": { "enum": What::ALL.map(What::as_str) },
+            "name": { "type": "string" },
+            "at": { "type": ["string", "null"], "format": "date-time" },
+            "standing": { "enum": ["good", "due", "expired"] },
+        }), &[]),
         "Revocation": object(&json!({
             "target": {
                 "type": "string", "description": "kind:name, a thing's bare name, or serial:HEX",

@@ -32,7 +32,7 @@ macro_rules! call_types {
         }
     )*};
 }
-call_types!(Describe, ReadStatus, ListSubjects, Revoke, Reinstate, VerifyLedger);
+call_types!(Describe, ReadStatus, ListSubjects, Revoke, Reinstate, VerifyLedger, ReadExpiry);
 
 /// An operator whom the interface knows: active, with a role.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -49,8 +49,11 @@ impl Role {
         match (self, call) {
             // What the interface is, is no secret among operators.
             (_, Call::Describe) | (Self::Administrator, _) => true,
-            (Self::Custodian, Call::ReadStatus | Call::VerifyLedger) => true,
-            (Self::Auditor, Call::ReadStatus | Call::ListSubjects | Call::VerifyLedger) => true,
+            (Self::Custodian, Call::ReadStatus | Call::VerifyLedger | Call::ReadExpiry) => true,
+            (
+                Self::Auditor,
+                Call::ReadStatus | Call::ListSubjects | Call::VerifyLedger | Call::ReadExpiry,
+            ) => true,
             (Self::Support, Call::ReadStatus | Call::ListSubjects) => true,
             (Self::Custodian | Self::Auditor | Self::Support | Self::Station, _) => false,
         }

@@ -137,6 +137,7 @@ fn independent(call: &str) -> &'static [&'static str] {
         "description.read" => &["administrator", "custodian", "station", "auditor", "support"],
         "status.read" => &["administrator", "custodian", "auditor", "support"],
         "subjects.read" => &["administrator", "auditor", "support"],
+        "expiry.read" => &["administrator", "custodian", "auditor"],
         "ledger.verify" => &["administrator", "custodian", "auditor"],
         // What changes something is the administrator's alone, whatever comes.
         _ => &["administrator"],
@@ -155,7 +156,13 @@ fn the_table_is_that_of_the_independent_model() {
         .into_iter()
         .map(|call| {
             let may = Role::ALL.map(|role| if role.may(call) { role.as_str() } else { "-" });
-            format!("{:4} {:18} {:22} {}", call.method(), call.path(), call.permission(), may.join(" "))
+            format!(
+                "{:4} {:18} {:22} {}",
+                call.method(),
+                call.path(),
+                call.permission(),
+                may.join(" ")
+            )
         })
         .collect();
     insta::assert_snapshot!(table.join("\n"));
@@ -261,9 +268,8 @@ async fn whoever_calls_too_often_is_told_when_to_come_again() {
     let folder = tempfile::tempdir().unwrap();
     // A clock that stands: nothing is given back while the machine is busy.
     let clock = std::sync::Arc::new(crate::testing::StandingClock::now());
-    let sources = crate::Sources {
-        clock, random: Box::new(countersign_crypto::random::SystemRandom),
-    };
+    let sources =
+        crate::Sources { clock, random: Box::new(countersign_crypto::random::SystemRandom) };
     let config = crate::testing::config(folder.path());
     let authority = Authority::open(folder.path(), config, sources).await.unwrap();
     let desk = Desk { authority, rates: std::sync::Arc::default() };

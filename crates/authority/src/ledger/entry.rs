@@ -65,6 +65,8 @@ pub enum Kind {
     Transcript,
     /// The root took a step of its roll.
     RootRolled,
+    /// The authority was restored from a backup; the key of the checkpoints is another from here on.
+    Restored,
     /// An operator got a role.
     RoleAssigned,
     /// An operator called the admin interface: about to change something, or with its outcome.

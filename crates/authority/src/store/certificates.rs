@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_crypto::certificate::Certificate;
-use countersign_model::time::Timestamp;
+use countersign_model::time::{Timestamp, Validity};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
@@ -71,6 +71,49 @@ impl Store {
         .await
         .map_err(|error| self.failed(error))?;
         Ok(unsigned(row.get("count")))
+    }
+}
+
+/// The newest certificate of a subject that is active, for one purpose.
+#[derive(Debug, Clone)]
+pub(crate) struct Newest {
+    pub(crate) subject: Subject,
+    pub(crate) purpose: Purpose,
+    pub(crate) validity: Validity,
+}
+
+impl Store {
+    /// The newest certificate that counts, of every active subject for every purpose that ends.
+    pub(crate) async fn newest_certificates(&self) -> Result<Vec<Newest>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT c.kind AS kind, c.name AS name, c.purpose AS purpose,
+                c.not_before AS not_before, c.not_after AS not_after
+             FROM certificates c JOIN subjects s ON s.kind = c.kind AND s.name = c.name
+             WHERE s.state = 'active' AND c.status = 'active' AND c.purpose <> 'idevid'
+                AND c.changed = (SELECT MAX(n.changed) FROM certificates n WHERE n.kind = c.kind
+                    AND n.name = c.name AND n.purpose = c.purpose AND n.status = 'active')",
+        );
+        let rows = rows.fetch_all(&self.pool).await.map_err(|error| self.failed(error))?;
+        let one = |row: &SqliteRow| {
+            let purpose: String = row.get("purpose");
+            let instant = |name: &str| Timestamp(unsigned(row.get(name)));
+            Some(Newest {
+                subject: subjects::subject(row)?,
+                purpose: Purpose::ALL.into_iter().find(|one| one.as_str() == purpose)?,
+                validity: Validity {
+                    not_before: instant("not_before"),
+                    not_after: instant("not_after"),
+                },
+            })
+        };
+        rows.iter().map(|row| one(row).ok_or_else(|| self.damaged_row())).collect()
+    }
+
+    /// Every serial number that was issued and recorded.
+    pub(crate) async fn serials(&self) -> Result<Vec<String>, StoreError> {
+        let rows = sqlx::query("SELECT serial FROM certificates").fetch_all(&self.pool).await;
+        let rows = rows.map_err(|error| self.failed(error))?;
+        Ok(rows.iter().map(|row| row.get("serial")).collect())
     }
 }
 

@@ -61,8 +61,16 @@ const FIRST: &[&str] = &[
         serial TEXT NOT NULL, reason TEXT NOT NULL)",
 ];
 
+/// The present schema.
+pub(super) const VERSIONS: i64 = MIGRATIONS.len() as i64;
+
 /// Brings the file to the present schema.
 pub(super) async fn migrate(turn: &mut Turn) -> Result<(), StoreError> {
+    migrate_to(turn, VERSIONS).await
+}
+
+/// Brings the file to an earlier schema, or to the present one; what is beyond stays.
+pub(super) async fn migrate_to(turn: &mut Turn, wanted: i64) -> Result<(), StoreError> {
     let made = sqlx::query("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")
         .execute(turn.connection())
         .await;
@@ -71,12 +79,11 @@ pub(super) async fn migrate(turn: &mut Turn) -> Result<(), StoreError> {
         .fetch_one(turn.connection())
         .await;
     let found: i64 = turn.done(row)?.get("version");
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    if found > known {
-        return Err(StoreError::Newer { path: turn.path.clone(), found, known });
+    if found > VERSIONS {
+        return Err(StoreError::Newer { path: turn.path.clone(), found, known: VERSIONS });
     }
     for (version, statements) in (1..).zip(MIGRATIONS) {
-        if version <= found {
+        if version <= found || version > wanted {
             continue;
         }
         for statement in statements {

@@ -1,7 +1,9 @@
 //! `countersign authority`: key management on a data folder, also while `serve` runs on it.
 
+mod backup;
 mod custodian;
 mod evidence;
+mod expiry;
 mod factory;
 mod ledger;
 pub(crate) mod root;
@@ -152,6 +154,29 @@ pub(crate) enum AuthorityCommand {
         #[arg(long)]
         role: Role,
     },
+    /// Make a key that backups can be sealed to; keep it apart from the authority. Prints the recipient.
+    #[command(after_help = "Example:\n  countersign authority backup-key --out alice.key")]
+    BackupKey {
+        /// The file for the key; it must not be there. Mode 0600.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Write everything that the authority is into one sealed file, also while `serve` runs.
+    #[command(
+        after_help = "Examples:\n  countersign authority backup --data ./data --out monday.backup --to countersign-recipient:1:BHk…\n  countersign authority backup --data ./data --out monday.backup --to alice.pub --to bob.pub"
+    )]
+    Backup(backup::BackupArgs),
+    /// Make a new data folder from a backup, verified in every part; says how old it is and what it cannot know.
+    #[command(
+        after_help = "Examples:\n  countersign authority restore monday.backup --data ./data --key alice.key\n  countersign authority restore monday.backup --data ./data --key alice.key --roots roots.pem \\\n      --ledger /mnt/old-disk/data/authority/ledger.log"
+    )]
+    Restore(backup::RestoreArgs),
+    /// What expires when: root, issuing CAs, policy, servers, operators, services, devices that have not renewed. Exit code 1 when
+    /// something is due.
+    #[command(
+        after_help = "Examples:\n  countersign authority expiry --data ./data\n  countersign authority expiry --data ./data --within 30d --json"
+    )]
+    Expiry(expiry::ExpiryArgs),
     /// Print the description of the admin interface, OpenAPI 3.1; `serve` answers with the same at /openapi.json.
     #[command(after_help = "Example:\n  countersign authority openapi > admin.json")]
     Openapi,
@@ -273,6 +298,10 @@ pub(crate) async fn run(command: AuthorityCommand) -> Ended {
             say(&format!("operator:{name}: {role} (before: {before})"));
             Ok(())
         }
+        AuthorityCommand::Expiry(arguments) => expiry::run(arguments).await,
+        AuthorityCommand::BackupKey { out } => backup::make_key(&out),
+        AuthorityCommand::Backup(arguments) => backup::backup(arguments).await,
+        AuthorityCommand::Restore(arguments) => backup::restore(arguments).await,
         AuthorityCommand::Openapi => {
             let text = serde_json::to_string_pretty(&openapi::description())?;
             say(&text);
@@ -397,7 +426,8 @@ async fn subjects(data: &Path, as_json: bool) -> Ended {
         let list: Vec<_> = all
             .iter()
             .map(|one| {
-                let mut told = json!({ "subject": one.subject.to_string(), "state": one.state.as_str() });
+                let mut told =
+                    json!({ "subject": one.subject.to_string(), "state": one.state.as_str() });
                 if let Some(role) = role(&one.subject) {
                     told["role"] = json!(role.as_str());
                 }

@@ -7,13 +7,15 @@
 //! ```
 //! Open connections stay; each new one is accepted with what is newest.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use countersign_authority::Authority;
+use countersign_authority::expiry::{Alarms, Standing, WITHIN};
 use countersign_gateway::server::RunningGateway;
 
 use super::listeners::{Listeners, Servers};
+use super::policies;
 use crate::config::ServeConfig;
 use crate::failure::Ended;
 
@@ -23,11 +25,15 @@ const LOOK: Duration = Duration::from_secs(3600);
 /// How long after a look that failed the next one is: a full disk or a locked database passes.
 const RETRY: Duration = Duration::from_secs(30);
 
+/// The most lines about what expires that one look logs.
+const MAX_TOLD: usize = 20;
+
 /// Keeps every listener's TLS current.
 pub(super) struct Keeper {
     pub(super) authority: Authority,
     pub(super) config: ServeConfig,
     pub(super) listeners: Arc<Listeners>,
+    pub(super) alarms: Mutex<Alarms>,
 }
 
 impl Keeper {
@@ -76,7 +82,24 @@ impl Keeper {
                 "the root will be needed"
             );
         }
-        // 2. Identity and anchors.
+        // 2. What expires, told in time.
+        let (report, now) = (self.authority.expiry(WITHIN).await?, policies::now());
+        let fresh = self.alarms.lock().unwrap_or_else(PoisonError::into_inner).fresh(&report, now);
+        for line in fresh.iter().take(MAX_TOLD) {
+            let (what, name) = (line.expiring.what, &line.expiring.name);
+            let (at, mend) = (line.at.as_deref().unwrap_or_default(), what.mend());
+            match line.standing {
+                Standing::Expired => {
+                    tracing::error!(what = what.as_str(), name, at, mend, "expired")
+                }
+                _ => tracing::warn!(what = what.as_str(), name, at, mend, "expires"),
+            }
+        }
+        if fresh.len() > MAX_TOLD {
+            let more = fresh.len() - MAX_TOLD;
+            tracing::warn!(more, "and more expires: see `countersign authority expiry`");
+        }
+        // 3. Identity and anchors.
         let servers = Servers::make(&self.authority, &self.config).await?;
         if servers.standing != self.listeners.servers().standing {
             tracing::info!(

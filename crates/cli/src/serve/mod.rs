@@ -65,6 +65,8 @@ pub(crate) struct Ready {
     pub(crate) mqtt: SocketAddr,
     pub(crate) est: SocketAddr,
     pub(crate) admin: SocketAddr,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) metrics: Option<SocketAddr>,
     pub(crate) roots: PathBuf,
 }
 
@@ -88,6 +90,10 @@ pub(crate) async fn run(arguments: ServeArgs) -> Ended {
     // 5. Listeners; a port in use is known before anybody is served.
     let est = bind("est", config.est.listen).await?;
     let admin = bind("admin", config.admin.listen).await?;
+    let metrics = match &config.metrics {
+        Some(metrics) => Some(bind("metrics", metrics.listen).await?),
+        None => None,
+    };
     let registry = Arc::new(directory::Registry(authority.registry()));
     let database = folder.join("gateway.db");
     let gateway =
@@ -98,6 +104,7 @@ pub(crate) async fn run(arguments: ServeArgs) -> Ended {
         mqtt: gateway.local_addr(),
         est: est.local_addr()?,
         admin: admin.local_addr()?,
+        metrics: metrics.as_ref().map(TcpListener::local_addr).transpose()?,
         roots: std::path::absolute(authority.layout().roots())?,
     };
     // 6. Enrolment and administration.
@@ -105,6 +112,7 @@ pub(crate) async fn run(arguments: ServeArgs) -> Ended {
     let ended = |mut stopped: watch::Receiver<()>| async move {
         let _ = stopped.changed().await;
     };
+    let stopped_metrics = stopped.clone();
     let (est_tls, est_server) = watch::channel(est_tls);
     let (admin_tls, admin_server) = watch::channel(admin_tls);
     let est = tokio::spawn(countersign_authority::serve(
@@ -119,11 +127,23 @@ pub(crate) async fn run(arguments: ServeArgs) -> Ended {
         authority.admin_router(),
         ended(stopped),
     ));
+    let metrics = metrics.map(|listener| {
+        let authority = authority.clone();
+        tokio::spawn(countersign_authority::expiry::metrics::serve(
+            listener,
+            authority,
+            ended(stopped_metrics),
+        ))
+    });
     // 7. Say so.
     announce(&arguments, &ready)?;
     let listeners = Arc::new(Listeners::new(keeper, servers, est_tls, admin_tls));
-    let certificates =
-        Keeper { authority: authority.clone(), config, listeners: listeners.clone() };
+    let certificates = Keeper {
+        authority: authority.clone(),
+        config,
+        listeners: listeners.clone(),
+        alarms: Default::default(),
+    };
     let policies = Policies { authority: &authority, listeners, gateway: &gateway };
     tokio::select! {
         () = asked_to_end(arguments.until_input_ends) => {}
@@ -133,6 +153,9 @@ pub(crate) async fn run(arguments: ServeArgs) -> Ended {
     // 8. End in order: no new work, then the sessions, then the file that says we are here.
     drop(stop);
     let _ = tokio::join!(est, admin);
+    if let Some(metrics) = metrics {
+        let _ = metrics.await;
+    }
     gateway.shutdown().await;
     authority.close().await;
     if let Some(path) = &arguments.ready_file {
@@ -237,6 +260,9 @@ fn announce(arguments: &ServeArgs, ready: &Ready) -> Ended {
     say(&format!("mqtt   {}", ready.mqtt));
     say(&format!("est    https://{}/.well-known/est/", ready.est));
     say(&format!("admin  https://{}/", ready.admin));
+    if let Some(metrics) = ready.metrics {
+        say(&format!("metrics http://{metrics}/metrics"));
+    }
     say(&format!("roots  {}", ready.roots.display()));
     Ok(())
 }

@@ -15,8 +15,11 @@ mod mosquitto;
 mod paho;
 mod refused;
 
+mod administration;
+mod backup;
 mod est;
 mod evidence;
+mod expiry;
 mod factory;
 mod factory_offline;
 mod ledger;

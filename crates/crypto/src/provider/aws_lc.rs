@@ -10,6 +10,7 @@ use aws_lc_rs::{
     signature::{self, KeyPair as _},
 };
 use rustls::SignatureScheme;
+use rustls::crypto::hpke::Hpke;
 use rustls::crypto::{CryptoProvider, aws_lc_rs as backend};
 
 use super::{BackendRefused, Group, Scheme, Suite};
@@ -26,6 +27,14 @@ pub(crate) const SEAL_KEY_LEN: usize = 32;
 pub(crate) const SEAL_NONCE_LEN: usize = 12;
 /// The AEAD of sealed files, by its registered name (RFC 8452).
 pub(crate) const SEAL_AEAD: &str = "AEAD_AES_256_GCM_SIV";
+
+/// The suite of [`hpke`], by the names of RFC 9180.
+pub(crate) const HPKE_SUITE: &str = "DHKEM(P-384, HKDF-SHA384), HKDF-SHA384, AES-256-GCM";
+
+/// Hybrid public key encryption (RFC 9180).
+pub(crate) fn hpke() -> Option<&'static dyn Hpke> {
+    Some(HPKE)
+}
 
 /// Its random bit generator, as the inventory names it.
 pub(crate) const DRBG: Option<&str> = Some("CTR_DRBG-AES-256");
@@ -307,7 +316,7 @@ pub(crate) fn ed25519_verify(
 }
 
 /// HPKE (RFC 9180): DHKEM(P-384, HKDF-SHA384), HKDF-SHA384, AES-256-GCM, base mode.
-static HPKE: &dyn rustls::crypto::hpke::Hpke = backend::hpke::DH_KEM_P384_HKDF_SHA384_AES_256;
+static HPKE: &dyn Hpke = backend::hpke::DH_KEM_P384_HKDF_SHA384_AES_256;
 /// Bytes of a public key, and of an encapsulated one: an uncompressed point on P-384.
 pub(crate) const HPKE_PUBLIC_LEN: usize = 97;
 

@@ -34,6 +34,14 @@ pub(crate) const SEAL_NONCE_LEN: usize = 12;
 /// The AEAD of sealed files, by its registered name (RFC 8452).
 pub(crate) const SEAL_AEAD: &str = "AEAD_AES_256_GCM_SIV";
 
+/// The suite that [`hpke`] would have.
+pub(crate) const HPKE_SUITE: &str = "DHKEM(P-384, HKDF-SHA384), HKDF-SHA384, AES-256-GCM";
+
+/// It has no HPKE: nothing is sealed to recipients with it.
+pub(crate) fn hpke() -> Option<&'static dyn rustls::crypto::hpke::Hpke> {
+    None
+}
+
 /// Longest PKCS#8, SubjectPublicKeyInfo or ECDSA-Sig-Value of the two curves, with room to spare.
 const MAX_DER: usize = 256;
 

@@ -1,0 +1,186 @@
+//! Backup and restore within one process; `crates/cli/tests/e2e/backup.rs` has the processes.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+
+use countersign_crypto::envelope::RecipientKey;
+
+use super::*;
+use crate::enrol::{EnrolNames, EnrolProfile, EnrolRequest};
+use crate::error::AuthorityError;
+use crate::ledger::Kind;
+use crate::registration::{Reason, State};
+use crate::testing::ready;
+use crate::{Authority, Sources};
+
+async fn enrol(authority: &Authority, folder: &Path, name: &str) {
+    let names = EnrolNames::One(name.to_owned());
+    let (profile, out) = (EnrolProfile::Device, folder.join("out"));
+    let wanted = EnrolRequest { profile, names, out, force: false };
+    authority.enrol(&wanted, |_, _| {}).await.unwrap();
+}
+
+struct House {
+    folder: tempfile::TempDir,
+    authority: Authority,
+    key: RecipientKey,
+}
+
+impl House {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = ready(&folder.path().join("data")).await;
+        Self { folder, authority, key: RecipientKey::generate().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    async fn backup(&self, name: &str) -> BackupMade {
+        let to = [self.key.recipient().clone()];
+        self.authority.backup(&self.path(name), &to, Path::new("none")).await.unwrap()
+    }
+
+    async fn restore(
+        &self,
+        name: &str,
+        into: &str,
+        ledger: Option<&Path>,
+    ) -> Result<Restored, AuthorityError> {
+        let (backup, data) = (self.path(name), self.path(into));
+        let restoring = Restoring::open(&backup, &self.key, &data, &Pinned::default(), ledger)?;
+        // A token's keys are found by the folder of the test.
+        let config = crate::testing::config(&self.path("data"));
+        restoring.finish(config, Sources::system()).await
+    }
+
+    async fn open(&self, name: &str) -> Authority {
+        let config = crate::testing::config(&self.path("data"));
+        Authority::open(&self.path(name), config, Sources::system()).await.unwrap()
+    }
+}
+
+//= specs/house.md#house-backup
+//= type=test
+//# A restored authority MUST NOT sign checkpoints under the key of the ledger before.
+//= specs/house.md#house-backup
+//= type=test
+//# The key that signs the ledger's checkpoints MUST NOT be in a backup.
+#[tokio::test]
+async fn what_was_restored_goes_on_and_forks_nothing() {
+    let house = House::new().await;
+    enrol(&house.authority, house.folder.path(), "plug-000001").await;
+    let made = house.backup("one.backup").await;
+    assert!(!made.manifest.files.keys().any(|name| name.contains("ledger.key")));
+    // What the old one signs after the backup, nobody signs again.
+    enrol(&house.authority, house.folder.path(), "plug-000002").await;
+    let old = house.authority.ledger_checkpoint().await.unwrap();
+    let old_key = house.authority.ledger_key();
+    let restored = house.restore("one.backup", "new", None).await.unwrap();
+    assert_eq!((restored.entries, restored.findings.len()), (made.manifest.ledger_entries, 0));
+    let authority = house.open("new").await;
+    assert_ne!(authority.ledger_key(), old_key);
+    enrol(&authority, house.folder.path(), "plug-000003").await;
+    let new = authority.ledger_checkpoint().await.unwrap();
+    assert!(new.checkpoint().size > made.manifest.ledger_entries);
+    assert_ne!(new.checkpoint().origin, old.checkpoint().origin);
+    assert!(!new.note().signed_by(&old_key).unwrap_or(false));
+    // The entries before are the same, and the new ledger says what it is.
+    let (ours, theirs) = (
+        authority.ledger_entries().await.unwrap(),
+        house.authority.ledger_entries().await.unwrap(),
+    );
+    let common = usize::try_from(restored.entries).unwrap();
+    assert_eq!(ours[..common], theirs[..common]);
+    let said = ours.iter().find(|entry| entry.kind == Kind::Restored).unwrap();
+    assert_eq!(said.body["former_key"], old_key.to_string());
+    // Generations do not come again.
+    let before = house.authority.core.store.generation().await.unwrap();
+    assert!(authority.core.store.generation().await.unwrap() > before + (1 << 31));
+    let known = authority.subjects().await.unwrap();
+    let names: Vec<_> = known.iter().map(|one| one.subject.name()).collect();
+    assert!(names.contains(&"plug-000001") && !names.contains(&"plug-000002"), "{names:?}");
+}
+
+//= specs/house.md#house-backup
+//= type=test
+//# A revocation that the ledger tells of MUST be in force in a restored authority.
+#[tokio::test]
+async fn the_old_ledger_brings_the_revocations_since() {
+    let house = House::new().await;
+    for name in ["plug-000001", "plug-000002"] {
+        enrol(&house.authority, house.folder.path(), name).await;
+    }
+    house.backup("one.backup").await;
+    let target = "thing:plug-000001".parse().unwrap();
+    let done = house.authority.revoke(&target, Reason::KeyCompromise).await.unwrap();
+    enrol(&house.authority, house.folder.path(), "plug-000003").await;
+    house.authority.ledger_checkpoint().await.unwrap();
+    let old = house.authority.layout().ledger();
+
+    let without = house.restore("one.backup", "without", None).await.unwrap();
+    assert_eq!((without.later, without.revocations, without.unknown), (0, 0, 0));
+    let with = house.restore("one.backup", "with", Some(&old)).await.unwrap();
+    assert_eq!((with.revocations, with.unknown), (1, 1));
+    assert!(with.later >= 4, "{with:?}");
+    let authority = house.open("with").await;
+    assert!(authority.registry().revoked(&done.serials[0]).is_some());
+    let subject = "thing:plug-000001".parse().unwrap();
+    assert_eq!(authority.registry().subject(&subject).unwrap().state, State::Suspended);
+    authority.verify_ledger().await.unwrap();
+
+    // A ledger that did not grow out of the backup's, or from which the end was cut, is none.
+    let text = std::fs::read_to_string(&old).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    let other = house.path("other.log");
+    std::fs::write(&other, lines[..lines.len() / 2].join("\n") + "\n").unwrap();
+    let refused = house.restore("one.backup", "x", Some(&other)).await.unwrap_err().to_string();
+    assert!(refused.contains("other.log") && refused.contains("cut off"), "{refused}");
+    assert!(!house.path("x").exists() && !house.path("x.restoring").exists());
+}
+
+#[tokio::test]
+async fn only_into_a_new_folder_and_only_of_the_authority_that_is_meant() {
+    let house = House::new().await;
+    house.backup("one.backup").await;
+    let taken = house.restore("one.backup", "data", None).await.unwrap_err().to_string();
+    assert!(taken.contains("not empty"), "{taken}");
+    let again = house.authority.backup(&house.path("one.backup"), &[], Path::new("none")).await;
+    assert!(matches!(again, Err(AuthorityError::Exists(_))));
+    let nobody = house.authority.backup(&house.path("two"), &[], Path::new("none")).await;
+    assert!(nobody.unwrap_err().to_string().contains("0 recipients"));
+    assert!(!house.path("two").exists() && !house.path("two.part").exists());
+
+    let other = House::new().await;
+    let pinned = |roots: bool| Pinned {
+        roots: roots.then(|| other.authority.layout().roots()),
+        ledger_key: (!roots)
+            .then(|| other.authority.layout().ledger().with_extension("").join("key")),
+    };
+    for (roots, word) in [(true, "another root"), (false, "another ledger key")] {
+        let (backup, data) = (house.path("one.backup"), house.path("new"));
+        let opened = Restoring::open(&backup, &house.key, &data, &pinned(roots), None);
+        let said = opened.err().unwrap().to_string();
+        assert!(said.contains(word), "{said}");
+    }
+}
+
+//= specs/house.md#house-backup
+//= type=test
+//# A restored database MUST be compared with the ledger.
+#[tokio::test]
+async fn what_the_ledger_does_not_know_is_found() {
+    let house = House::new().await;
+    enrol(&house.authority, house.folder.path(), "plug-000001").await;
+    let mut turn = house.authority.core.store.exclusive().await.unwrap();
+    let thing = "thing:plug-000001".parse().unwrap();
+    let record = turn.certificates_of(&thing, crate::subject::Purpose::Operation).await.unwrap();
+    let serial = record[0].certificate.serial_hex();
+    let now = house.authority.core.now();
+    turn.put_revocation(now, &thing, &serial, Reason::Unspecified).await.unwrap();
+    turn.commit().await.unwrap();
+    house.backup("one.backup").await;
+    let restored = house.restore("one.backup", "new", None).await.unwrap();
+    assert_eq!(restored.findings, [format!("revocation of {serial} is not in the ledger")]);
+}
