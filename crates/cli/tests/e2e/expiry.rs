@@ -1,4 +1,4 @@
-//! What expires when: on the command line, in the log, and for Prometheus.
+//! What expires when: on the command line, and for Prometheus.
 
 use std::fs;
 
@@ -10,10 +10,10 @@ use crate::support::{House, Running, countersign, need, until};
 //= type=test
 //# What the authority depends on and what it issued MUST be reported before it expires.
 #[test]
-fn what_is_due_is_told_on_the_command_line_in_the_log_and_to_prometheus() {
+fn what_is_due_is_told_on_the_command_line_and_to_prometheus() {
     let mut house = House::stopped();
     fs::create_dir(house.data()).unwrap();
-    // Operators whose certificates are renewed at a third of a day: due from the start to nobody but who looks far.
+    // A certificate with a day to live, renewed at a third of it, is not due from the start.
     let config = "[metrics]\nlisten = \"127.0.0.1:0\"\n[authority]\noperator_days = 1\n";
     fs::write(house.data().join("config.toml"), config).unwrap();
     house.start();
