@@ -3,6 +3,7 @@
 pub mod announcement;
 pub mod certificate;
 pub mod csr;
+pub mod envelope;
 pub mod est_body;
 pub mod factory;
 pub mod home_assistant;
@@ -30,6 +31,7 @@ pub const ALL: &[Target] = &[
     ("announcement", announcement::target),
     ("certificate", certificate::target),
     ("csr", csr::target),
+    ("envelope", envelope::target),
     ("est_body", est_body::target),
     ("factory", factory::target),
     ("home_assistant", home_assistant::target),

@@ -24,6 +24,9 @@ pub(super) struct Asset {
     pub(super) made_of: &'static [&'static str],
 }
 
+/// The suite of [`crate::envelope`].
+pub(super) const HPKE: &str = "HPKE-P384-SHA384-AES-256-GCM";
+
 const NONE: Asset = Asset {
     name: "",
     primitive: "unknown",
@@ -190,6 +193,16 @@ pub(super) const ASSETS: &[Asset] = &[
         bits: Some(128),
         quantum: Some(0),
         made_of: &["SHA-256", "HKDF-SHA-256", "HMAC-SHA-256", "Argon2id"],
+        ..NONE
+    },
+    // Files sealed to recipients.
+    Asset {
+        name: HPKE,
+        primitive: "combiner",
+        functions: &["encapsulate", "decapsulate", "encrypt", "decrypt"],
+        bits: Some(192),
+        quantum: Some(0),
+        made_of: &["secp384r1", "AES-256-GCM", "HKDF-SHA-384"],
         ..NONE
     },
     hybrid("SecP256r1MLKEM768", &["secp256r1", "ML-KEM-768"]),

@@ -20,6 +20,7 @@ fn whatever_the_provider_offers_is_described() {
     names.extend(provider::SECOND.iter().map(|second| second.name()));
     names.extend([provider::SEAL_AEAD, note_key::NAME]);
     names.extend(provider::DRBG);
+    names.extend(provider::hpke().map(|_| assets::HPKE));
     for suite in provider::SUITES {
         assert!(!of_suite(suite.name).is_empty(), "{}", suite.name);
         names.extend(of_suite(suite.name));
