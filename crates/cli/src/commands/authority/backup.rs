@@ -126,7 +126,7 @@ fn tell(data: &Path, restored: &countersign_authority::backup::Restored, with_le
         "  made {}, {days} days {hours} hours {minutes} minutes ago",
         restored.made_at.to_rfc3339()
     ));
-    say(&format!("  root, SHA-256   {}", restored.root_sha256));
+    say(&format!("  root            {}", restored.root_sha256));
     say(&format!("  ledger          {} entries, verified under", restored.entries));
     say(&format!("                  {}", restored.former_ledger_key));
     say(
