@@ -10,8 +10,9 @@ use countersign_crypto::file;
 
 use super::Held;
 
-/// The most files in a backup. One authority has some dozens, and two for each generation of a key.
-const MAX_FILES: usize = 100_000;
+/// The most files in a backup. An authority has some dozens, two for each generation of a key, and a few for each device of
+/// a factory batch that is not closed.
+const MAX_FILES: usize = 1_000_000;
 
 /// The longest name of a file in it.
 const MAX_NAME: usize = 240;
@@ -29,6 +30,12 @@ impl<W: Write> Writer<W> {
 
     /// One file.
     pub(super) fn put(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        if self.files.len() >= MAX_FILES || name.len() > MAX_NAME {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "too many files, or too long a name",
+            ));
+        }
         let mut header = tar::Header::new_gnu();
         header.set_size(bytes.len() as u64);
         header.set_mode(file::PRIVATE);
