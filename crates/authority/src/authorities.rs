@@ -8,8 +8,8 @@ use countersign_crypto::signature::KeyHandle;
 use countersign_model::time::Timestamp;
 
 use crate::error::AuthorityError;
-use crate::rotation::KeyState;
-use crate::store::{Issuing, IssuingRow};
+use crate::rotation::{self, KeyState};
+use crate::store::{Issuing, IssuingRow, RootRow};
 
 /// The keystore's label of the root's key.
 pub(crate) const ROOT: &str = "root";
@@ -84,10 +84,20 @@ struct Generation {
     key: Option<KeyHandle>,
 }
 
-/// What ceremony and rolls left: the root, and every generation of the issuing CAs that verifiers take.
+/// One root of this maker.
+#[derive(Debug, Clone)]
+struct RootGeneration {
+    label: String,
+    state: KeyState,
+    certificate: Certificate,
+    /// The same key, certified by the root before; the first has none.
+    cross: Option<Certificate>,
+}
+
+/// What ceremony and rolls left: the roots, and every generation of the issuing CAs that verifiers take.
 #[derive(Debug, Clone)]
 pub struct Authorities {
-    root: Certificate,
+    roots: Vec<RootGeneration>,
     issuing: Vec<Generation>,
     policy: KeyHandle,
     version: u64,
@@ -100,11 +110,21 @@ impl Authorities {
         keys: &Keystore,
         recorded: &Issuing,
     ) -> Result<Self, AuthorityError> {
-        let root = read(&certificate_file(folder, ROOT))?;
+        let mut roots = Vec::new();
+        for row in rotation::root::roots(recorded.roots.clone()) {
+            if rotation::root::is_anchor(row.state) {
+                roots.push(RootGeneration::load(folder, row, roots.last())?);
+            }
+        }
+        if roots.iter().filter(|root| root.state == KeyState::Active).count() != 1 {
+            let path = certificate_file(folder, ROOT);
+            let detail = "not exactly one root is active".to_owned();
+            return Err(AuthorityError::Damaged { path, detail });
+        }
         let mut issuing = Vec::new();
         for row in generations(recorded) {
             if row.state.verifies() {
-                issuing.push(Generation::load(folder, keys, &root, row)?);
+                issuing.push(Generation::load(folder, keys, &roots, row)?);
             }
         }
         for ca in IssuingCa::ALL {
@@ -115,13 +135,78 @@ impl Authorities {
                 return Err(AuthorityError::Damaged { path, detail });
             }
         }
-        Ok(Self { root, issuing, policy: keys.require(POLICY)?, version: recorded.version })
+        Ok(Self { roots, issuing, policy: keys.require(POLICY)?, version: recorded.version })
     }
 
-    /// The root's certificate.
+    /// The certificate of the root that signs.
     #[must_use]
     pub fn root(&self) -> &Certificate {
-        &self.root
+        &self.active_root().certificate
+    }
+
+    /// The label of the root that signs.
+    pub(crate) fn root_label(&self) -> &str {
+        &self.active_root().label
+    }
+
+    fn active_root(&self) -> &RootGeneration {
+        let active = |one: &&RootGeneration| one.state == KeyState::Active;
+        self.roots.iter().find(active).expect("load demands an active root")
+    }
+
+    /// Every root that is an anchor: the one that signs, then the others, newest first.
+    #[must_use]
+    pub fn roots(&self) -> Vec<Certificate> {
+        let others = self.roots.iter().rev().filter(|one| one.state != KeyState::Active);
+        let others = others.map(|one| one.certificate.clone());
+        std::iter::once(self.root().clone()).chain(others).collect()
+    }
+
+    /// The same as PEM, as people are given it.
+    #[must_use]
+    pub fn roots_pem(&self) -> String {
+        self.roots().iter().map(Certificate::to_pem).collect()
+    }
+
+    /// The root below which a CA of ours hangs.
+    #[must_use]
+    pub fn root_of(&self, ca: &Certificate) -> Option<&Certificate> {
+        self.root_above(ca).map(|at| &self.roots[at].certificate)
+    }
+
+    /// The root below which factory identities are issued: what labels name. Not the newest one until that CA was rolled.
+    #[must_use]
+    pub fn factory_root(&self) -> &Certificate {
+        let ca = self.certificate(IssuingCa::FactoryIdentity);
+        self.root_of(ca).unwrap_or_else(|| self.root())
+    }
+
+    fn root_above(&self, ca: &Certificate) -> Option<usize> {
+        self.roots.iter().position(|root| ca.verify_signed_by(&root.certificate).is_ok())
+    }
+
+    /// Labels of the issuing CAs below a root that issue or are to issue.
+    pub(crate) fn issuing_below(&self, label: &str) -> Vec<String> {
+        let below = |one: &&Generation| {
+            let root = self.root_above(&one.certificate).map(|at| self.roots[at].label.as_str());
+            one.state.has_key() && root == Some(label)
+        };
+        self.issuing.iter().filter(below).map(|one| one.label.clone()).collect()
+    }
+
+    /// A chain as a server shows it: down to the first root, over the cross-certificates, so that whoever trusts any root of this maker
+    /// can verify it.
+    //= specs/house.md#house-anchors
+    //# A server MUST show a chain that leads to every root of its maker which clients may hold.
+    pub(crate) fn served(
+        &self,
+        chain: CertificateChain,
+    ) -> Result<CertificateChain, AuthorityError> {
+        let mut shown = chain.certificates().to_vec();
+        let above = shown.last().and_then(|last| self.root_above(last));
+        let crossed = self.roots.iter().take(above.map_or(0, |at| at + 1)).rev();
+        shown.extend(crossed.filter_map(|root| root.cross.clone()));
+        Ok(CertificateChain::new(shown)?)
     }
 
     /// The certificate of the generation that issues.
@@ -137,11 +222,12 @@ impl Authorities {
         of.map(|one| one.certificate.clone()).collect()
     }
 
-    /// Root and issuing CAs, as EST hands them out.
+    /// Roots, their cross-certificates and issuing CAs, as EST hands them out.
     #[must_use]
     pub fn all(&self) -> Vec<Certificate> {
+        let crossed = self.roots.iter().filter_map(|one| one.cross.clone());
         let issuing = self.issuing.iter().map(|one| one.certificate.clone());
-        std::iter::once(self.root.clone()).chain(issuing).collect()
+        self.roots().into_iter().chain(crossed).chain(issuing).collect()
     }
 
     /// The chain of a leaf, without the root: with that generation of an issuing CA which signed it.
@@ -186,11 +272,32 @@ impl Authorities {
     }
 }
 
+impl RootGeneration {
+    fn load(folder: &Path, row: RootRow, before: Option<&Self>) -> Result<Self, AuthorityError> {
+        let certificate = read(&certificate_file(folder, &row.label))?;
+        let cross = match before {
+            None => None,
+            Some(before) => {
+                let path = cross_file(folder, &row.label);
+                let cross = read(&path)?;
+                let fits = cross.spki_der() == certificate.spki_der()
+                    && cross.verify_signed_by(&before.certificate).is_ok();
+                if !fits {
+                    let detail = "the cross-certificate is not by the root before".to_owned();
+                    return Err(AuthorityError::Damaged { path, detail });
+                }
+                Some(cross)
+            }
+        };
+        Ok(Self { label: row.label, state: row.state, certificate, cross })
+    }
+}
+
 impl Generation {
     fn load(
         folder: &Path,
         keys: &Keystore,
-        root: &Certificate,
+        roots: &[RootGeneration],
         row: IssuingRow,
     ) -> Result<Self, AuthorityError> {
         let path = certificate_file(folder, &row.label);
@@ -199,9 +306,9 @@ impl Generation {
             path: path.clone(),
             detail: detail.to_owned(),
         };
-        certificate
-            .verify_signed_by(root)
-            .map_err(|_| damaged("the certificate was not signed by the root beside it"))?;
+        if !roots.iter().any(|root| certificate.verify_signed_by(&root.certificate).is_ok()) {
+            return Err(damaged("the certificate was not signed by a root beside it"));
+        }
         let key = match row.state.has_key() {
             true => Some(keys.require(&row.label)?),
             false => None,
@@ -225,6 +332,11 @@ pub(crate) fn generations(recorded: &Issuing) -> Vec<IssuingRow> {
         all.extend(rows);
     }
     all
+}
+
+/// Where a root's cross-certificate by the root before lies.
+pub(crate) fn cross_file(folder: &Path, label: &str) -> PathBuf {
+    folder.join("ca").join(format!("{label}.cross.crt"))
 }
 
 /// Where a CA's certificate lies.

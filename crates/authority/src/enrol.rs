@@ -132,8 +132,8 @@ impl Authority {
             names.iter().map(|name| subject(&request.profile, name)).collect::<Result<_, _>>()?;
         std::fs::create_dir_all(&request.out).map_err(AuthorityError::io(&request.out))?;
         let roots = request.out.join("roots.pem");
-        let root = self.core.authorities()?.root().to_pem();
-        file::write_atomic(&roots, root.as_bytes(), file::PUBLIC)
+        let pem = self.core.authorities()?.roots_pem();
+        file::write_atomic(&roots, pem.as_bytes(), file::PUBLIC)
             .map_err(AuthorityError::io(&roots))?;
         let total = u32::try_from(subjects.len()).unwrap_or(u32::MAX);
         let mut done = Vec::with_capacity(subjects.len());

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use countersign_crypto::anchors::AnchorError;
 use countersign_crypto::certificate::{CertificateError, InvalidName};
 use countersign_crypto::csr::CsrError;
 use countersign_crypto::custody::VaultError;
@@ -142,6 +143,9 @@ pub enum AuthorityError {
     /// The root's file does not open.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// The roots' statements do not fit together.
+    #[error(transparent)]
+    Anchor(#[from] AnchorError),
     /// A request for the root's use cannot be read.
     #[error(transparent)]
     RootRequest(#[from] RequestError),
@@ -179,6 +183,7 @@ impl AuthorityError {
             | Self::Seal(_)
             | Self::Signature(_)
             | Self::Vault(_)
+            | Self::Anchor(_)
             | Self::Tls(_) => Fault::Environment,
             Self::Lint(_)
             | Self::Mismatch

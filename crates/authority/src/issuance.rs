@@ -17,6 +17,7 @@
 
 use std::collections::HashSet;
 
+use countersign_crypto::anchors::{self, Anchor};
 use countersign_crypto::certificate::{Certificate, CertificateChain};
 use countersign_crypto::digest::sha256;
 use countersign_crypto::issue::{self, CaTemplate, Serial};
@@ -295,6 +296,63 @@ pub(crate) fn issue_ca(
     sign(lint(prepared, &about)?, root, root_key)
 }
 
+/// The next root, certified by the root before: for verifiers that trust that one. Its words are those of the next root's own certificate.
+pub(crate) fn cross_certificate(
+    signer: &RootSigner,
+    permit: &RootPermit,
+    label: &str,
+    next: &Certificate,
+    before: &Certificate,
+) -> Result<Certificate, AuthorityError> {
+    let (act, key) = (approved_root(permit, label, next)?, signer.key(permit));
+    let prepared =
+        issue::prepare_cross(&act.template()?, &next.spki_der(), before, key.algorithm())?;
+    let expected = prepared.tbs().to_vec();
+    let cross = issue::sign(prepared, key)?;
+    let whole = issue::tbs(cross.der())? == expected
+        && cross.verify_signed_by(before).is_ok()
+        && cross.spki_der() == next.spki_der()
+        && cross.x509().tbs_certificate().subject() == next.x509().tbs_certificate().subject()
+        && cross.subject_key_id() == next.subject_key_id();
+    if whole { Ok(cross) } else { Err(AuthorityError::Mismatch) }
+}
+
+/// The statement that `next` follows the held root, by the held root's key.
+pub(crate) fn root_statement(
+    signer: &RootSigner,
+    permit: &RootPermit,
+    label: &str,
+    held: &Anchor,
+    next: &Certificate,
+) -> Result<Vec<u8>, AuthorityError> {
+    let act = approved_root(permit, label, next)?;
+    if act.position != Some(held.position + 1) {
+        return Err(NotApproved::NotAsked(label.to_owned()).into());
+    }
+    Ok(anchors::state(held, next, signer.key(permit))?)
+}
+
+/// A new root signs itself at its birth. Nobody trusts it before the root before names it, which needs a permit.
+pub(crate) fn newborn_root(
+    template: &CaTemplate,
+    key: &KeyHandle,
+) -> Result<Certificate, AuthorityError> {
+    checked_root(issue::self_signed_ca(template, key)?, template, key)
+}
+
+fn approved_root<'a>(
+    permit: &'a RootPermit,
+    label: &str,
+    next: &Certificate,
+) -> Result<&'a Act, AuthorityError> {
+    let act = permit.act(ActKind::NextRoot, label)?;
+    let print = hex::encode(next.fingerprint());
+    if act.certificate_sha256.as_ref() != Some(&print) || act.key_sha256 != next.spki_sha256() {
+        return Err(NotApproved::NotAsked(label.to_owned()).into());
+    }
+    Ok(act)
+}
+
 /// The certificate that was approved, if it was for this key.
 //= specs/house.md#house-custody
 //# A certificate of the root MUST say what its custodians approved, word by word.
@@ -313,7 +371,14 @@ pub(crate) fn self_signed_root(
 ) -> Result<Certificate, AuthorityError> {
     let (act, key) = (permit.act(ActKind::RootCertificate, label)?, signer.key(permit));
     let template = approved(act, key)?;
-    let root = issue::self_signed_ca(&template, key)?;
+    checked_root(issue::self_signed_ca(&template, key)?, &template, key)
+}
+
+fn checked_root(
+    root: Certificate,
+    template: &CaTemplate,
+    key: &KeyHandle,
+) -> Result<Certificate, AuthorityError> {
     let whole = root.verify_signed_by(&root).is_ok()
         && root.spki_der() == key.spki_der()
         && root.subject_cn().as_deref() == Some(template.common_name.as_str());

@@ -8,9 +8,10 @@
 //!
 //! Each step is an entry of the ledger and one commit of the database, so a roll that was killed anywhere is carried on
 //! by asking for it again. Gateways and EST hear of each step as they hear of revocations. The root signs the new
-//! CA's certificate; its own roll is another matter, see [`follow`].
+//! CA's certificate; its own roll is [`root`].
 
 pub mod follow;
+pub mod root;
 mod table;
 
 use std::ops::ControlFlow;
@@ -23,7 +24,7 @@ use countersign_model::time::Timestamp;
 use serde_json::{Value, json};
 
 pub use self::table::{KeyEvent, KeyState, NotAdmitted, after};
-use crate::authorities::{self, IssuingCa, ROOT, certificate_file, generations};
+use crate::authorities::{self, IssuingCa, certificate_file, generations};
 use crate::authority::Authority;
 use crate::ceremony::{CeremonyPlan, certificate_facts, key_facts, once, plan_file};
 use crate::error::AuthorityError;
@@ -226,7 +227,8 @@ impl Authority {
         let key = self.key_of(&label, algorithm)?;
         let purpose = format!("issuing CA {label}, {algorithm}");
         let act = || Ok(vec![self.successor_act(&plan, ca, number, &label, &key)?]);
-        let request = core.ask_root(&plan, ROOT, &purpose, act).await?;
+        let root = core.authorities()?.root_label().to_owned();
+        let request = core.ask_root(&plan, &root, &purpose, act).await?;
         drop(turn);
         let file = core.request_file(&request);
         Ok((request, file))
@@ -241,7 +243,8 @@ impl Authority {
         label: &str,
         key: &KeyHandle,
     ) -> Result<Act, AuthorityError> {
-        let root = authorities::read(&certificate_file(&self.core.layout.authority(), ROOT))?;
+        let authorities = self.core.authorities()?;
+        let root = authorities.root();
         // A name of its own, so that people and tools can tell the generations apart.
         let name = format!("{} G{number} {}", plan.organisation(), ca.common_name_ending());
         let template = self.ca_template(plan, name, life(plan, ca), Some(root.validity()));
@@ -430,14 +433,15 @@ impl Authority {
             std::fs::remove_file(&path).map_err(AuthorityError::io(&path))?;
         }
         if !path.exists() {
-            let root = authorities::read(&certificate_file(&folder, ROOT))?;
+            let authorities = self.core.authorities()?;
+            let (root, by) = (authorities.root().clone(), authorities.root_label());
             let plan = self.plan()?;
             let acts = || Ok(vec![self.successor_act(&plan, ca, number, label, key)?]);
-            let permit = self.core.root_permit(&plan, ROOT, access, acts)?;
+            let permit = self.core.root_permit(&plan, by, access, acts)?;
             let serial = &permit.act(ActKind::IssuingCa, label)?.serial;
             let intent = json!({"key": key_facts(key), "serial": serial});
             self.told(label, "certificate intended", &intent).await?;
-            let signer = self.core.root_signer(&plan, ROOT, access, &permit, label).await?;
+            let signer = self.core.root_signer(&plan, by, access, &permit, label).await?;
             let now = self.core.now();
             once(&path, || issuance::issue_ca(&signer, &permit, label, key, &root, now))?;
         }

@@ -48,7 +48,7 @@ impl Authority {
         if let Some(current) = earlier.iter().find(serves)
             && let Some(key) = core.keys.load(&current.key_label)?
         {
-            let chain = authorities.chain(current.certificate.clone())?;
+            let chain = authorities.served(authorities.chain(current.certificate.clone())?)?;
             return Ok(TlsIdentity::new(chain, key)?);
         }
         // 2. A new key under a label of its own, so that a kill leaves either pair whole.
@@ -65,7 +65,7 @@ impl Authority {
             server: names.clone(),
             key_label: label,
         };
-        let chain = issue(core, ask).await?.chain;
+        let chain = core.authorities()?.served(issue(core, ask).await?.chain)?;
         //= specs/en-303-645.md#5.5-8
         //# Decommissioning MUST destroy what is no longer needed.
         // 4. Keys that no process can still need.

@@ -10,6 +10,7 @@ mod issuing;
 mod operators;
 mod picture;
 mod revocations;
+mod roots;
 mod schema;
 mod subjects;
 
@@ -27,6 +28,7 @@ pub use self::issuing::Outstanding;
 pub(crate) use self::issuing::{Issuing, IssuingRow};
 pub(crate) use self::picture::Picture;
 pub use self::revocations::RevocationRecord;
+pub(crate) use self::roots::RootRow;
 pub use self::subjects::SubjectRecord;
 
 /// How long a writer waits for another process's turn to end. One turn is a signature and three disk syncs.

@@ -208,6 +208,9 @@ pub fn self_signed_ca(template: &CaTemplate, key: &KeyHandle) -> Result<Certific
     Certificate::from_der(signed.der()).map_err(|_| IssueError::Malformed)
 }
 
+/// How many CAs may stand below a cross-certificate: those of the roots after it, and an issuing one.
+const CROSS_PATH: u8 = 16;
+
 /// An issuing CA below `issuer`; it may sign end entities and no further CA (pathLenConstraint 0).
 ///
 /// # Errors
@@ -219,6 +222,20 @@ pub fn prepare_ca(
     algorithm: SignatureAlgorithm,
 ) -> Result<Prepared, IssueError> {
     let params = ca_params(template, BasicConstraints::Constrained(0), true)?;
+    prepare_params(params, spki_der, issuer, algorithm)
+}
+
+/// A root's cross-certificate below the root before it: below it may stand the roots after it, crossed too, and the issuing CAs.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_cross(
+    template: &CaTemplate,
+    spki_der: &[u8],
+    issuer: &Certificate,
+    algorithm: SignatureAlgorithm,
+) -> Result<Prepared, IssueError> {
+    let params = ca_params(template, BasicConstraints::Constrained(CROSS_PATH), true)?;
     prepare_params(params, spki_der, issuer, algorithm)
 }
 

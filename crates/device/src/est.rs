@@ -20,6 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
+/// The most roots of the maker between an issuing CA and one that this device knows.
+const MAX_CROSSED: usize = 16;
+
 /// How long one exchange may take, connection and issuance included.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an answer may still take once the connection has ended.
@@ -119,13 +122,36 @@ impl EstClient {
             return Err(EstError::Answer("is for another name"));
         }
         let below = |c: &&Certificate, ca: &Certificate| c.verify_signed_by(ca).is_ok();
-        let issuer = others
-            .iter()
-            .filter(|ca| ca.is_ca() && below(&leaf, ca))
-            .find(|ca| self.roots.iter().any(|root| below(ca, root)))
+        let known = self.below_roots(others);
+        let issuer = known
+            .into_iter()
+            .find(|ca| below(&leaf, ca))
             .ok_or(EstError::Answer("does not lead to a root that this device knows"))?;
         CertificateChain::new(vec![leaf.clone(), issuer.clone()])
             .map_err(|_| EstError::Answer("is no chain"))
+    }
+
+    /// The CAs among these that hang below a root that this device knows, or below a newer root of the maker that one of those leads to.
+    fn below_roots<'a>(&'a self, others: &'a [Certificate]) -> Vec<&'a Certificate> {
+        // A CA for end entities alone vouches for no other.
+        let vouches = |ca: &Certificate| {
+            ca.basic_constraints().is_some_and(|(_, rules)| rules.path_len_constraint != Some(0))
+        };
+        let mut known: Vec<&Certificate> = Vec::new();
+        for _ in 0..=MAX_CROSSED {
+            let by = |ca: &Certificate| {
+                let roots = self.roots.iter();
+                let newer = known.iter().copied().filter(|one| vouches(one));
+                roots.chain(newer).any(|above| ca.verify_signed_by(above).is_ok())
+            };
+            let fresh = others.iter().filter(|ca| ca.is_ca() && !known.contains(ca) && by(ca));
+            let fresh: Vec<_> = fresh.collect();
+            if fresh.is_empty() {
+                break;
+            }
+            known.extend(fresh);
+        }
+        known
     }
 
     async fn exchange(

@@ -38,8 +38,8 @@ country = "DE"
 # A policy may retire it later: the issuing CAs are then rolled.
 algorithm = "ALGORITHM"
 
-# Signature algorithm of the root; left out: the same. The root cannot be rolled in the field, so no policy can ever
-# retire its algorithm: choose what outlasts the devices.
+# Signature algorithm of the root; left out: the same. Devices keep the root that they were made with, so no policy can
+# retire its algorithm while they are in use: choose what outlasts them.
 root_algorithm = "STRONGEST"
 
 # Life of the root, in years (1 to 60). Devices carry it in their label and firmware.

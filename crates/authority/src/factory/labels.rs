@@ -31,7 +31,8 @@ impl Authority {
         let (_, items) = self.batch_items(batch).await?;
         let job = self.open_job(batch)?;
         let only: HashSet<&str> = only.iter().map(ThingId::as_str).collect();
-        let root = RootFingerprint::from_sha256(&self.core.authorities()?.root().fingerprint());
+        let root =
+            RootFingerprint::from_sha256(&self.core.authorities()?.factory_root().fingerprint());
         let mut labels = Vec::new();
         for item in items {
             let wanted = only.is_empty() || only.contains(item.serial.as_str());

@@ -188,7 +188,7 @@ impl<'a> Run<'a> {
             transport: None,
             token,
             policy,
-            root: authority.core.authorities()?.root().clone(),
+            root: authority.core.authorities()?.factory_root().clone(),
             algorithm: authority.key_algorithm(Purpose::FactoryIdentity)?,
         };
         run.sort(report);

@@ -8,8 +8,10 @@
 
 use std::path::{Path, PathBuf};
 
+use countersign_crypto::certificate::Certificate;
 use countersign_crypto::custody::{Parts, Vault, WrapKey};
 use countersign_crypto::file;
+use countersign_crypto::issue::CaTemplate;
 use countersign_crypto::signature::SignatureAlgorithm;
 use countersign_model::time::Timestamp;
 use serde_json::json;
@@ -21,6 +23,7 @@ use super::signer::RootSigner;
 use crate::authority::{Core, Layout};
 use crate::ceremony::{CeremonyPlan, Keep};
 use crate::error::AuthorityError;
+use crate::issuance;
 use crate::ledger::Kind;
 
 /// The most requests that lie in a folder; older ones go with the next.
@@ -31,6 +34,8 @@ const MAX_REQUESTS: usize = 64;
 pub struct RootAccess {
     /// The root's file, where the plan keeps it in one.
     pub file: Option<PathBuf>,
+    /// The file for the next root, when the root is rolled.
+    pub next: Option<PathBuf>,
     /// The request that was approved.
     pub request: Option<Vec<u8>>,
     /// The approvals.
@@ -153,6 +158,77 @@ impl Core {
         let kept = vault.without_key().to_bytes();
         file::write_atomic(&public, &kept, file::PRIVATE).map_err(AuthorityError::io(&public))?;
         Ok((vault.algorithm(), vault.spki_der().to_vec()))
+    }
+
+    /// Makes the next root where the plan keeps the root, and lets it sign its own certificate. What a run left that was killed before the
+    /// certificate was written is thrown away: nobody can open it alone, and nothing hangs on it.
+    pub(crate) fn bear_root(
+        &self,
+        plan: &CeremonyPlan,
+        label: &str,
+        algorithm: SignatureAlgorithm,
+        access: &RootAccess,
+        template: &CaTemplate,
+    ) -> Result<Certificate, AuthorityError> {
+        let place = RootAccess { file: access.next.clone(), ..RootAccess::default() };
+        let place = match self.vault(plan, label, &place) {
+            Err(AuthorityError::RootNeeded(_)) => {
+                return Err(AuthorityError::RootNeeded(
+                    "the plan keeps the root in a file of its own: name one for the next root with --next-root FILE".to_owned(),
+                ));
+            }
+            place => place?,
+        };
+        let Some(path) = place else {
+            let key = match self.keys.load(label)? {
+                Some(key) if key.algorithm() == algorithm => key,
+                Some(_) => {
+                    self.keys.destroy(label)?;
+                    self.keys.generate(label, algorithm)?
+                }
+                None => self.keys.generate(label, algorithm)?,
+            };
+            return issuance::newborn_root(template, &key);
+        };
+        let public = self.layout.public_vault(label);
+        let folder = self.layout.root_folder();
+        file::private_folder(&folder).map_err(AuthorityError::io(&folder))?;
+        if path.exists() {
+            let left = read_vault(&path)?;
+            let ours = public.exists() && read_vault(&public)?.spki_der() == left.spki_der();
+            if !ours && plan.keep() == Keep::File {
+                return Err(refused(format!(
+                    "--next-root {}: exists and is not what an earlier run of this left: name another file",
+                    path.display()
+                )));
+            }
+            std::fs::remove_file(&path).map_err(AuthorityError::io(&path))?;
+        }
+        let custody = plan.custody();
+        let (needed, holders) = (custody.needed(), custody.holders());
+        let (vault, key) = self.with_random(|random| {
+            Vault::make_with(algorithm, &self.seal, needed, &holders, random)
+        })?;
+        // The public half first: it tells the next run that the file is ours.
+        let kept = vault.without_key().to_bytes();
+        file::write_atomic(&public, &kept, file::PRIVATE).map_err(AuthorityError::io(&public))?;
+        file::create_new(&path, &vault.to_bytes(), file::PRIVATE)
+            .map_err(AuthorityError::io(&path))?;
+        issuance::newborn_root(template, &key)
+    }
+
+    /// Destroys a root's key where it is here. One in a file elsewhere is destroyed by its keepers.
+    pub(crate) fn destroy_root(&self, label: &str) -> Result<(), AuthorityError> {
+        let here = self.layout.root_folder().join(format!("{label}.vault"));
+        if let Ok(sealed) = std::fs::read(&here) {
+            let zeros = vec![0; sealed.len()];
+            std::fs::write(&here, zeros).map_err(AuthorityError::io(&here))?;
+            std::fs::remove_file(&here).map_err(AuthorityError::io(&here))?;
+        }
+        if !self.layout.public_vault(label).exists() {
+            self.keys.destroy(label)?;
+        }
+        Ok(())
     }
 
     /// The root's public half.

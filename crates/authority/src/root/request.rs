@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use countersign_crypto::certificate::Certificate;
 use countersign_crypto::custody::{WrapPublic, WrappedPart};
 use countersign_crypto::digest::sha256;
 use countersign_crypto::issue::{CaTemplate, Serial};
@@ -13,6 +14,7 @@ use countersign_model::time::{Timestamp, Validity};
 use serde::{Deserialize, Serialize};
 
 use super::custody::Custody;
+use crate::ceremony::CeremonyPlan;
 use crate::ledger::note::{MAX_NOTE, Note, NoteError, VerifierKey};
 
 /// The form's name, first in the text.
@@ -88,6 +90,30 @@ impl Act {
             key_sha256: hex::encode(sha256(spki_der)),
             certificate_sha256: None,
             position: None,
+        }
+    }
+
+    /// A successor of the root that is to be named.
+    pub(crate) fn next_root(
+        label: &str,
+        plan: &CeremonyPlan,
+        next: &Certificate,
+        position: u64,
+    ) -> Self {
+        let validity = next.validity();
+        Self {
+            what: ActKind::NextRoot,
+            label: label.to_owned(),
+            common_name: next.subject_cn().unwrap_or_default(),
+            organisation: plan.organisation().to_owned(),
+            country: plan.country().to_owned(),
+            serial: next.serial_hex(),
+            not_before: validity.not_before.to_rfc3339(),
+            not_after: validity.not_after.to_rfc3339(),
+            key_algorithm: next.key_algorithm().map_or("unknown", |one| one.name()).to_owned(),
+            key_sha256: next.spki_sha256(),
+            certificate_sha256: Some(hex::encode(next.fingerprint())),
+            position: Some(position),
         }
     }
 
@@ -323,7 +349,9 @@ impl std::fmt::Display for RootRequest {
             let what = match act.what {
                 ActKind::RootCertificate => "the root's own certificate",
                 ActKind::IssuingCa => "an issuing CA's certificate",
-                ActKind::NextRoot => "the statement that this is the next root",
+                ActKind::NextRoot => {
+                    "that this is the next root: a statement and a cross-certificate"
+                }
             };
             writeln!(f, "  signs          {what}")?;
             writeln!(f, "    subject      {}, {}", act.common_name, act.organisation)?;

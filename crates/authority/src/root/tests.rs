@@ -49,7 +49,7 @@ impl People {
 
 fn access(file: Option<&Path>, request: &RootRequest, approvals: Vec<Vec<u8>>) -> RootAccess {
     let request = Some(request.to_text().into_bytes());
-    RootAccess { file: file.map(Path::to_owned), request, approvals }
+    RootAccess { file: file.map(Path::to_owned), next: None, request, approvals }
 }
 
 async fn asked(authority: &Authority, plan: &CeremonyPlan, file: Option<&Path>) -> RootRequest {
@@ -162,7 +162,7 @@ async fn a_changed_request_is_another_request() {
         let access = RootAccess {
             request: Some(forged.into_bytes()),
             approvals: approvals.clone(),
-            file: None,
+            ..RootAccess::default()
         };
         let refused = authority.ceremony_with(&plan, &access, |_| GO_ON).await.unwrap_err();
         assert!(
@@ -310,6 +310,41 @@ async fn a_roll_needs_custodians_and_their_file() {
     let entries = authority.ledger_entries().await.unwrap();
     let used = entries.iter().rfind(|entry| entry.kind == Kind::RootUsed).unwrap();
     assert_eq!(used.body["by"], serde_json::json!(["alice", "bob"]));
+}
+
+/// The next root is made in a file of its own, and named by the present one's custodians; later uses need the new file.
+#[tokio::test]
+async fn custodians_name_the_next_root() {
+    let (folder, people) = (tempfile::tempdir().unwrap(), People::new());
+    let away = tempfile::tempdir().unwrap();
+    let (file, next) = (away.path().join("root.sealed"), away.path().join("root-2.sealed"));
+    let plan = people.plan("file");
+    let authority = ready(folder.path(), &plan, &people, Some(&file)).await;
+    let go_on = |_| GO_ON;
+    let alone = authority.prepare_root(None, &RootAccess::default(), go_on).await.unwrap_err();
+    assert!(alone.to_string().contains("--next-root"), "{alone}");
+    let place = RootAccess { next: Some(next.clone()), ..RootAccess::default() };
+    let (request, _) = authority.request_root(None, &place).await.unwrap();
+    assert!(request.to_string().contains("this is the next root"), "{request}");
+    let now = authority.core.now();
+    let few = access(Some(&file), &request, people.approve(&[1], &request, now));
+    let refused = authority.prepare_root(None, &few, go_on).await.unwrap_err();
+    assert!(matches!(refused, AuthorityError::NotApproved(_)), "{refused}");
+    let enough = access(Some(&file), &request, people.approve(&[1, 2], &request, now));
+    authority.prepare_root(None, &enough, go_on).await.unwrap();
+    tokio::time::sleep(crate::rotation::PUBLICATION).await;
+    authority.activate_root(go_on).await.unwrap();
+    assert_eq!(authority.authorities().unwrap().roots().len(), 2);
+    // From now on the new file is needed, and the old one is not.
+    let ca = IssuingCa::Operation;
+    let (request, _) = authority.request_ca(ca, None).await.unwrap();
+    let go_on = |_| GO_ON;
+    let approvals = people.approve(&[0, 2], &request, authority.core.now());
+    let old = access(Some(&file), &request, approvals.clone());
+    let refused = authority.prepare_ca_with(ca, None, &old, go_on).await.unwrap_err();
+    assert!(refused.to_string().contains("another root"), "{refused}");
+    let new = access(Some(&next), &request, approvals);
+    authority.prepare_ca_with(ca, None, &new, go_on).await.unwrap();
 }
 
 //= specs/house.md#house-custody

@@ -3,7 +3,7 @@
 //!
 //! Two things are found and cannot be done here. *The root*: everybody carries it, in firmware and on labels, and
 //! verifies servers and devices up to it; where its algorithm ends, so does every connection that is verified up to it.
-//! Its own roll (a new anchor, published and acknowledged before it is used) is not built yet. *Factory identities*: a
+//! Its roll ([`super::root`]) gives new devices another; those that carry the old one verify up to that for ever. *Factory identities*: a
 //! device has one for life; where its algorithm ends at enrolment, a device that comes out of a drawer cannot enrol.
 
 use std::time::Duration;
@@ -99,7 +99,7 @@ impl Authority {
             root,
             of(&everywhere, root),
             "from then on nobody who follows the policy can verify a server or a device up to the root, and rolling the CAs below it does not help: \
-             allow the root's algorithm at every use, or hold a ceremony with another root and provision devices with it; a root cannot be rolled in the field yet",
+             allow the root's algorithm at every use, or roll the root (`authority rotate root`) or hold another ceremony, and give devices firmware with the new one",
         );
         let signing = Signatures::of_documents(&policy);
         let key = authorities.policy().algorithm();

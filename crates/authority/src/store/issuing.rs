@@ -4,7 +4,7 @@ use countersign_model::time::Timestamp;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::{Store, StoreError, Turn, signed, unsigned};
+use super::{RootRow, Store, StoreError, Turn, signed, unsigned};
 use crate::authorities::IssuingCa;
 use crate::rotation::KeyState;
 
@@ -25,6 +25,8 @@ pub(crate) struct Issuing {
     /// The number of the newest change; 0 before the first.
     pub(crate) version: u64,
     pub(crate) rows: Vec<IssuingRow>,
+    /// Every root, oldest first; none before the first roll of the root.
+    pub(crate) roots: Vec<RootRow>,
 }
 
 const ALL: &str = "SELECT label, ca, state, since, changed FROM issuing_authorities ORDER BY seq";
@@ -34,7 +36,9 @@ impl Store {
     pub(crate) async fn issuing(&self) -> Result<Issuing, StoreError> {
         let rows =
             sqlx::query(ALL).fetch_all(&self.pool).await.map_err(|error| self.failed(error))?;
-        read(&rows).ok_or_else(|| self.damaged_row())
+        let roots = sqlx::query(super::roots::ALL).fetch_all(&self.pool).await;
+        let roots = roots.map_err(|error| self.failed(error))?;
+        read(&rows, &roots).ok_or_else(|| self.damaged_row())
     }
 }
 
@@ -43,7 +47,9 @@ impl Turn {
     pub(crate) async fn issuing(&mut self) -> Result<Issuing, StoreError> {
         let rows = sqlx::query(ALL).fetch_all(self.connection()).await;
         let rows = self.done(rows)?;
-        read(&rows).ok_or_else(|| self.damaged("an issuing authority's row"))
+        let roots = sqlx::query(super::roots::ALL).fetch_all(self.connection()).await;
+        let roots = self.done(roots)?;
+        read(&rows, &roots).ok_or_else(|| self.damaged("an issuing authority's row"))
     }
 
     /// Records a generation, or where a known one stands now.
@@ -127,7 +133,7 @@ pub struct Outstanding {
     pub last: Timestamp,
 }
 
-fn read(rows: &[SqliteRow]) -> Option<Issuing> {
+fn read(rows: &[SqliteRow], roots: &[SqliteRow]) -> Option<Issuing> {
     let version = rows.iter().map(|row| unsigned(row.get("changed"))).max().unwrap_or(0);
     let one = |row: &SqliteRow| {
         let ca: String = row.get("ca");
@@ -138,5 +144,7 @@ fn read(rows: &[SqliteRow]) -> Option<Issuing> {
             since: Timestamp(unsigned(row.get("since"))),
         })
     };
-    Some(Issuing { version, rows: rows.iter().map(one).collect::<Option<_>>()? })
+    let (newest, roots) = super::roots::read(roots)?;
+    let rows = rows.iter().map(one).collect::<Option<_>>()?;
+    Some(Issuing { version: version.max(newest), rows, roots })
 }

@@ -5,7 +5,7 @@ use sqlx::Row as _;
 use super::{StoreError, Turn};
 
 /// One entry a version; never changed once released, only followed by another.
-const MIGRATIONS: [&[&str]; 4] = [FIRST, ISSUING, FACTORY, OPERATORS];
+const MIGRATIONS: [&[&str]; 5] = [FIRST, ISSUING, FACTORY, OPERATORS, ROOTS];
 
 /// The factory: stations, batches, and one item a serial.
 const FACTORY: &[&str] = &[
@@ -29,6 +29,11 @@ const OPERATORS: &[&str] = &[
     "INSERT INTO operators (name, role, changed)
         SELECT name, 'administrator', changed FROM subjects WHERE kind = 'operator'",
 ];
+
+/// The roots, from the first roll on.
+const ROOTS: &[&str] = &["CREATE TABLE roots (
+        label TEXT PRIMARY KEY, position BIGINT NOT NULL UNIQUE, state TEXT NOT NULL, since BIGINT NOT NULL,
+        changed BIGINT NOT NULL)"];
 
 /// The issuing CAs' generations, from the first roll on.
 const ISSUING: &[&str] = &[

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use countersign_authority::rotation::follow::Finding;
+use countersign_authority::rotation::root::{RootRolled, RootStep};
 use countersign_authority::rotation::{
     GRACE, GenerationStatus, PUBLICATION, Retirement, RollStep, Rolled,
 };
@@ -21,6 +22,8 @@ use crate::failure::{Ended, Failure};
 pub(crate) enum What {
     /// Where every issuing CA stands, and what stands against the policy in force.
     Status,
+    /// Roll the root itself.
+    Root,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -35,7 +38,7 @@ pub(crate) enum Step {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RotateArgs {
-    /// Only look.
+    /// `status`: only look. `root`: roll the root itself.
     #[arg(value_enum)]
     what: Option<What>,
     /// The authority's data folder.
@@ -45,10 +48,10 @@ pub(crate) struct RotateArgs {
     #[arg(long, conflicts_with = "for_policy", required_unless_present_any = ["what", "for_policy"])]
     ca: Option<IssuingCa>,
     /// The new key's algorithm; left out: what the policy in force prefers of what lasts.
-    #[arg(long, requires = "ca", value_name = "NAME")]
+    #[arg(long, value_name = "NAME")]
     algorithm: Option<String>,
     /// One step only; left out: prepare, activate, and retire if nothing waits for it.
-    #[arg(long, requires = "ca", value_enum)]
+    #[arg(long, value_enum)]
     step: Option<Step>,
     /// Roll every CA that the policy in force demands, and name what cannot be mended so.
     #[arg(long)]
@@ -66,10 +69,23 @@ pub(crate) struct RotateArgs {
     json: bool,
 }
 
+impl RotateArgs {
+    fn algorithm(&self) -> Ended<Option<SignatureAlgorithm>> {
+        let named = |name: &String| {
+            SignatureAlgorithm::from_name(name).ok_or_else(|| {
+                let names = SignatureAlgorithm::ALL.map(SignatureAlgorithm::name).join(" or ");
+                Failure::environment(format!("--algorithm {name}: use {names}"))
+            })
+        };
+        self.algorithm.as_ref().map(named).transpose()
+    }
+}
+
 pub(crate) async fn run(arguments: RotateArgs) -> Ended {
     let authority = open(&arguments.data).await?;
     match (arguments.what, arguments.ca) {
         (Some(What::Status), _) => status(&authority, arguments.json).await,
+        (Some(What::Root), _) => roll_root(&authority, &arguments).await,
         (None, Some(ca)) => roll(&authority, ca, &arguments).await,
         (None, None) => follow(&authority, arguments.json).await,
     }
@@ -79,13 +95,7 @@ async fn roll(authority: &Authority, ca: IssuingCa, arguments: &RotateArgs) -> E
     let go_on = |_: RollStep| ControlFlow::Continue(());
     let wanted = |step: Step| arguments.step.is_none_or(|only| only == step);
     if wanted(Step::Prepare) {
-        let named = |name: &String| {
-            SignatureAlgorithm::from_name(name).ok_or_else(|| {
-                let names = SignatureAlgorithm::ALL.map(SignatureAlgorithm::name).join(" or ");
-                Failure::environment(format!("--algorithm {name}: use {names}"))
-            })
-        };
-        let algorithm = arguments.algorithm.as_ref().map(named).transpose()?;
+        let algorithm = arguments.algorithm()?;
         let access = arguments.access.read()?;
         let prepared = authority.prepare_ca_with(ca, algorithm, &access, go_on).await;
         if let Rolled::Done { labels } = prepared.map_err(super::authority::root::refused)? {
@@ -149,6 +159,54 @@ async fn roll(authority: &Authority, ca: IssuingCa, arguments: &RotateArgs) -> E
     Ok(())
 }
 
+/// The root's roll: prepare and activate, or one step. What it needs next is said.
+async fn roll_root(authority: &Authority, arguments: &RotateArgs) -> Ended {
+    let go_on = |_: RootStep| ControlFlow::Continue(());
+    let wanted = |step: Step| arguments.step.map_or(step != Step::Retire, |only| only == step);
+    let done = |word: &str, rolled: &RootRolled| {
+        if let RootRolled::Done(label) = rolled {
+            let label = label.as_deref().unwrap_or("nothing");
+            tell(arguments.json, &format!("{word:10} {label}"));
+        }
+    };
+    if wanted(Step::Prepare) {
+        let algorithm = arguments.algorithm()?;
+        let access = arguments.access.read()?;
+        let prepared = authority.prepare_root(algorithm, &access, go_on).await;
+        done("prepared", &prepared.map_err(super::authority::root::refused)?);
+    }
+    if wanted(Step::Activate) {
+        let mut rolled = authority.activate_root(go_on).await?;
+        if let RootRolled::NotBefore(_) = rolled {
+            tokio::time::sleep(PUBLICATION).await;
+            rolled = authority.activate_root(go_on).await?;
+        }
+        done("activated", &rolled);
+        tell(
+            arguments.json,
+            "next       roll each issuing CA: authority rotate --ca idevid, ldevid, service; then --step retire",
+        );
+    }
+    let mut needed = None;
+    if wanted(Step::Retire) {
+        match authority.retire_root(go_on).await? {
+            RootRolled::Needed(labels) => needed = Some(labels.join(", ")),
+            rolled => done("retired", &rolled),
+        }
+    }
+    if arguments.json {
+        print_json(&json!({ "roots": authority.root_status().await?, "needed": needed }));
+    }
+    match needed {
+        None => Ok(()),
+        Some(labels) => Err(Failure::found(if arguments.json {
+            String::new()
+        } else {
+            format!("not retired: {labels} issue below the old root: roll them first")
+        })),
+    }
+}
+
 async fn follow(authority: &Authority, as_json: bool) -> Ended {
     let followed = authority.follow_policy(tokio::time::sleep).await?;
     if as_json {
@@ -169,10 +227,21 @@ async fn follow(authority: &Authority, as_json: bool) -> Ended {
 async fn status(authority: &Authority, as_json: bool) -> Ended {
     let all = authority.rotation_status().await?;
     let findings = authority.policy_findings()?;
+    let roots = authority.root_status().await?;
     let needs = authority.root_needs()?;
     if as_json {
-        print_json(&json!({ "authorities": all, "findings": findings, "root_needed": needs }));
+        print_json(
+            &json!({ "roots": roots, "authorities": all, "findings": findings, "root_needed": needs }),
+        );
     } else {
+        for one in &roots {
+            let (state, algorithm) =
+                (one.state.as_str(), one.algorithm.unwrap_or("unknown algorithm"));
+            say(&format!(
+                "{state:14} {:14} {algorithm}, certificate {}",
+                one.label, one.certificate_sha256
+            ));
+        }
         for one in &needs {
             say(&format!("by {}  {}: {}", one.before, one.key, one.what));
         }

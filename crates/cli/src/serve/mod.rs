@@ -219,7 +219,7 @@ fn check_roots(authority: &Authority) -> Ended {
             path.display()
         ))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            file::write_atomic(&path, root.to_pem().as_bytes(), file::PUBLIC).at(&path)
+            file::write_atomic(&path, authorities.roots_pem().as_bytes(), file::PUBLIC).at(&path)
         }
         Err(error) => Err(error).at(&path),
     }

@@ -25,6 +25,7 @@ mod factory_offline;
 mod ledger;
 mod retirement;
 mod revocation;
+mod root_roll;
 mod rotation;
 
 mod bad_files;

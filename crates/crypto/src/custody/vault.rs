@@ -69,6 +69,20 @@ impl Vault {
         holders: &[Holder],
         random: &mut dyn Random,
     ) -> Result<Self, VaultError> {
+        Self::make_with(algorithm, seal, needed, holders, random).map(|(vault, _)| vault)
+    }
+
+    /// The same, and the key while it is there: a new root signs itself at its birth, when nobody trusts it yet.
+    ///
+    /// # Errors
+    /// As [`Vault::make`].
+    pub fn make_with(
+        algorithm: SignatureAlgorithm,
+        seal: &SealKey,
+        needed: usize,
+        holders: &[Holder],
+        random: &mut dyn Random,
+    ) -> Result<(Self, KeyHandle), VaultError> {
         let fits = match holders.len() {
             0 => needed == 0,
             of => of <= MAX_CUSTODIANS && (1..=of).contains(&needed),
@@ -77,7 +91,8 @@ impl Vault {
             return Err(VaultError::Custody);
         }
         let pkcs8 = generate_pkcs8(algorithm)?;
-        let spki_der = KeyHandle::from_pkcs8(algorithm, &pkcs8)?.spki_der().to_vec();
+        let handle = KeyHandle::from_pkcs8(algorithm, &pkcs8)?;
+        let spki_der = handle.spki_der().to_vec();
         let mut vault = Self {
             algorithm,
             spki_der,
@@ -100,7 +115,7 @@ impl Vault {
             inner.and_then(|inner| seal::seal(seal, PURPOSE, &inner, random))
         };
         vault.sealed = inner.map_err(|_| VaultError::Signature(SignatureError::Backend))?;
-        Ok(vault)
+        Ok((vault, handle))
     }
 
     /// The public key, SubjectPublicKeyInfo DER.

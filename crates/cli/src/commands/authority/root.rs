@@ -31,8 +31,11 @@ pub(crate) enum RootCommand {
         #[arg(long)]
         data: PathBuf,
         /// The issuing CA to roll: idevid, ldevid or service.
-        #[arg(long)]
-        ca: IssuingCa,
+        #[arg(long, required_unless_present = "next_root")]
+        ca: Option<IssuingCa>,
+        /// The next root instead: its file where the plan keeps the root in one, `-` where it does not.
+        #[arg(long, value_name = "FILE", conflicts_with = "ca")]
+        next_root: Option<PathBuf>,
         /// The new key's algorithm; left out: what the policy in force prefers of what lasts.
         #[arg(long, value_name = "NAME")]
         algorithm: Option<String>,
@@ -96,6 +99,9 @@ pub(crate) struct AccessArgs {
     /// The root's file, where the plan keeps the root in one that leaves the machine.
     #[arg(long, value_name = "FILE")]
     root: Option<PathBuf>,
+    /// The file for the next root, when `rotate root` makes one and the plan keeps it in a file.
+    #[arg(long, value_name = "FILE")]
+    next_root: Option<PathBuf>,
     /// The request that the custodians approved.
     #[arg(long, value_name = "FILE", requires = "approval")]
     request: Option<PathBuf>,
@@ -110,7 +116,8 @@ impl AccessArgs {
         let request = self.request.as_deref().map(|path| bounded(path, MAX_NOTE)).transpose()?;
         let approvals =
             self.approval.iter().map(|path| bounded(path, MAX_APPROVAL)).collect::<Ended<_>>()?;
-        Ok(RootAccess { file: self.root.clone(), request, approvals })
+        let (file, next) = (self.root.clone(), self.next_root.clone());
+        Ok(RootAccess { file, next, request, approvals })
     }
 }
 
@@ -139,7 +146,7 @@ pub(crate) fn refused(error: AuthorityError) -> Failure {
 
 pub(crate) async fn run(command: RootCommand) -> Ended {
     match command {
-        RootCommand::Request { data, ca, algorithm, out } => {
+        RootCommand::Request { data, ca, next_root, algorithm, out } => {
             let named = |name: String| {
                 SignatureAlgorithm::from_name(&name).ok_or_else(|| {
                     let names = SignatureAlgorithm::ALL.map(SignatureAlgorithm::name).join(" or ");
@@ -147,7 +154,15 @@ pub(crate) async fn run(command: RootCommand) -> Ended {
                 })
             };
             let algorithm = algorithm.map(named).transpose()?;
-            let (request, kept) = open(&data).await?.request_ca(ca, algorithm).await?;
+            let authority = open(&data).await?;
+            let (request, kept) = match ca {
+                Some(ca) => authority.request_ca(ca, algorithm).await?,
+                None => {
+                    let next = next_root.filter(|path| path.as_os_str() != "-");
+                    let access = RootAccess { next, ..RootAccess::default() };
+                    authority.request_root(algorithm, &access).await?
+                }
+            };
             let file = match out {
                 None => kept,
                 Some(out) => {

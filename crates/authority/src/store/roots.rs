@@ -1,0 +1,57 @@
+//! The maker's roots: which there are, and where each stands.
+
+use countersign_model::time::Timestamp;
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use super::{StoreError, Turn, signed, unsigned};
+use crate::rotation::KeyState;
+
+/// One root. The first has no row before the root is rolled for the first time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RootRow {
+    /// Of its key and its certificate's file.
+    pub(crate) label: String,
+    /// How many roots came before.
+    pub(crate) position: u64,
+    pub(crate) state: KeyState,
+    /// Since when it stands there.
+    pub(crate) since: Timestamp,
+}
+
+pub(super) const ALL: &str =
+    "SELECT label, position, state, since, changed FROM roots ORDER BY position";
+
+impl Turn {
+    /// Records a root, or where a known one stands now.
+    pub(crate) async fn put_root(&mut self, row: &RootRow) -> Result<(), StoreError> {
+        let changed = self.next_generation().await?;
+        let done = sqlx::query(
+            "INSERT INTO roots (label, position, state, since, changed) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (label) DO UPDATE SET
+                state = excluded.state, since = excluded.since, changed = excluded.changed",
+        )
+        .bind(row.label.as_str())
+        .bind(signed(row.position))
+        .bind(row.state.as_str())
+        .bind(signed(row.since.0))
+        .bind(changed)
+        .execute(self.connection())
+        .await;
+        self.done(done).map(|_| ())
+    }
+}
+
+/// Every root, oldest first, and the number of the newest change.
+pub(super) fn read(rows: &[SqliteRow]) -> Option<(u64, Vec<RootRow>)> {
+    let version = rows.iter().map(|row| unsigned(row.get("changed"))).max().unwrap_or(0);
+    let one = |row: &SqliteRow| {
+        Some(RootRow {
+            label: row.get("label"),
+            position: unsigned(row.get("position")),
+            state: KeyState::from_word(row.get("state"))?,
+            since: Timestamp(unsigned(row.get("since"))),
+        })
+    };
+    Some((version, rows.iter().map(one).collect::<Option<_>>()?))
+}
