@@ -3,10 +3,13 @@
 use countersign_crypto::certificate::CertificateError;
 use countersign_crypto::issue::IssueError;
 use countersign_crypto::keystore::KeystoreError;
+use countersign_crypto::pake::PakeError;
 use countersign_crypto::seal::SealError;
+use countersign_crypto::secret::ChannelTooWeak;
 use countersign_crypto::signature::SignatureError;
 use countersign_crypto::tls::TlsError;
 use countersign_model::id::PersonName;
+use countersign_protocol::invitation::InvitationFailure;
 use countersign_protocol::pairing::{InvalidInstallation, PairingFailure, RefusedReason};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -64,6 +67,23 @@ pub enum ControlError {
     /// The device does not speak the protocol.
     #[error("the device does not speak the protocol: {0}")]
     Protocol(String),
+    /// The invitation did not lead in.
+    #[error("{0}")]
+    Invitation(InvitationFailure),
+    /// The device may have taken us in, and its last word was lost.
+    #[error(
+        "the device did not acknowledge: try `control get`; if it refuses, ask for another invitation ({0})"
+    )]
+    Unacknowledged(String),
+    /// The code could not be prepared for the device.
+    #[error(transparent)]
+    Code(#[from] PakeError),
+    /// A secret would travel less protected than it is strong.
+    #[error(transparent)]
+    Channel(#[from] ChannelTooWeak),
+    /// The device's own record does not hold.
+    #[error("the device's record cannot be believed: {0}")]
+    History(String),
     /// What is to be installed cannot be.
     #[error(transparent)]
     Installation(#[from] InvalidInstallation),
@@ -117,6 +137,10 @@ impl ControlError {
     /// Why no channel to `thing` came about.
     pub(crate) fn of_handshake(error: &TlsError, thing: &str) -> Self {
         match error {
+            // Nobody is invited there: then nobody speaks that protocol.
+            _ if error.alert().as_deref() == Some("NoApplicationProtocol") => {
+                Self::Invitation(InvitationFailure::Closed)
+            }
             _ if error.alert().as_deref() == Some("HandshakeFailure") => {
                 Self::NothingInCommon(thing.to_owned())
             }

@@ -19,6 +19,7 @@ use countersign_crypto::seal::SealKey;
 use countersign_crypto::tls::TlsIdentity;
 use countersign_model::id::{PersonName, ThingId};
 use countersign_model::time::Timestamp;
+use countersign_protocol::journal::Head;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -48,6 +49,9 @@ pub struct PairedThing {
     pub paired_at: Timestamp,
     /// SHA-256 of its Thing Description, in hexadecimal.
     pub description_sha256: String,
+    /// Whom it knows us as, where we joined by invitation; none: as the home's owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<PersonName>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -233,6 +237,20 @@ impl Home {
         thing.address = address;
         let text = serde_json::json!(thing).to_string();
         write(&self.thing_file(id, "json"), text.as_bytes(), file::PRIVATE)
+    }
+
+    /// The end of the device's record as it was seen last; none before the first time.
+    ///
+    /// # Errors
+    /// [`ControlError::Damaged`].
+    pub fn seen_history(&self, id: &ThingId) -> Result<Option<Head>, ControlError> {
+        let path = self.thing_file(id, "history.json");
+        if path.exists() { read_json(&path).map(Some) } else { Ok(None) }
+    }
+
+    pub(crate) fn saw_history(&self, id: &ThingId, head: Head) -> Result<(), ControlError> {
+        let text = serde_json::json!(head).to_string();
+        write(&self.thing_file(id, "history.json"), text.as_bytes(), file::PRIVATE)
     }
 
     /// The maker's roots of a paired thing.

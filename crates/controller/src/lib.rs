@@ -4,7 +4,8 @@
 //!  Home ── the home's own CA (sealed), its persons, its paired things
 //!   ├─ pair(setup, address, …)   TLS with the IDevID ─► SPAKE2+ ─► anchor, owner, network, gateway installed
 //!   ├─ Search, find_waiting       multicast DNS: where it is now, and what waits to be paired
-//!   └─ session(person, thing)    mutual TLS ─► get, set, invoke, observe, describe, share, unshare
+//!   ├─ session(person, thing)    mutual TLS ─► get, set, invoke, observe, describe, invite, unshare, history
+//!   └─ join(invitation, …)       TLS ─► SPAKE2+ ─► on the device's access list, with a key made here
 //! ```
 //!
 //! The device is verified twice: its certificate under the maker's root whose fingerprint the label carries, and its
@@ -26,6 +27,7 @@ mod home;
 mod observe;
 mod pairing;
 mod session;
+mod sharing;
 mod sse;
 
 pub use discovery::{PORT as MULTICAST_PORT, Search, Seen, WAIT};
@@ -34,5 +36,6 @@ pub use home::{Home, PairedThing};
 pub use observe::{Observation, Observed, Told};
 pub use pairing::{Setup, What};
 pub use session::{Reply, Session};
+pub use sharing::{Invitation, Membership};
 
 pub use countersign_protocol::pairing::{GatewayAddress, NetworkCredentials};

@@ -85,6 +85,7 @@ impl Home {
             address: SocketAddr::new(address.ip(), done.local_port),
             paired_at: SystemClock.now(),
             description_sha256: hex(&done.td_sha256),
+            person: None,
         };
         self.remember(&paired, &roots)?;
         Ok(paired)
@@ -170,11 +171,14 @@ async fn converse(
     }
 }
 
-async fn send(channel: &mut SecureChannel<TcpStream>, bytes: &[u8]) -> Result<(), ControlError> {
+pub(crate) async fn send(
+    channel: &mut SecureChannel<TcpStream>,
+    bytes: &[u8],
+) -> Result<(), ControlError> {
     channel.write_all(bytes).await.map_err(ControlError::Unreachable)?;
     channel.flush().await.map_err(ControlError::Unreachable)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -2,7 +2,7 @@
 
 use crate::error::ControlError;
 use crate::home::Home;
-use countersign_crypto::certificate::IdentityKind;
+use countersign_crypto::certificate::{Certificate, IdentityKind};
 use countersign_crypto::policy::Use;
 use countersign_crypto::tls::{Negotiated, TlsClient, TlsError};
 use countersign_model::id::{PersonName, ThingId};
@@ -56,13 +56,23 @@ impl Home {
         thing: &ThingId,
         via: Option<SocketAddr>,
     ) -> Result<Session, ControlError> {
+        self.session_under(&self.roots(thing)?, person, thing, via).await
+    }
+
+    /// The same, if the device leads to one of `roots`.
+    pub(crate) async fn session_under(
+        &self,
+        roots: &[Certificate],
+        person: &PersonName,
+        thing: &ThingId,
+        via: Option<SocketAddr>,
+    ) -> Result<Session, ControlError> {
         let paired = self.thing(thing)?;
         let identity = self.identity(person)?;
         let kinds = [IdentityKind::Thing, IdentityKind::IdevId];
-        let roots = self.roots(thing)?;
         let use_ = Use::LocalApi;
         let client =
-            TlsClient::new(self.policy(), use_, Some(&identity), &roots, &kinds, "http/1.1")
+            TlsClient::new(self.policy(), use_, Some(&identity), roots, &kinds, "http/1.1")
                 .map_err(ControlError::Tls)?;
         let name = format!("{thing}.local").to_lowercase();
         let connect = async {
@@ -136,7 +146,8 @@ impl Session {
         self.value("POST", &format!("/actions/{action}"), input).await
     }
 
-    /// Gives a person of the home a role at this device. Owners only.
+    /// Gives a person a role at this device, or another one; who is new there is known by this home's certificates. Owners
+    /// only. Other people are invited.
     ///
     /// # Errors
     /// As [`Session::describe`]; [`ControlError::Invalid`] when no owner would be left.

@@ -17,17 +17,21 @@ use countersign_model::id::{AffordanceName, PersonName, ThingId};
 use countersign_model::role::Role;
 use countersign_model::state::DeviceState;
 use countersign_model::thing::{
-    ACCESS, DataSchema, MAX_VALUE_BYTES, Operation, RESET, ThingDescription, ValueError,
+    ACCESS, DataSchema, HISTORY, INVITE, MAX_VALUE_BYTES, NETWORK, Operation, RESET,
+    ThingDescription, ValueError,
 };
 use countersign_model::time::Timestamp;
+use countersign_protocol::invitation::{Door, InviteError};
 use countersign_protocol::permit::device::{
     AccessError, AccessList, CommandPermit, ConfigurePermit, Permit, ReadPermit, Refusal, Request,
-    Subject, SubjectName, Target, judge, visible,
+    Subject, SubjectName, Target, Voucher, judge, visible,
 };
 use serde_json::Value;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, watch};
+
+mod sharing;
 
 /// The gate with what lies behind it.
 pub struct Gate {
@@ -39,6 +43,8 @@ pub struct Gate {
     changes: Changes,
     /// Counts the changes of who may what.
     rights: watch::Sender<u64>,
+    /// Where the invited come in.
+    door: Mutex<Door>,
     reset: Notify,
     refused: AtomicU64,
 }
@@ -64,6 +70,9 @@ pub enum Failure {
     /// The access list would lose its last owner, or burst.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// Nobody can be invited so.
+    #[error(transparent)]
+    Invite(#[from] InviteError),
     /// The disk refused; nothing changed.
     #[error("the change could not be stored, and did not happen")]
     Store(#[from] StoreError),
@@ -76,6 +85,7 @@ impl Failure {
         match self {
             Self::Function(FunctionError::Input(reason)) => reason.clone(),
             Self::Access(error) => error.to_string(),
+            Self::Invite(error) => error.to_string(),
             Self::Function(_) | Self::Value(..) => "the device could not do it".to_owned(),
             Self::Store(_) => "the change could not be stored, and did not happen".to_owned(),
         }
@@ -84,7 +94,7 @@ impl Failure {
     /// Whether what came with the request was at fault.
     #[must_use]
     pub const fn is_askers(&self) -> bool {
-        matches!(self, Self::Function(FunctionError::Input(_)) | Self::Access(_))
+        matches!(self, Self::Function(FunctionError::Input(_)) | Self::Access(_) | Self::Invite(_))
     }
 }
 
@@ -106,6 +116,7 @@ impl Gate {
             clock,
             changes: Changes::default(),
             rights: watch::Sender::new(0),
+            door: Mutex::default(),
             reset: Notify::new(),
             refused: AtomicU64::new(0),
         }
@@ -141,16 +152,34 @@ impl Gate {
         self.reset.notified().await;
     }
 
+    /// Whose signature a connection's certificate bears, of those that are believed about its name. Found once for each
+    /// connection; what it is worth is judged anew each time.
+    #[must_use]
+    pub fn voucher(&self, peer: Option<&VerifiedPeer>) -> Option<Voucher> {
+        let peer = peer.filter(|peer| peer.kind() == IdentityKind::Person)?;
+        let name = peer.name().parse().ok()?;
+        let (voucher, anchor) = self.store.with(|record| {
+            let home = record.home.as_ref()?;
+            match home.access.voucher_of(&name).unwrap_or(Voucher::Home) {
+                Voucher::Home => Some((Voucher::Home, home.anchor.clone())),
+                Voucher::Own(sha256) => {
+                    let own = record.guests.iter().find(|one| one.fingerprint() == sha256);
+                    own.map(|anchor| (Voucher::Own(sha256), anchor.clone()))
+                }
+            }
+        })?;
+        peer.certificate().verify_signed_by(&anchor).ok().map(|()| voucher)
+    }
+
     /// The subject behind a connection of the home, by the access list of this moment.
     #[must_use]
-    pub fn subject(&self, peer: Option<&VerifiedPeer>) -> Subject {
-        let Some(peer) = peer.filter(|peer| peer.kind() == IdentityKind::Person) else {
-            return Subject::Anonymous;
-        };
+    pub fn subject(&self, peer: Option<&VerifiedPeer>, voucher: Option<Voucher>) -> Subject {
+        let (Some(peer), Some(voucher)) = (peer, voucher) else { return Subject::Anonymous };
         let Ok(name) = peer.name().parse() else { return Subject::Anonymous };
         let until = peer.certificate().validity().not_after;
         self.store.with(|record| {
-            record.home.as_ref().map_or(Subject::Anonymous, |home| home.access.person(&name, until))
+            let access = record.home.as_ref().map(|home| &home.access);
+            access.map_or(Subject::Anonymous, |access| access.person(&name, voucher, until))
         })
     }
 
@@ -221,6 +250,9 @@ impl Gate {
         if name.as_str() == ACCESS {
             return Ok(self.access(&permit));
         }
+        if name.as_str() == HISTORY {
+            return Ok(self.history(&permit));
+        }
         self.sample(name).await
     }
 
@@ -265,7 +297,15 @@ impl Gate {
             (Operation::WriteProperty, ACCESS) => {
                 let list: AccessList = serde_json::from_value(input)
                     .map_err(|error| FunctionError::Input(error.to_string()))?;
-                self.change_access(|access| access.replace(&permit, list))?;
+                self.change_access(permit.by(), |access| access.replace(&permit, list))?;
+                Ok(Value::Null)
+            }
+            (Operation::InvokeAction, INVITE) => {
+                self.invite(&permit, &input)?;
+                Ok(Value::Null)
+            }
+            (Operation::WriteProperty, NETWORK) => {
+                self.replace_network(&permit, input)?;
                 Ok(Value::Null)
             }
             (Operation::InvokeAction, RESET) => {
@@ -290,7 +330,12 @@ impl Gate {
         change: AccessChange,
     ) -> Result<(), Failure> {
         record(permit.by(), ACCESS);
-        self.change_access(|access| match change {
+        if let AccessChange::Unshare(person) = &change
+            && self.uninvite(permit, person)?
+        {
+            return Ok(());
+        }
+        self.change_access(permit.by(), |access| match change {
             AccessChange::Share(person, role) => access.share(permit, person, role),
             AccessChange::Unshare(person) => access.unshare(permit, &person),
         })
@@ -324,13 +369,16 @@ impl Gate {
 
     fn change_access(
         &self,
+        by: &SubjectName,
         change: impl FnOnce(&mut AccessList) -> Result<(), AccessError>,
     ) -> Result<(), Failure> {
-        let changed = self.store.update(|record| match &mut record.home {
+        let changed = self.store.update_by(&by.to_string(), |record| match &mut record.home {
             Some(home) => change(&mut home.access),
             None => Err(AccessError::LastOwner),
         })?;
         changed?;
+        // Whoever is no owner any more has invited nobody.
+        self.look_at_door();
         self.rights.send_modify(|count| *count += 1);
         Ok(())
     }

@@ -167,7 +167,7 @@ fn conditions() -> Conditions {
             "owners change roles and security-relevant properties over the local API",
         ),
         csps_leave: Condition::holds(
-            "network credentials reach the device over the home network when it is paired",
+            "network credentials and verifiers of invitations reach the device over the home network",
         ),
     }
 }

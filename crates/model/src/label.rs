@@ -193,7 +193,7 @@ impl RootFingerprint {
             .collect()
     }
 
-    fn from_base32(text: &str) -> Option<Self> {
+    pub(crate) fn from_base32(text: &str) -> Option<Self> {
         if text.len() != 32 {
             return None;
         }

@@ -7,6 +7,7 @@
 //!  time ─ instants and validity windows              ixit ─── the declaration that a test lab needs
 //!  state  factory-default … initialised … reset       label ── serial, setup code, QR text
 //!  factory  what the factory puts into a device, as one package
+//!  invite ── a one-time code for a second person
 //!  registry ── what catalogues say of algorithms, as data
 //!  processes ─ how keys and codes are managed over their life, as data
 //! ```
@@ -22,6 +23,7 @@
 pub mod factory;
 pub mod grant;
 pub mod id;
+pub mod invite;
 pub mod ixit;
 pub mod label;
 pub mod processes;

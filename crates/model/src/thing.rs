@@ -19,8 +19,8 @@
 //! | `countersign:networkServices` | thing | the network service protocols that the device relies on, each with its reason |
 //!
 //! Roles when nothing is said: reading asks for a viewer, commanding for a member, what is security-relevant for an owner.
-//! Two affordances are built in, since every device has them: the property `access` (who has which role) and the
-//! action `reset`. A description must not declare them itself.
+//! Some affordances are built in, since every device has them: the properties `access` (who has which role), `history` (who
+//! changed that) and `networkCredentials`, the actions `invite` and `reset`. A description must not declare them itself.
 //!
 //! ```
 //! use countersign_model::thing::{Need, Operation, ThingDescription};
@@ -96,6 +96,14 @@ pub const MAX_ERRORS: usize = 32;
 pub const ACCESS: &str = "access";
 /// The built-in action that destroys the home's keys and returns the device to its factory-default state.
 pub const RESET: &str = "reset";
+/// The built-in action that opens the device for one invited person.
+pub const INVITE: &str = "invite";
+/// The built-in property that tells who changed who may what: the device's own record.
+pub const HISTORY: &str = "history";
+/// The built-in property that replaces the network's credentials; nobody can read it.
+pub const NETWORK: &str = "networkCredentials";
+/// What is built into every device, and so no description may declare.
+pub const BUILT_IN: [&str; 5] = [ACCESS, HISTORY, NETWORK, INVITE, RESET];
 
 /// One error of a description.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

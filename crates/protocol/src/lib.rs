@@ -4,6 +4,8 @@
 //!  bytes, events, now, random ─►┌───────────────────────────────────────┐
 //!                               │ pairing     controller ◄─► device     │
 //!                               │ discovery   device ─► controller      │
+//!                               │ invitation  joiner ◄─► device         │
+//!                               │ journal     who changed who may what  │
 //!                               │ enrolment   device ◄─► authority      │
 //!                               │ rotation    when to renew             │─► bytes, outputs, deadlines
 //!                               │ telemetry   device ─► gateway         │
@@ -36,6 +38,8 @@
 
 pub mod permit;
 
+pub mod invitation;
+pub mod journal;
 pub mod pairing;
 
 pub mod discovery;
@@ -48,3 +52,5 @@ pub mod telemetry;
 
 pub mod fleet;
 pub mod policy;
+
+mod hex;

@@ -29,7 +29,7 @@
 mod attempts;
 mod controller;
 mod device;
-mod frame;
+pub(crate) mod frame;
 mod message;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

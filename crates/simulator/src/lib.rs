@@ -29,6 +29,7 @@ mod clock;
 mod enrol;
 pub mod fleet;
 mod gateway;
+mod invitation;
 mod maker;
 mod owner;
 mod pairing;
@@ -39,6 +40,7 @@ mod world;
 
 pub use clock::VirtualClock;
 pub use gateway::{Endpoint, SimGateway};
+pub use invitation::JoinResult;
 pub use maker::Maker;
 pub use owner::{NETWORK_KEY, Owner};
 pub use pairing::PairingResult;

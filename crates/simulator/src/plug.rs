@@ -13,11 +13,12 @@ use countersign_device::uplink::outbox::{Outgoing, Weight};
 use countersign_model::id::ThingId;
 use countersign_model::label::Label;
 use countersign_model::state::DeviceState;
-use countersign_model::thing::{ACCESS, ThingDescription};
+use countersign_model::thing::{ACCESS, INVITE, ThingDescription};
 use countersign_model::time::Timestamp;
 use countersign_model::topic::{ThingTopic, Topic};
 use countersign_protocol::command::{CommandInbox, FreshCommand, Receipt};
 use countersign_protocol::enrolment::{Enrolment, Phase};
+use countersign_protocol::invitation::{Door, Offer};
 use countersign_protocol::pairing::{Attempts, Installation, Installed};
 use countersign_protocol::permit::device::{
     AccessList, CommandPermit, ConfigurePermit, Permit, ReadPermit, Refusal, Request, Subject,
@@ -58,6 +59,7 @@ pub struct Plug {
     pub attempts: Attempts,
     pub installed: Option<Box<Installation>>,
     pub access: Option<AccessList>,
+    pub door: Door,
     pub current: Option<SlotContent>,
     pub next: Option<SlotContent>,
     pub enrolment: Enrolment,
@@ -84,6 +86,7 @@ impl Plug {
             attempts: Attempts::default(),
             installed: None,
             access: None,
+            door: Door::default(),
             current: None,
             next: None,
             enrolment: Enrolment::new(Phase::Settled, None, Jitter(0)),
@@ -170,6 +173,12 @@ impl Plug {
     }
 
     fn configure(&mut self, permit: &ConfigurePermit) -> Value {
+        if permit.name().as_str() == INVITE {
+            let (offer, access) =
+                (Offer::from_input(permit.input().unwrap()), self.access.as_ref());
+            let opened = self.door.open(permit, offer.unwrap(), access.unwrap(), permit.at());
+            return json!({"invited": opened.is_ok()});
+        }
         if permit.name().as_str() != ACCESS {
             return Value::Null;
         }

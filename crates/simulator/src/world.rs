@@ -3,6 +3,7 @@
 use crate::clock::VirtualClock;
 use crate::enrol;
 use crate::gateway::SimGateway;
+use crate::invitation::{self, JoinResult};
 use crate::maker::{Maker, SERVER};
 use crate::owner::Owner;
 use crate::pairing::{self, PairingResult};
@@ -17,7 +18,7 @@ use countersign_model::label::SetupCode;
 use countersign_model::state::DeviceState;
 use countersign_model::time::Timestamp;
 use countersign_protocol::enrolment::{Action, Event};
-use countersign_protocol::permit::device::Subject;
+use countersign_protocol::permit::device::{Subject, Voucher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,6 +93,36 @@ impl World {
             clock,
             adversary,
             self.seed,
+        ))
+    }
+
+    /// One attempt to join by an invitation's code.
+    pub fn join(
+        &mut self,
+        plug: &mut Plug,
+        joiner: &Owner,
+        code: SetupCode,
+        adversary: Adversary,
+    ) -> JoinResult {
+        self.seed += 2;
+        let (roots, clock) = (self.maker.roots(), Arc::new(self.clock.clone()));
+        let ends = wire(adversary);
+        self.runtime.block_on(invitation::join(joiner, &roots, plug, code, clock, ends, self.seed))
+    }
+
+    /// The same with somebody in between who has a certificate of the maker for another device, and passes on what is said
+    /// from one channel to the other.
+    pub fn join_through(
+        &mut self,
+        plug: &mut Plug,
+        joiner: &Owner,
+        code: SetupCode,
+        between: &Plug,
+    ) -> JoinResult {
+        self.seed += 2;
+        let (roots, clock) = (self.maker.roots(), Arc::new(self.clock.clone()));
+        self.runtime.block_on(invitation::join_through(
+            joiner, &roots, plug, code, clock, between, self.seed,
         ))
     }
 
@@ -268,6 +299,7 @@ impl World {
             None => Subject::Anonymous,
             Some(peer) => access.person(
                 &peer.name().parse().map_err(|_| "no name")?,
+                Voucher::Home,
                 peer.certificate().validity().not_after,
             ),
         })

@@ -23,6 +23,11 @@ use countersign_model::ixit::{Declaration, SecComMech, SecParam};
 use countersign_model::label::{Label, RootFingerprint, SetupCode};
 use countersign_model::registry;
 use countersign_model::time::{Timestamp, Validity};
+use countersign_model::invite::Invite;
+use countersign_protocol::invitation::{
+    InvitationDevice, InvitationJoiner, InvitationOutput, JoinerOutput,
+};
+use countersign_protocol::journal::{Journal, Note, What};
 use countersign_protocol::pairing::{
     Attempts, ControllerOutput, DeviceOutput, Installed, PairingController, PairingDevice,
 };
@@ -39,6 +44,7 @@ fn main() -> Outcome {
     seeds.sealed()?;
     seeds.documents()?;
     seeds.pairing()?;
+    seeds.invitation()?;
     seeds.mqtt()?;
     seeds.server_hellos()
 }
@@ -232,6 +238,55 @@ impl Seeds<'_> {
         self.fixture("proof_of_device.bin", &from_device[..2].concat())?;
         self.corpus("pairing_device", "honest", &from_controller.concat())?;
         self.corpus("pairing_controller", "honest", &from_device.concat())
+    }
+
+    /// One honest invitation: what each side sent, in order; with what owners and devices write around it.
+    fn invitation(&self) -> Outcome {
+        let mut device = InvitationDevice::new(known::binding(), [3; 32], known::NOW);
+        let mut door = known::door();
+        let (mut device_random, mut joiner_random) = (known::Known(1), known::Known(2));
+        let (mut joiner, first) =
+            InvitationJoiner::start(known::code(), known::binding(), known::ANCHOR);
+        let (mut from_joiner, mut from_device) = (vec![first.to_vec()], Vec::new());
+        let mut to_device = first.to_vec();
+        while !to_device.is_empty() {
+            let mut to_joiner = Vec::new();
+            let mut outputs =
+                device.receive(&to_device, &mut door, known::NOW, &mut device_random);
+            while !outputs.is_empty() {
+                match outputs.remove(0) {
+                    InvitationOutput::Send(bytes) => {
+                        to_joiner.extend_from_slice(&bytes);
+                        from_device.push(bytes.to_vec());
+                    }
+                    InvitationOutput::Store(_) => outputs.extend(device.stored()),
+                    InvitationOutput::Ended(_) | InvitationOutput::Close(_) => {}
+                }
+            }
+            to_device.clear();
+            for output in joiner.receive(&to_joiner, &mut joiner_random) {
+                if let JoinerOutput::Send(bytes) = output {
+                    to_device.extend_from_slice(&bytes);
+                    from_joiner.push(bytes.to_vec());
+                }
+            }
+        }
+        // The proof: all but the anchor; all but the welcome and the acknowledgement.
+        self.fixture("proof_of_joiner.bin", &from_joiner[..3].concat())?;
+        self.fixture("proof_of_inviter.bin", &from_device[..2].concat())?;
+        self.corpus("invitation_device", "honest", &from_joiner.concat())?;
+        self.corpus("invitation_joiner", "honest", &from_device.concat())?;
+        let root = RootFingerprint::from_sha256(&[0x3c; 32]);
+        let address = "192.168.1.20:5541".parse()?;
+        let invite = Invite::new(known::thing(), known::code(), root, address);
+        self.corpus("invite", "qr", invite.qr_text().as_bytes())?;
+        let input = known::offer().to_input(known::binding().strength)?;
+        self.corpus("invite", "offer", input.to_string().as_bytes())?;
+        let mut journal = Journal::default();
+        journal.append(known::NOW, "the setup code", Note::new(What::Paired).of("alice".parse()?));
+        let note = Note::new(What::Invited).of("sam".parse()?).detail("for 600 seconds");
+        journal.append(known::NOW, "person:alice", note);
+        self.corpus("journal", "two", &serde_json::to_vec(&journal)?)
     }
 
     fn mqtt(&self) -> Outcome {

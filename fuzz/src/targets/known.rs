@@ -5,10 +5,16 @@ use countersign_crypto::random::Random;
 use countersign_crypto::secret::{Secret, Strength};
 use countersign_model::id::ThingId;
 use countersign_model::label::SetupCode;
+use countersign_model::role::Role;
+use countersign_model::state::DeviceState;
+use countersign_model::thing::{Operation, ThingDescription};
 use countersign_model::time::Timestamp;
+use countersign_protocol::invitation::{Door, Offer};
 use countersign_protocol::pairing::{
     Attempts, Binding, Installation, NetworkCredentials, PairingDevice,
 };
+use countersign_protocol::permit::device::{AccessList, Permit, Request, Subject, judge};
+use std::time::Duration;
 
 /// The verifier of [`code`] with [`params`], derived once: deriving it takes longer than a run.
 const RECORD: &[u8] = include_bytes!("../../fixtures/verifier.bin");
@@ -72,4 +78,32 @@ pub fn installation() -> Installation {
 pub fn device() -> PairingDevice {
     let record = VerifierRecord::from_bytes(RECORD).expect("the fixture is a record");
     PairingDevice::new(record, params(), binding(), Attempts::default(), NOW)
+}
+
+/// The anchor that the honest joiner brings.
+pub const ANCHOR: &[u8] = b"an anchor of sam's";
+
+/// What an owner leaves for sam: the same code's verifier.
+pub fn offer() -> Offer {
+    Offer {
+        person: "sam".parse().expect("a name"),
+        role: Role::Viewer,
+        life: Duration::from_secs(600),
+        params: params(),
+        record: Secret::new(RECORD.to_vec(), Strength(128)),
+    }
+}
+
+/// A door that an owner has opened for sam.
+pub fn door() -> Door {
+    const THING: &[u8] = include_bytes!("../../../crates/model/tests/things/plug.td.json");
+    let description = ThingDescription::parse(THING).expect("a description");
+    let owner: countersign_model::id::PersonName = "alice".parse().expect("a name");
+    let alice = Subject::Person { name: owner.clone(), role: Role::Owner, until: NOW };
+    let request = Request::new(Operation::InvokeAction, "reset", b"").expect("a request");
+    let judged = judge(DeviceState::Initialised, &alice, &description, &request, NOW);
+    let Ok(Permit::Configure(permit)) = judged else { unreachable!("an owner configures") };
+    let mut door = Door::default();
+    door.open(&permit, offer(), &AccessList::first_owner(owner), NOW).expect("nobody is there");
+    door
 }

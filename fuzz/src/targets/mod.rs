@@ -7,7 +7,11 @@ pub mod envelope;
 pub mod est_body;
 pub mod factory;
 pub mod home_assistant;
+pub mod invitation_device;
+pub mod invitation_joiner;
+pub mod invite;
 pub mod ixit;
+pub mod journal;
 pub mod known;
 pub mod label;
 pub mod ledger;
@@ -35,7 +39,11 @@ pub const ALL: &[Target] = &[
     ("est_body", est_body::target),
     ("factory", factory::target),
     ("home_assistant", home_assistant::target),
+    ("invitation_device", invitation_device::target),
+    ("invitation_joiner", invitation_joiner::target),
+    ("invite", invite::target),
     ("ixit", ixit::target),
+    ("journal", journal::target),
     ("label", label::target),
     ("ledger", ledger::target),
     ("mqtt_broker", mqtt_broker::target),
@@ -52,7 +60,7 @@ pub const ALL: &[Target] = &[
 ];
 
 /// Targets of which one run costs a key derivation: they get fewer mutations.
-pub const SLOW: &[&str] = &["pairing_controller"];
+pub const SLOW: &[&str] = &["invitation_joiner", "pairing_controller"];
 
 /// The target of this name.
 pub fn find(name: &str) -> Option<Target> {

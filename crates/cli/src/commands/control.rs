@@ -11,11 +11,11 @@ use clap::Subcommand;
 use countersign_controller::{ControlError, Home, Session, Setup, What};
 
 use super::observe::{self, ObserveArgs};
+use super::sharing;
 use countersign_crypto::certificate::{Certificate, certificates_from_pem};
 use countersign_crypto::secret::{Secret, Strength};
 use countersign_model::id::{PersonName, ThingId};
 use countersign_model::label::{Label, SetupCode};
-use countersign_model::role::Role;
 use countersign_protocol::pairing::{GatewayAddress, NetworkCredentials};
 use discover::{DiscoverArgs, Multicast};
 use serde_json::{Value, json};
@@ -99,24 +99,17 @@ pub(crate) enum ControlCommand {
         /// Its input, JSON.
         input: Option<String>,
     },
-    /// Give a person a role at a device. Owners only.
+    /// Invite a second person by a one-time code; a key is made on their side and nowhere else. Owners only.
     #[command(
-        after_help = "Example:\n  countersign control share --home ./home --thing plug-000001 --person sam --role viewer --out ./sam"
+        after_help = "Examples:\n  countersign control share --home ./home --thing plug-000001 --role viewer --person sam\n  countersign control share --home ./home --thing plug-000001 --role member --for 5m\n\nThe code works once, for minutes, for this person and role. What the other person types is printed with it.\n`unshare` withdraws an invitation that is open, and ends a role that somebody has."
     )]
-    Share {
-        #[command(flatten)]
-        with: With,
-        /// Who.
-        #[arg(long)]
-        person: PersonName,
-        /// viewer, member or owner.
-        #[arg(long, default_value = "viewer")]
-        role: Role,
-        /// Also write key and certificate for that person's own client to this folder.
-        #[arg(long)]
-        out: Option<PathBuf>,
-    },
-    /// Take a person's role at a device away. Owners only.
+    Share(sharing::ShareArgs),
+    /// Accept an invitation. Works while the owner is away; makes the home on first use.
+    #[command(
+        after_help = "Examples:\n  countersign control join --home ./sam --roots roots.pem --invitation 'CSI1:PLUG-000001:…'\n  countersign control join --home ./sam --roots roots.pem --thing plug-000001 --device 192.168.1.20:5541 --code -"
+    )]
+    Join(sharing::JoinArgs),
+    /// Take a person's role at a device away, or withdraw their invitation. Closes their connections. Owners only.
     #[command(
         after_help = "Example:\n  countersign control unshare --home ./home --thing plug-000001 --person sam"
     )]
@@ -127,6 +120,26 @@ pub(crate) enum ControlCommand {
         #[arg(long)]
         person: PersonName,
     },
+    /// Give somebody who has a role another one. Owners only.
+    #[command(
+        after_help = "Example:\n  countersign control role --home ./home --thing plug-000001 --person sam --role member"
+    )]
+    Role(sharing::RoleArgs),
+    /// Give a role to a program or telephone of your own, whose key this home makes and keeps. Owners only.
+    #[command(
+        after_help = "Example:\n  countersign control admit --home ./home --thing plug-000001 --person hub --role member --out ./hub\n\nFor what cannot type a code, such as a home automation: with --out, key and certificate are written for it.\nOther people are invited with `share`: then nobody but they ever has their key."
+    )]
+    Admit(sharing::AdmitArgs),
+    /// Who changed who may what at a device: its own record, verified. Owners only.
+    #[command(
+        after_help = "Example:\n  countersign control history --home ./home --thing plug-000001\n\nThe record is chained. What was seen before is remembered in the home: a record that does not continue it is refused (exit code 1)."
+    )]
+    History(sharing::HistoryArgs),
+    /// Replace the credentials of the network that a device joins. Owners only.
+    #[command(
+        after_help = "Example:\n  countersign control network --home ./home --thing plug-000001 --ssid 'Our home' --network-key-file wifi.key"
+    )]
+    Network(sharing::NetworkArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -184,13 +197,13 @@ pub(crate) struct With {
     as_: Option<PersonName>,
     /// Where the device is now; left out: where it was last, or where it announces itself.
     #[arg(long, value_parser = address, value_name = "ADDR")]
-    at: Option<SocketAddr>,
+    pub(crate) at: Option<SocketAddr>,
     #[command(flatten)]
     multicast: Multicast,
 }
 
 impl With {
-    async fn session(&self) -> Ended<(Home, Session)> {
+    pub(crate) async fn session(&self) -> Ended<(Home, Session)> {
         let home = Home::open(&self.home)?;
         let session = self.connect(&home).await.map_err(judged)?;
         Ok((home, session))
@@ -202,13 +215,19 @@ impl With {
     }
 
     pub(crate) async fn connect(&self, home: &Home) -> Result<Session, ControlError> {
-        let person = self.as_.clone().unwrap_or_else(|| home.owner().clone());
+        let person = self.person(home)?;
         match home.session(&person, &self.thing, self.at).await {
             Err(error) if self.at.is_none() && discover::may_have_moved(&error) => {
                 discover::where_it_is_now(home, &person, &self.thing, self.multicast, error).await
             }
             session => session,
         }
+    }
+
+    /// As whom: as asked, as who joined there, or as the home's owner.
+    pub(crate) fn person(&self, home: &Home) -> Result<PersonName, ControlError> {
+        let joined = home.thing(&self.thing)?.person;
+        Ok(self.as_.clone().or(joined).unwrap_or_else(|| home.owner().clone()))
     }
 }
 
@@ -225,6 +244,9 @@ pub(crate) fn judged(error: ControlError) -> Failure {
         | ControlError::Refused
         | ControlError::TooMany
         | ControlError::Invalid(_)
+        | ControlError::Invitation(_)
+        | ControlError::Unacknowledged(_)
+        | ControlError::History(_)
         | ControlError::Device(..) => Failure::found(text),
         _ => Failure::environment(text),
     }
@@ -276,29 +298,18 @@ pub(crate) async fn run(command: ControlCommand) -> Ended {
             print_json(&session.invoke(&name, input.as_ref()).await.map_err(judged)?);
             Ok(())
         }
-        ControlCommand::Share { with, person, role, out } => {
-            share(&with, &person, role, out.as_deref()).await
-        }
         ControlCommand::Unshare { with, person } => {
             with.session().await?.1.unshare(&person).await.map_err(judged)?;
             say(&format!("{person}: no role at {} any more", with.thing));
             Ok(())
         }
+        ControlCommand::Share(arguments) => sharing::share(arguments).await,
+        ControlCommand::Join(arguments) => sharing::join(arguments).await,
+        ControlCommand::Role(arguments) => sharing::role(arguments).await,
+        ControlCommand::Admit(arguments) => sharing::admit(arguments).await,
+        ControlCommand::History(arguments) => sharing::history(arguments).await,
+        ControlCommand::Network(arguments) => sharing::network(arguments).await,
     }
-}
-
-async fn share(with: &With, person: &PersonName, role: Role, out: Option<&Path>) -> Ended {
-    let (home, mut session) = with.session().await?;
-    if !home.persons().contains(person) {
-        home.issue_person(person.clone())?;
-    }
-    session.share(person, role).await.map_err(judged)?;
-    if let Some(folder) = out {
-        home.export_person(person, folder)?;
-        say(&format!("{}", folder.join(format!("{person}.crt")).display()));
-    }
-    say(&format!("{person}: {role} at {}", with.thing));
-    Ok(())
 }
 
 async fn pair(arguments: PairArgs) -> Ended {
@@ -311,12 +322,8 @@ async fn pair(arguments: PairArgs) -> Ended {
         _ => return Err(Failure::environment("--label, or --code with --serial, is needed")),
     };
     let roots = roots(&arguments.roots)?;
-    let network = match (arguments.ssid, arguments.network_key_file) {
-        (Some(ssid), Some(path)) => {
-            let mut key = std::fs::read(&path).at(&path)?;
-            key.truncate(key.trim_ascii_end().len());
-            Some(NetworkCredentials { ssid, key: Secret::new(key, NETWORK_KEY_STRENGTH) })
-        }
+    let network = match (arguments.ssid, &arguments.network_key_file) {
+        (Some(ssid), Some(path)) => Some(network(ssid, path)?),
         _ => None,
     };
     let gateway = arguments.mqtt.zip(arguments.est).map(|(mqtt, est)| GatewayAddress {
@@ -337,6 +344,13 @@ async fn pair(arguments: PairArgs) -> Ended {
     Ok(())
 }
 
+/// A network's name, with its key from a file.
+pub(crate) fn network(ssid: String, path: &Path) -> Ended<NetworkCredentials> {
+    let mut key = std::fs::read(path).at(path)?;
+    key.truncate(key.trim_ascii_end().len());
+    Ok(NetworkCredentials { ssid, key: Secret::new(key, NETWORK_KEY_STRENGTH) })
+}
+
 /// Opens a home, or makes it.
 pub(crate) fn home(folder: &Path, owner: PersonName) -> Ended<Home> {
     let home = if folder.join("home.json").exists() {
@@ -353,7 +367,7 @@ pub(crate) fn roots(path: &Path) -> Ended<Vec<Certificate>> {
 }
 
 /// An argument, or standard input where it is `-`: a code on the command line shows in the list of processes.
-fn given(text: &str) -> Ended<String> {
+pub(crate) fn given(text: &str) -> Ended<String> {
     if text != "-" {
         return Ok(text.trim().to_owned());
     }

@@ -10,6 +10,7 @@ pub(crate) mod gateway;
 pub(crate) mod observe;
 pub(crate) mod policy;
 pub(crate) mod rotate;
+pub(crate) mod sharing;
 
 use clap::CommandFactory as _;
 

@@ -32,7 +32,7 @@ fn subject() -> Subject {
     for (person, role) in [("owner", "owner"), ("vera", "viewer")] {
         let out = house.folder().join("persons");
         let place = ["--person", person, "--role", role, "--out", out.to_str().unwrap()];
-        home.with("share", &device, &place).with_code(0);
+        home.with("admit", &device, &place).with_code(0);
     }
     let declared = device.declaration();
     let declaration = house.folder().join("ixit.json");

@@ -101,7 +101,7 @@ fn the_owner_reads_writes_and_commands() {
 fn everybody_has_their_role_and_loses_it_at_once() {
     let (_house, device, home) = paired();
     for (person, role) in [("vera", "viewer"), ("max", "member")] {
-        home.with("share", &device, &["--person", person, "--role", role]).with_code(0);
+        home.with("admit", &device, &["--person", person, "--role", role]).with_code(0);
     }
     let as_person = |person: &str, command: &str, arguments: &[&str]| {
         home.with(command, &device, &[&["--as", person], arguments].concat()).code.unwrap()
@@ -116,7 +116,7 @@ fn everybody_has_their_role_and_loses_it_at_once() {
     assert_eq!(as_person("max", "invoke", &["toggle"]), 0);
     assert_eq!(as_person("max", "set", &["maxPower", "100"]), 1);
     assert_eq!(as_person("max", "invoke", &["resetEnergy"]), 1);
-    assert_eq!(as_person("max", "share", &["--person", "max", "--role", "owner"]), 1);
+    assert_eq!(as_person("max", "admit", &["--person", "max", "--role", "owner"]), 1);
 
     home.with("unshare", &device, &["--person", "vera"]).with_code(0);
     assert_eq!(as_person("vera", "get", &["power"]), 1);

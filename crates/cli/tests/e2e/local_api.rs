@@ -1,19 +1,11 @@
-//! The local API of a device that is a process: who reaches what, in which state, and what floods do to its owner.
+//! The local API of a device that is a process: the time of refusals, live values, and what floods do to its owner.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use countersign_controller::Home as Household;
-use countersign_crypto::certificate::{IdentityKind, IdentityName};
-use countersign_crypto::issue::{Eku, Serial, Template, prepare, sign};
-use countersign_crypto::keystore::{Keystore, exportable_key};
-use countersign_crypto::random::SystemRandom;
-use countersign_crypto::seal::SealKey;
-use countersign_crypto::signature::SignatureAlgorithm;
-use countersign_model::time::{Timestamp, Validity};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpSocket;
 
@@ -21,18 +13,18 @@ use crate::devices::paired;
 use crate::support::{Device, Home, House, Identity, Running, countersign, need, program, until};
 
 /// One request: method, path, body.
-type Request = (&'static str, &'static str, &'static str);
+pub(crate) type Request = (&'static str, &'static str, &'static str);
 
 /// What came back: the status (0 where TLS ended it), the version of HTTP, and every byte of head and body.
 #[derive(Debug, Clone)]
-struct Answered {
-    status: u16,
-    version: String,
-    whole: String,
+pub(crate) struct Answered {
+    pub(crate) status: u16,
+    pub(crate) version: String,
+    pub(crate) whole: String,
 }
 
 /// All requests in one run of curl, one after the other.
-fn curl(
+pub(crate) fn curl(
     roots: &Path,
     api: SocketAddr,
     who: Option<&Identity>,
@@ -71,140 +63,9 @@ fn curl(
 }
 
 /// Where the local API is now.
-fn api(device: &mut Device) -> SocketAddr {
+pub(crate) fn api(device: &mut Device) -> SocketAddr {
     let status = device.status_where("the local API is there", |status| status["api"].is_string());
     status["api"].as_str().unwrap().parse().unwrap()
-}
-
-/// A person's files.
-fn person(home: &Household, folder: &Path, name: &str) -> Identity {
-    let name = name.parse().unwrap();
-    if !home.persons().contains(&name) {
-        home.issue_person(name.clone()).unwrap();
-    }
-    home.export_person(&name, folder).unwrap();
-    let file = |ending: &str| folder.join(format!("{name}.{ending}"));
-    Identity { key: file("key"), crt: file("crt") }
-}
-
-/// A person of the home whose certificate has run out.
-fn expired(home: &Home, folder: &Path) -> Identity {
-    let seal = SealKey::load(&home.folder.join("seal.key")).unwrap();
-    let keys = Keystore::open(&home.folder.join("keys"), seal).unwrap();
-    let anchor = Household::open(&home.folder).unwrap().anchor().clone();
-    let of_home =
-        |label: &String| keys.require(label).is_ok_and(|key| key.spki_der() == anchor.spki_der());
-    let label = keys.list().unwrap().into_iter().find(of_home).expect("the home's own key");
-    let home_key = keys.require(&label).unwrap();
-    let (key, pem) = exportable_key(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
-    let validity = Validity {
-        not_before: anchor.validity().not_before,
-        not_after: Timestamp(anchor.validity().not_before.0 + 1_000),
-    };
-    let template = Template {
-        common_name: "owner".to_owned(),
-        identity: IdentityName::new(IdentityKind::Person, "owner").unwrap(),
-        dns: Vec::new(),
-        ips: Vec::new(),
-        eku: Eku { server: false, client: true },
-        validity,
-        serial: Serial::random(&mut SystemRandom),
-        spki_der: key.spki_der().to_vec(),
-    };
-    let leaf = sign(prepare(&template, &anchor, home_key.algorithm()).unwrap(), &home_key).unwrap();
-    let file = |ending: &str| folder.join(format!("expired.{ending}"));
-    pem.expose(|pem| fs::write(file("key"), pem)).unwrap();
-    fs::write(file("crt"), leaf.to_pem()).unwrap();
-    Identity { key: file("key"), crt: file("crt") }
-}
-
-/// Everybody who tries, in the order of the table's columns.
-fn everybody(house: &House, device: &Device, home: &Home) -> Vec<(&'static str, Option<Identity>)> {
-    let folder = house.folder().join("people");
-    let household = Household::open(&home.folder).unwrap();
-    for (name, role) in [("max", "member"), ("vera", "viewer"), ("rex", "viewer")] {
-        home.with("share", device, &["--person", name, "--role", role]).with_code(0);
-    }
-    home.with("unshare", device, &["--person", "rex"]).with_code(0);
-    let elsewhere = house.folder().join("elsewhere");
-    let neighbour = Household::create(&elsewhere, "owner".parse().unwrap()).unwrap();
-    let ours = |name: &str| Some(person(&household, &folder, name));
-    vec![
-        ("owner", ours("owner")),
-        ("member", ours("max")),
-        ("viewer", ours("vera")),
-        ("revoked", ours("rex")),
-        ("expired", Some(expired(home, &folder))),
-        ("wrong home", Some(person(&neighbour, &elsewhere.join("out"), "owner"))),
-        ("service", Some(house.service("backend", &["publish things/+/actions/+"]))),
-        ("none", None),
-    ]
-}
-
-/// Status for owner, member, viewer and revoked; all others never get as far as a request.
-const TABLE: &[(Request, [u16; 4])] = &[
-    (("GET", "/", ""), [200, 200, 200, 403]),
-    (("GET", "/.well-known/wot", ""), [200, 200, 200, 403]),
-    (("GET", "/properties", ""), [200, 200, 200, 403]),
-    (("GET", "/properties/power", ""), [200, 200, 200, 403]),
-    (("GET", "/properties/energy", ""), [200, 200, 200, 403]),
-    (("GET", "/properties/relay", ""), [200, 200, 200, 403]),
-    (("GET", "/properties/maxPower", ""), [200, 200, 403, 403]),
-    (("GET", "/properties/access", ""), [200, 403, 403, 403]),
-    (("PUT", "/properties/relay", "true"), [204, 204, 403, 403]),
-    (("PUT", "/properties/relay", "\"on\""), [400, 400, 403, 403]),
-    (("PUT", "/properties/power", "1"), [403, 403, 403, 403]),
-    (("PUT", "/properties/maxPower", "3000"), [204, 403, 403, 403]),
-    (("PUT", "/properties/access", "[]"), [400, 403, 403, 403]),
-    (("POST", "/actions/toggle", ""), [200, 200, 403, 403]),
-    (("POST", "/actions/resetEnergy", ""), [200, 403, 403, 403]),
-    (("GET", "/access/vera", ""), [200, 403, 403, 403]),
-    (("DELETE", "/access/owner", ""), [409, 403, 403, 403]),
-    (("GET", "/properties/nothing", ""), [403, 403, 403, 403]),
-    (("PUT", "/properties/nothing", "1"), [403, 403, 403, 403]),
-    (("POST", "/actions/nothing", ""), [403, 403, 403, 403]),
-    (("GET", "/events/nothing", ""), [403, 403, 403, 403]),
-    (("GET", "/nothing/at/all", ""), [403, 403, 403, 403]),
-    (("GET", "/../etc/passwd", ""), [403, 403, 403, 403]),
-    (("PATCH", "/properties/relay", "true"), [403, 403, 403, 403]),
-];
-
-//= specs/en-303-645.md#5.5-4
-//= type=test
-//# Authorisation SHOULD grant what a subject's rights cover and deny the rest.
-//= specs/house.md#house-gate
-//= type=test
-//# A refusal of an unknown name, of a forbidden one and of the wrong state MUST be the same bytes after the same work.
-#[test]
-fn everybody_gets_what_is_theirs_and_one_refusal_byte_for_byte() {
-    let (house, mut device, home) = paired();
-    let (api, roots) = (api(&mut device), house.roots());
-    let people = everybody(&house, &device, &home);
-    let requests: Vec<Request> = TABLE.iter().map(|(request, _)| *request).collect();
-    for http in ["--http1.1", "--http2"] {
-        let mut refusals = BTreeSet::new();
-        for (column, (who, identity)) in people.iter().enumerate() {
-            let answers = curl(&roots, api, identity.as_ref(), http, &requests);
-            for ((request, expected), answer) in TABLE.iter().zip(&answers) {
-                let expected = expected.get(column).copied().unwrap_or(0);
-                assert_eq!(answer.status, expected, "{http} {who}: {request:?}: {answer:?}");
-                if answer.status == 403 {
-                    refusals.insert(answer.whole.clone());
-                }
-                if answer.status != 0 {
-                    assert_eq!(answer.version, if http == "--http2" { "2" } else { "1.1" });
-                }
-            }
-        }
-        assert_eq!(refusals.len(), 1, "one refusal for all: {refusals:?}");
-    }
-    // In no other state is anybody served here.
-    home.with("invoke", &device, &["reset"]).with_code(0);
-    device.status_where("it is factory-default", |status| status["pairing"].is_string());
-    for (who, identity) in &people {
-        let answers = curl(&roots, api, identity.as_ref(), "--http1.1", &requests[..3]);
-        assert!(answers.iter().all(|answer| answer.status == 0), "{who}: {answers:?}");
-    }
 }
 
 /// The time of a refusal tells nothing: medians of interleaved requests lie close together. The bound is wide, so that
@@ -212,7 +73,7 @@ fn everybody_gets_what_is_theirs_and_one_refusal_byte_for_byte() {
 #[test]
 fn refusals_take_the_same_time() {
     let (_house, device, home) = paired();
-    home.with("share", &device, &["--person", "vera", "--role", "viewer"]).with_code(0);
+    home.with("admit", &device, &["--person", "vera", "--role", "viewer"]).with_code(0);
     let household = Household::open(&home.folder).unwrap();
     let kinds: [Request; 3] = [
         ("PUT", "/properties/nothing", "true"),
@@ -244,7 +105,7 @@ fn refusals_take_the_same_time() {
 #[test]
 fn values_are_shown_live_until_the_role_ends() {
     let (_house, mut device, home) = paired();
-    home.with("share", &device, &["--person", "vera", "--role", "viewer"]).with_code(0);
+    home.with("admit", &device, &["--person", "vera", "--role", "viewer"]).with_code(0);
     let observe = |arguments: &[&str]| {
         let folder = home.folder.to_str().unwrap().to_owned();
         let place = ["--home", &folder, "--thing", &device.serial, "--as", "vera"];

@@ -39,6 +39,8 @@ mod devices_killed;
 mod discovery;
 mod handover;
 mod local_api;
+mod matrix;
+mod sharing;
 
 mod assess;
 mod changeover;

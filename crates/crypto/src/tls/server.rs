@@ -149,14 +149,38 @@ impl TlsServer {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
+        self.accept_or(None, io).await
+    }
+
+    /// As [`TlsServer::accept`]; a client that asks for an application protocol of `other`'s, and for none of ours, is
+    /// served by `other`. Without `other` it is refused like one that asks for a protocol that nobody has.
+    ///
+    /// # Errors
+    /// As [`TlsServer::accept`].
+    pub async fn accept_or<IO>(
+        &self,
+        other: Option<&Self>,
+        io: IO,
+    ) -> Result<SecureChannel<IO>, TlsError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
         let start = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
         let hello = start.client_hello();
         let offered = Offered::of_hello(&hello);
+        let asked = other.filter(|other| other.speaks(&hello) && !self.speaks(&hello));
+        let ways = &asked.unwrap_or(self).ways;
         // Where nothing fits, the most preferred rules say so to the client.
-        let way = self.ways.iter().find(|way| way.fits(&hello)).unwrap_or(&self.ways[0]);
+        let way = ways.iter().find(|way| way.fits(&hello)).unwrap_or(&ways[0]);
         let config = way.config(&hello).clone();
         let stream = start.into_stream(config).await?;
         SecureChannel::new(stream.into(), &way.rules, Some(offered))
+    }
+
+    /// Whether a client asks for a protocol of ours.
+    fn speaks(&self, hello: &ClientHello<'_>) -> bool {
+        let ours = &self.ways[0].configs[0].1.alpn_protocols;
+        hello.alpn().is_some_and(|mut asked| asked.any(|name| ours.iter().any(|one| one == name)))
     }
 }
 

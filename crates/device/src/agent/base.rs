@@ -71,6 +71,7 @@ impl Base {
         }
         let clock = Arc::new(DeviceClock::new(store.with(|record| record.time_floor)));
         let uptime = Arc::new(BootClock::read().map_err(AgentError::Proc)?);
+        store.keep_time(clock.clone());
         let policies = Policies::open(store.clone(), &factory, clock.clone())?;
         let keys = Keystore::open(&folder.keys(), seal)?;
         let slots = Arc::new(Slots {

@@ -4,19 +4,20 @@ use super::base::{Base, LOOK_EVERY};
 use super::telemetry;
 use super::unowned::Unowned;
 use super::{AgentError, Event, Life, Shutdown};
-use crate::api;
-use crate::data::Home;
+use crate::api::{self, Doors};
+use crate::data::Record;
 use crate::discovery::{Announcer, As};
 use crate::est::EstClient;
 use crate::policy::Trial;
 use crate::uplink::command::Commands;
 use crate::uplink::outbox::Outgoing;
 use crate::uplink::shell::{UplinkShell, UplinkStatus};
-use countersign_crypto::certificate::IdentityKind;
+use countersign_crypto::certificate::{Certificate, IdentityKind};
 use countersign_crypto::policy::Use;
 use countersign_crypto::tls::{ClientRule, PeerAnchors, TlsIdentity, TlsServer};
 use countersign_model::state::DeviceState;
 use countersign_protocol::discovery::HomeKey;
+use countersign_protocol::invitation;
 use countersign_protocol::pairing::GatewayAddress;
 use countersign_protocol::telemetry as publication;
 use std::net::SocketAddr;
@@ -36,7 +37,9 @@ const LAST_WORDS: Duration = Duration::from_millis(250);
 pub(super) struct Initialised {
     base: Base,
     address: SocketAddr,
-    tls: watch::Sender<TlsServer>,
+    tls: watch::Sender<Doors>,
+    /// Who may what, and so whose certificates are believed.
+    rights: watch::Receiver<u64>,
     identity: watch::Receiver<Option<TlsIdentity>>,
     uplink: watch::Receiver<UplinkStatus>,
     /// The policy, and what is said of it.
@@ -67,8 +70,10 @@ impl Initialised {
         }
         let home = base.store.with(|record| record.home.clone());
         let home = home.ok_or(AgentError::Ended("home"))?;
+        base.gate.started()?;
+        let rights = base.gate.rights();
         let present = base.slots.current()?;
-        let tls = watch::Sender::new(server(&base, &home, present.as_ref())?);
+        let tls = watch::Sender::new(doors(&base, present.as_ref())?);
         let (identity_set, identity) = watch::channel(present);
         let (uplink_set, uplink) = watch::channel(UplinkStatus::Waiting);
         let mut tasks = JoinSet::new();
@@ -88,7 +93,7 @@ impl Initialised {
         let look = interval(LOOK_EVERY);
         let news = base.policies.news();
         let _announcer = announcer;
-        Ok(Self { base, address, tls, identity, uplink, news, tasks, look, _announcer })
+        Ok(Self { base, address, tls, rights, identity, uplink, news, tasks, look, _announcer })
     }
 
     pub(super) async fn live(mut self, mut shutdown: Shutdown<'_>) -> Result<Life, AgentError> {
@@ -102,7 +107,10 @@ impl Initialised {
                     base.forget_home()?;
                     return Ok(Life::Unowned(Unowned::enter(base).await?));
                 }
-                Event::Look => self.base.look(&[self.address])?,
+                Event::Look => {
+                    self.base.gate.look_at_door();
+                    self.base.look(&[self.address])?;
+                }
                 Event::Broken(error) => return Err(error),
                 Event::Stop => return Ok(Life::Stopped),
                 Event::Paired(_) | Event::WindowOver | Event::Pressed => {}
@@ -116,6 +124,7 @@ impl Initialised {
             Ok(()) = self.identity.changed() => Event::Changed,
             Ok(()) = self.uplink.changed() => Event::Changed,
             Ok(()) = self.news.changed() => Event::Changed,
+            Ok(()) = self.rights.changed() => Event::Changed,
             Some(ended) = self.tasks.join_next() => {
                 Event::Broken(AgentError::Ended(ended.unwrap_or("task")))
             }
@@ -127,8 +136,8 @@ impl Initialised {
     /// Shows what changed; new connections to the local API see the new identity and follow the new policy.
     fn renew(&mut self) -> Result<(), AgentError> {
         let present = self.identity.borrow_and_update().clone();
-        if let Some(home) = self.base.store.with(|record| record.home.clone()) {
-            self.tls.send_replace(server(&self.base, &home, present.as_ref())?);
+        if self.base.state() == DeviceState::Initialised {
+            self.tls.send_replace(doors(&self.base, present.as_ref())?);
         }
         let uplink = self.uplink.borrow_and_update().clone();
         self.base.show(DeviceState::Initialised, None, Some(self.address), uplink);
@@ -136,22 +145,29 @@ impl Initialised {
     }
 }
 
-/// The local API's TLS: the operational identity if there is one, else the factory's; certificates of the home only.
-fn server(
-    base: &Base,
-    home: &Home,
-    present: Option<&TlsIdentity>,
-) -> Result<TlsServer, AgentError> {
-    let persons = PeerAnchors::new().with(IdentityKind::Person, std::slice::from_ref(&home.anchor));
+/// The local API's TLS: the operational identity if there is one, else the factory's; certificates of the home and of the
+/// people who joined only, and a door for who is invited.
+fn doors(base: &Base, present: Option<&TlsIdentity>) -> Result<Doors, AgentError> {
+    let anchors = base.store.with(Record::anchors);
+    let persons = PeerAnchors::new().with(IdentityKind::Person, &anchors);
     let rule = if base.gate.has_open_data() {
         ClientRule::Optional(persons)
     } else {
         ClientRule::Required(persons)
     };
     let identity = present.unwrap_or_else(|| base.factory.identity());
-    let (policy, clock) = (base.policies.current(), base.clock.clone());
-    let policy = policy.compiled();
-    Ok(TlsServer::with_protocols(policy, Use::LocalApi, identity, &rule, &api::ALPN, clock)?)
+    let policy = base.policies.current();
+    let server = |use_, rule: &ClientRule, alpn: &[&str]| {
+        let clock = base.clock.clone();
+        TlsServer::with_protocols(policy.compiled(), use_, identity, rule, alpn, clock)
+    };
+    Ok(Doors {
+        persons: server(Use::LocalApi, &rule, &api::ALPN)?,
+        invited: server(Use::Pairing, &ClientRule::Anonymous, &[invitation::ALPN])?,
+        anchors: anchors.iter().map(Certificate::fingerprint).collect(),
+        certificate: identity.chain().leaf().fingerprint(),
+        td_sha256: base.description_sha256,
+    })
 }
 
 /// Uplink and enrolment, for a home with a gateway; where messages for it go.

@@ -52,7 +52,7 @@ impl From<Failure> for Answer {
     fn from(failure: Failure) -> Self {
         let told = failure.told();
         match failure {
-            Failure::Access(_) => Self::Conflict(told),
+            Failure::Access(_) | Failure::Invite(_) => Self::Conflict(told),
             failure if failure.is_askers() => Self::Invalid(told),
             _ => Self::Failed(told),
         }

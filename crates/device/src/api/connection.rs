@@ -7,7 +7,7 @@ use super::{BODY_TIMEOUT, HEAD_TIMEOUT, IDLE_TIMEOUT, MAX_BODY, MAX_HEAD, MAX_RE
 use crate::gate::Gate;
 use countersign_crypto::certificate::IdentityKind;
 use countersign_crypto::tls::{SecureChannel, VerifiedPeer};
-use countersign_protocol::permit::device::Subject;
+use countersign_protocol::permit::device::{Subject, Voucher};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -130,6 +130,8 @@ pub(super) struct Peer {
     source: Source,
     holder: Holder,
     certificate: Option<VerifiedPeer>,
+    /// Whose signature that bears.
+    voucher: Option<Voucher>,
     base: String,
     /// Bounds what bodies and answers of one connection can take.
     turns: Semaphore,
@@ -139,7 +141,7 @@ pub(super) struct Peer {
 impl Peer {
     /// Who it is at this moment: whoever was unshared is nobody at once.
     pub(super) fn subject(&self) -> Subject {
-        self.gate.subject(self.certificate.as_ref())
+        self.gate.subject(self.certificate.as_ref(), self.voucher)
     }
 
     /// Where the forms of its description lead.
@@ -217,6 +219,7 @@ pub(super) async fn serve(
         turns: Semaphore::new(MAX_REQUESTS_OF_ONE),
         activity: Mutex::new(Activity { streams: 0, last: Instant::now() }),
         certificate: channel.peer().cloned(),
+        voucher: gate.voucher(channel.peer()),
         shared: shared.clone(),
         source,
         holder,
@@ -273,6 +276,8 @@ async fn http(
     }
 }
 
+//= specs/house.md#house-sharing
+//# Unsharing MUST close the person's open connections and streams.
 /// Returns when the connection is to be ended: asked to, idle, or of a person who is not of this device any more.
 async fn watch(peer: &Peer) {
     let mut rights = peer.gate.rights();

@@ -11,12 +11,14 @@
 //!  GET  /properties  /properties/NAME   observe all, one          GET /events  /events/NAME   subscribe to all, one
 //!
 //!  accept ─► limits ─► TLS (client certificate) ─► one bounded request ─► gate ─► handler ─► answer
+//!                 └──► TLS (nobody yet), while somebody is invited ─► protocol::invitation ─► on the access list
 //! ```
 //!
 //! What one peer can take is bounded in [`limits`](MAX_CONNECTIONS): connections, requests, refusals, streams, and bytes.
 
 mod answer;
 mod connection;
+mod invited;
 mod limits;
 mod route;
 mod stream;
@@ -30,6 +32,7 @@ use connection::{Place, Shared};
 use countersign_crypto::certificate::IdentityKind;
 use countersign_crypto::tls::TlsServer;
 use countersign_model::thing::MAX_VALUE_BYTES;
+use countersign_protocol::invitation::{self, InvitationClose};
 use limits::{ConnectionId, Source};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -58,9 +61,26 @@ pub const MAX_REQUESTS_OF_ONE: usize = 4;
 /// Pause after a failed accept: descriptors may be exhausted, and are freed by others.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How the local API meets those who connect.
+#[derive(Clone)]
+pub struct Doors {
+    /// The people of the device, by certificate.
+    pub persons: TlsServer,
+    /// Who is invited, by code. Used while somebody is.
+    pub invited: TlsServer,
+    /// The anchors, by SHA-256, that `persons` believes.
+    pub anchors: Vec<[u8; 32]>,
+    /// Who the device is.
+    pub certificate: [u8; 32],
+    /// SHA-256 of its Thing Description.
+    pub td_sha256: [u8; 32],
+}
+
 /// Serves the local API on `listener` until dropped; dropping closes every connection.
-pub async fn serve(listener: TcpListener, tls: watch::Receiver<TlsServer>, gate: Arc<Gate>) {
+pub async fn serve(listener: TcpListener, tls: watch::Receiver<Doors>, gate: Arc<Gate>) {
     let shared = Shared::new();
+    // Invited people are heard one after the other.
+    let turn = Arc::new(tokio::sync::Semaphore::new(1));
     let mut connections = JoinSet::new();
     let mut handles: BTreeMap<ConnectionId, AbortHandle> = BTreeMap::new();
     let (gone, mut giving_way) = tokio::sync::mpsc::channel(MAX_CONNECTIONS);
@@ -96,10 +116,10 @@ pub async fn serve(listener: TcpListener, tls: watch::Receiver<TlsServer>, gate:
         if let Some(other) = gives_way {
             end(&mut handles, other);
         }
-        let (tls, gate, gone) = (tls.borrow().clone(), gate.clone(), gone.clone());
+        let (tls, gate, gone, turn) = (tls.clone(), gate.clone(), gone.clone(), turn.clone());
         let place = Place { shared: shared.clone(), id };
         let handle = connections.spawn(async move {
-            connection(stream, source, &tls, &place, gate, &gone).await;
+            connection(stream, source, (tls, &turn), &place, gate, &gone).await;
             id
         });
         handles.insert(id, handle);
@@ -116,7 +136,7 @@ fn end(handles: &mut BTreeMap<ConnectionId, AbortHandle>, id: ConnectionId) {
 async fn connection(
     stream: TcpStream,
     source: Source,
-    tls: &TlsServer,
+    (tls, turn): (watch::Receiver<Doors>, &tokio::sync::Semaphore),
     place: &Place,
     gate: Arc<Gate>,
     gone: &tokio::sync::mpsc::Sender<ConnectionId>,
@@ -125,7 +145,10 @@ async fn connection(
     let Ok(local) = stream.local_addr() else { return };
     // Answers are small and each is waited for.
     let _ = stream.set_nodelay(true);
-    let accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await;
+    let doors = tls.borrow().clone();
+    let invited = gate.door_is_open().then_some(&doors.invited);
+    let accepted =
+        tokio::time::timeout(HANDSHAKE_TIMEOUT, doors.persons.accept_or(invited, stream)).await;
     let channel = match accepted {
         Ok(Ok(channel)) => channel,
         failed => {
@@ -136,6 +159,16 @@ async fn connection(
             };
         }
     };
+    if channel.negotiated().alpn.as_deref() == Some(invitation::ALPN) {
+        let Ok(_turn) = turn.try_acquire() else {
+            return tracing::info!("invitation: another conversation is under way");
+        };
+        let ended = invited::converse(channel, &doors, tls, &gate).await;
+        if ended != InvitationClose::Done {
+            shared.limits().handshake_failed(source, shared.now());
+        }
+        return tracing::info!(?ended, "invitation: conversation ended");
+    }
     let person = channel
         .peer()
         .filter(|peer| peer.kind() == IdentityKind::Person)

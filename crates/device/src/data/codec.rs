@@ -26,7 +26,7 @@ pub(super) fn encode(record: &Record) -> Secret {
 }
 
 fn write(out: &mut Out<'_>, record: &Record) -> Result<(), Error<Infallible>> {
-    out.map(14)?;
+    out.map(17)?;
     out.u8(0)?.u32(VERSION)?;
     out.u8(1)?.str(record.phase.as_str())?;
     let attempts = serde_json::to_vec(&record.attempts).expect("numbers are JSON");
@@ -58,6 +58,14 @@ fn write(out: &mut Out<'_>, record: &Record) -> Result<(), Error<Infallible>> {
             out.null()?;
         }
     }
+    let journal = serde_json::to_vec(&record.journal).expect("numbers, words and names are JSON");
+    out.u8(20)?.bytes(&journal)?;
+    out.u8(21)?.array(record.guests.len() as u64)?;
+    for guest in &record.guests {
+        out.bytes(guest.der())?;
+    }
+    let invited = serde_json::to_vec(&record.invited).expect("a name and a role are JSON");
+    out.u8(22)?.bytes(&invited)?;
     Ok(())
 }
 
@@ -130,6 +138,18 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Record, Wrong> {
             12 => record.pairing_port = input.u16()?,
             14 => record.window = serde_json::from_slice(input.bytes()?).map_err(Wrong::custom)?,
             13 => record.policy = nullable(&mut input, read_policy)?,
+            20 => {
+                record.journal = serde_json::from_slice(input.bytes()?).map_err(Wrong::custom)?;
+            }
+            21 => {
+                for _ in 0..input.array()?.unwrap_or(0) {
+                    let guest = Certificate::from_der(input.bytes()?).map_err(Wrong::custom)?;
+                    record.guests.push(guest);
+                }
+            }
+            22 => {
+                record.invited = serde_json::from_slice(input.bytes()?).map_err(Wrong::custom)?;
+            }
             _ => input.skip()?,
         }
     }

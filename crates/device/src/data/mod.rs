@@ -14,6 +14,7 @@ mod factory;
 
 mod folder;
 pub mod home_key;
+mod notes;
 mod record;
 mod store;
 

@@ -1,9 +1,12 @@
 //! What a device remembers, as a value.
 
 use countersign_crypto::certificate::{Certificate, CertificateChain};
+use countersign_model::id::PersonName;
+use countersign_model::role::Role;
 use countersign_model::state::DeviceState;
 use countersign_model::time::Timestamp;
 use countersign_protocol::enrolment;
+use countersign_protocol::journal::Journal;
 use countersign_protocol::pairing::{Attempts, GatewayAddress, NetworkCredentials, Window};
 use countersign_protocol::permit::device::AccessList;
 use countersign_protocol::policy::StoredSlots;
@@ -42,6 +45,12 @@ pub struct Record {
     pub policy: Option<PolicyRecord>,
     /// The newest instant stamped on a command that was accepted: older ones are replays after a restart.
     pub command_floor: Timestamp,
+    /// The anchors of the people who joined, each of whom the access list names by its hash.
+    pub guests: Vec<Certificate>,
+    /// Who is invited. The invitation itself is in memory alone: after a restart this only tells that there was one.
+    pub invited: Option<(PersonName, Role)>,
+    /// Who changed who may what.
+    pub journal: Journal,
 }
 
 /// What pairing installed.
@@ -91,13 +100,16 @@ impl Default for Record {
             time_floor: BUILD_FLOOR,
             policy: None,
             command_floor: Timestamp(0),
+            guests: Vec::new(),
+            invited: None,
+            journal: Journal::default(),
         }
     }
 }
 
 impl Record {
-    /// The state after a reset: nothing of the home is left. Time never goes back, the policy is not lowered and
-    /// labels are not used twice.
+    /// The state after a reset: nothing of the home is left. Time never goes back, the policy is not lowered,
+    /// labels are not used twice, and the chain of the device's record goes on.
     #[must_use]
     pub fn forgotten(&self) -> Self {
         Self {
@@ -106,8 +118,22 @@ impl Record {
             api_port: self.api_port,
             time_floor: self.time_floor,
             policy: self.policy.clone(),
+            journal: self.journal.clone().forgotten(),
             ..Self::default()
         }
+    }
+
+    /// Whose certificates are believed about persons: the home's, and those of the people who joined.
+    #[must_use]
+    pub fn anchors(&self) -> Vec<Certificate> {
+        let home = self.home.as_ref();
+        let listed = |anchor: &&Certificate| {
+            home.is_some_and(|home| home.access.anchors().any(|sha| sha == anchor.fingerprint()))
+        };
+        home.map(|home| home.anchor.clone())
+            .into_iter()
+            .chain(self.guests.iter().filter(listed).cloned())
+            .collect()
     }
 
     /// Labels of the keys that are still needed.

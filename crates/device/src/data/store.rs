@@ -5,13 +5,16 @@
 //! but does not open was changed, and nothing is guessed.
 
 use super::codec;
+use super::notes;
 use super::record::Record;
+use crate::clock::DeviceClock;
 use countersign_crypto::file;
 use countersign_crypto::random::Random;
 use countersign_crypto::seal::{self, SealError, SealKey};
+use countersign_crypto::tls::Clock as _;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// What the sealed bytes are for.
 const PURPOSE: &str = "device state";
@@ -25,6 +28,7 @@ pub struct Store {
     path: PathBuf,
     inside: Mutex<Inside>,
     recovered: bool,
+    clock: OnceLock<Arc<DeviceClock>>,
 }
 
 struct Inside {
@@ -48,14 +52,14 @@ impl Store {
             },
         };
         let inside = Mutex::new(Inside { record, seal, random });
-        Ok(Self { path: path.to_owned(), inside, recovered })
+        Ok(Self { path: path.to_owned(), inside, recovered, clock: OnceLock::new() })
     }
 
     /// A store that ignores what is on disk, to replace a state that nobody can open any more.
     #[must_use]
     pub fn blank(path: &Path, seal: SealKey, random: Box<dyn Random>) -> Self {
         let inside = Mutex::new(Inside { record: Record::default(), seal, random });
-        Self { path: path.to_owned(), inside, recovered: false }
+        Self { path: path.to_owned(), inside, recovered: false, clock: OnceLock::new() }
     }
 
     /// Whether the file at `path` is whole and sealed with this key.
@@ -81,14 +85,35 @@ impl Store {
         look(&self.lock().record)
     }
 
+    /// From here on, the record of changes has the time from this clock; before, the highest time that is known.
+    pub fn keep_time(&self, clock: Arc<DeviceClock>) {
+        let _ = self.clock.set(clock);
+    }
+
     /// Changes the state: the new one is durable when this returns, and unseen if it fails.
     ///
     /// # Errors
     /// [`StoreError::Io`] on a full or broken disk; the old state then stays, in memory and on disk.
     pub fn update<T>(&self, change: impl FnOnce(&mut Record) -> T) -> Result<T, StoreError> {
+        self.update_by("the device", change)
+    }
+
+    /// As [`Store::update`], by somebody. What changes in who may what is added to the device's record in the same write.
+    ///
+    /// # Errors
+    /// As [`Store::update`].
+    //= specs/house.md#house-sharing
+    //# A change of who may what MUST be stored together with its entry in the device's record, or not at all.
+    pub fn update_by<T>(
+        &self,
+        by: &str,
+        change: impl FnOnce(&mut Record) -> T,
+    ) -> Result<T, StoreError> {
         let mut inside = self.lock();
         let mut next = inside.record.clone();
         let answer = change(&mut next);
+        let at = self.clock.get().map_or(next.time_floor, |clock| clock.now());
+        notes::add(&inside.record, &mut next, at, by);
         let bytes = inside.sealed(&self.path, &next)?;
         file::write_keeping_previous(&self.path, &bytes, file::PRIVATE).map_err(StoreError::Io)?;
         inside.record = next;

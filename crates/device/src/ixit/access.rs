@@ -7,12 +7,14 @@ use countersign_model::ixit::{
     Listener, LogIntf, LogIntfFacts, Method, Operation, Protocol, RowId, ServiceFacts, SoftServ,
     State, Status, Transport, Twin,
 };
-use countersign_model::thing::{self, ACCESS, Need, RESET, Rule, href};
+use countersign_model::thing::{self, ACCESS, INVITE, NETWORK, Need, RESET, Rule, href};
+use countersign_protocol::invitation::MAX_GUESSES;
 use countersign_protocol::pairing::{ALPN, MAX_ATTEMPTS};
 use serde_json::{Value, json};
 
 const HOME_CERT: &str = "AuthMech-HomeCert";
 const SETUP_CODE: &str = "AuthMech-SetupCode";
+const INVITATION: &str = "AuthMech-Invitation";
 const GATEWAY: &str = "AuthMech-Gateway";
 /// The row of multicast DNS among the logical interfaces.
 const MDNS: &str = "LogIntf-Mdns";
@@ -222,6 +224,20 @@ pub(super) fn authentication() -> Vec<AuthMech> {
     );
     setup.authentication_factor = "the setup code on the label".to_owned();
     setup.password_generation = "130 random bits for each device, by the factory".to_owned();
+    let mut invitation = row(
+        INVITATION,
+        "whoever proves an invitation's one-time code becomes, with a key of their own, the one person in the one role that an owner named",
+        true,
+        AuthKind::Pake,
+        LOCAL_API,
+        Twin::new(
+            "guesses are counted before they are answered; a few end the invitation",
+            Some(MAX_GUESSES),
+        ),
+    );
+    invitation.authentication_factor = "the invitation's one-time code".to_owned();
+    invitation.password_generation =
+        "130 random bits for each invitation, by the owner's controller".to_owned();
     let mut gateway = row(
         GATEWAY,
         "the gateway by server certificate; services by the gateway's stamp, with a member's rights at most",
@@ -231,7 +247,7 @@ pub(super) fn authentication() -> Vec<AuthMech> {
         keys(),
     );
     gateway.authentication_factor = "possession of the gateway's private key".to_owned();
-    vec![home, setup, gateway]
+    vec![home, setup, invitation, gateway]
 }
 
 pub(super) fn services(facts: &Facts) -> Vec<SoftServ> {
@@ -251,7 +267,7 @@ pub(super) fn services(facts: &Facts) -> Vec<SoftServ> {
     let (ordinary, relevant) = (Configuration::Ordinary, Configuration::SecurityRelevant);
     let functions = "properties and actions of the Thing Description";
     let configuration = format!(
-        "what is marked security-relevant there, with the built-in {ACCESS} (roles) and {RESET}"
+        "what is marked security-relevant there, with the built-in {ACCESS} (roles), {INVITE}, {NETWORK} and {RESET}"
     );
     let mut rows = vec![
         row("SoftServ-Functions", functions, &home, ordinary, &[HOME_CERT, GATEWAY]),

@@ -1,7 +1,7 @@
 //! Table 10: what the device keeps that somebody must not see or change.
 
 use super::Maker;
-use super::mechanisms::{ENROLMENT, PAIRING, UPLINK};
+use super::mechanisms::{ENROLMENT, LOCAL_API, PAIRING, UPLINK};
 use countersign_model::ixit::{
     Guarantee, ParamKind, ParamOrigin, Reach, RowId, SecMgmt, SecParam, SecParamFacts, Twin,
 };
@@ -71,9 +71,20 @@ const ROWS: &[Row] = &[
         origin: ParamOrigin::User,
         unique: false,
         reach: Reach::LocalNetwork,
-        mechanisms: &[PAIRING],
-        provisioning: "installed by the owner's controller when the device is paired",
+        mechanisms: &[PAIRING, LOCAL_API],
+        provisioning: "installed by the owner's controller when the device is paired; replaced by an owner over the local API",
         generation: "by the owner of the network",
+    },
+    Row {
+        id: "SecParam-InvitationVerifier",
+        what: "SPAKE2+ verifier of an invitation's one-time code, in memory for minutes; the code itself is not on the device",
+        kind: ParamKind::Critical,
+        origin: ParamOrigin::User,
+        unique: true,
+        reach: Reach::LocalNetwork,
+        mechanisms: &[LOCAL_API],
+        provisioning: "left by an owner's controller over the local API, gone once used, withdrawn, over, or switched off",
+        generation: "130 random bits, stretched by a memory-hard function with a salt of its own",
     },
     Row {
         id: "SecParam-HomeAnchor",

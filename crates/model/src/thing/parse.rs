@@ -4,15 +4,16 @@ use super::affordance::{Action, Event, Property, Rights};
 use super::security::{self, Schemes};
 use super::services::{NetworkProtocol, NetworkService};
 use super::{
-    ACCESS, AffordanceKind, CONTEXT_IRI, MAX_AFFORDANCES, MAX_DOCUMENT, MAX_ERRORS,
-    MAX_NETWORK_SERVICES, MAX_SCHEMA_DEFINITIONS, MAX_SCHEMA_DEPTH, MAX_TEXT, RESET, TD_CONTEXT,
-    ThingDescription, ThingError,
+    ACCESS, AffordanceKind, CONTEXT_IRI, HISTORY, INVITE, MAX_AFFORDANCES, MAX_DOCUMENT,
+    MAX_ERRORS, MAX_NETWORK_SERVICES, MAX_SCHEMA_DEFINITIONS, MAX_SCHEMA_DEPTH, MAX_TEXT, NETWORK,
+    RESET, TD_CONTEXT, ThingDescription, ThingError,
 };
 use crate::id::AffordanceName;
 use crate::role::Role;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
+mod built_in;
 mod forms;
 mod schemas;
 mod words;
@@ -63,31 +64,11 @@ impl Faults {
 
 fn add_built_in(root: &mut Map<String, Value>, faults: &mut Faults) {
     let built_in = [
-        (
-            AffordanceKind::Property,
-            ACCESS,
-            json!({
-                "title": "Who has which role",
-                "type": "array", "minItems": 1, "maxItems": 64,
-                "items": {
-                    "type": "object",
-                    "properties": {
-                        "person": {"type": "string", "minLength": 1, "maxLength": 64},
-                        "role": {"type": "string", "enum": ["viewer", "member", "owner"]}
-                    },
-                    "required": ["person", "role"]
-                },
-                "countersign:securityRelevant": true
-            }),
-        ),
-        (
-            AffordanceKind::Action,
-            RESET,
-            json!({
-                "title": "Destroy the home's keys and return to factory-default",
-                "countersign:securityRelevant": true
-            }),
-        ),
+        (AffordanceKind::Property, ACCESS, built_in::access()),
+        (AffordanceKind::Property, HISTORY, built_in::history()),
+        (AffordanceKind::Property, NETWORK, built_in::network()),
+        (AffordanceKind::Action, INVITE, built_in::invite()),
+        (AffordanceKind::Action, RESET, built_in::reset()),
     ];
     for (kind, name, affordance) in built_in {
         let members = root.entry(kind.plural()).or_insert_with(|| json!({}));

@@ -32,6 +32,7 @@ fn the_plug_has_these_rules() {
         table,
         [
             "readproperty access: Role(Owner) security-relevant",
+            "readproperty history: Role(Owner) security-relevant",
             "readproperty ledBrightness: Role(Viewer)",
             "readproperty model: Open",
             "readproperty power: Role(Viewer)",
@@ -41,8 +42,10 @@ fn the_plug_has_these_rules() {
             "observeproperty relay: Role(Viewer)",
             "writeproperty access: Role(Owner) security-relevant",
             "writeproperty ledBrightness: Role(Member)",
+            "writeproperty networkCredentials: Role(Owner) security-relevant",
             "writeproperty powerLimit: Role(Owner)",
             "writeproperty relay: Role(Member)",
+            "invokeaction invite: Role(Owner) security-relevant",
             "invokeaction reset: Role(Owner) security-relevant",
             "invokeaction setRelay: Role(Member)",
             "invokeaction toggle: Role(Member)",
@@ -338,8 +341,12 @@ fn everything_that_a_device_can_keep_may_stand_in_a_file() {
     assert_eq!(served["events"]["overheated"]["forms"][0]["subprotocol"], "sse");
     // What it serves is a description too.
     let mut again = served.clone();
-    again["properties"].as_object_mut().unwrap().remove(ACCESS);
-    again["actions"].as_object_mut().unwrap().remove(RESET);
+    for (kind, name) in [("properties", ACCESS), ("properties", HISTORY), ("properties", NETWORK)]
+        .into_iter()
+        .chain([("actions", INVITE), ("actions", RESET)])
+    {
+        assert!(again[kind].as_object_mut().unwrap().remove(name).is_some(), "{name}");
+    }
     let bytes = serde_json::to_vec(&again).unwrap();
     assert!(ThingDescription::parse(&bytes).is_ok(), "{:#?}", ThingDescription::parse(&bytes));
 }
@@ -388,7 +395,7 @@ fn what_a_subject_may_not_use_it_does_not_see() {
     assert!(names(&viewer, "actions").is_empty());
     assert_eq!(viewer["properties"]["relay"]["readOnly"], json!(true));
     let owner = served(Some(Role::Owner));
-    assert_eq!(names(&owner, "actions"), ["reset", "setRelay", "toggle"]);
+    assert_eq!(names(&owner, "actions"), ["invite", "reset", "setRelay", "toggle"]);
     assert!(!owner.to_string().contains("countersign:role"));
     assert_eq!(owner["actions"]["toggle"]["forms"][0]["href"], "/actions/toggle");
 }
@@ -401,7 +408,7 @@ fn large_or_strange_documents_get_an_answer() {
     assert!(ThingDescription::parse(&vec![b' '; MAX_DOCUMENT + 1]).is_err());
     let many: serde_json::Map<String, Value> =
         (0..200).map(|n| (format!("p{n}"), json!({"type": "null"}))).collect();
-    assert!(errors_of("/properties", Value::Object(many))[0].starts_with("$.properties: has 201"));
+    assert!(errors_of("/properties", Value::Object(many))[0].starts_with("$.properties: has 203"));
     let mut deep = json!({"type": "null"});
     for _ in 0..MAX_SCHEMA_DEPTH {
         deep = json!({"type": "array", "items": deep});

@@ -10,16 +10,16 @@ const MAX_WAITING: usize = 2 * (HEADER + MAX_FRAME);
 
 /// The peer sent more than any frame may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Oversize;
+pub(crate) struct Oversize;
 
 /// Puts the bytes that arrive together to frames. Wiped when dropped, since installations hold secrets.
 #[derive(Default)]
-pub(super) struct FrameBuffer {
+pub(crate) struct FrameBuffer {
     waiting: Zeroizing<Vec<u8>>,
 }
 
 impl FrameBuffer {
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Oversize> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), Oversize> {
         if self.waiting.len() + bytes.len() > MAX_WAITING {
             return Err(Oversize);
         }
@@ -32,7 +32,7 @@ impl FrameBuffer {
     }
 
     /// The next whole frame, if there is one.
-    pub(super) fn next(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>, Oversize> {
+    pub(crate) fn next(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>, Oversize> {
         let Some((header, rest)) = self.waiting.split_first_chunk::<HEADER>() else {
             return Ok(None);
         };
@@ -48,7 +48,7 @@ impl FrameBuffer {
 }
 
 /// A frame around `body`, which our own encoders keep within [`MAX_FRAME`].
-pub(super) fn framed(body: &[u8]) -> Zeroizing<Vec<u8>> {
+pub(crate) fn framed(body: &[u8]) -> Zeroizing<Vec<u8>> {
     let length = u16::try_from(body.len()).unwrap_or(u16::MAX);
     let mut frame = Zeroizing::new(Vec::with_capacity(HEADER + body.len()));
     frame.extend_from_slice(&length.to_be_bytes());

@@ -37,7 +37,7 @@ mod subject;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
-pub use access::{AccessError, AccessList, MAX_PERSONS};
+pub use access::{AccessError, AccessList, MAX_PERSONS, Voucher};
 pub use judge::{
     Cause, CommandPermit, ConfigurePermit, Permit, ReadPermit, Refusal, interfaces, judge, visible,
 };

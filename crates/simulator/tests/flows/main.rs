@@ -8,6 +8,7 @@ mod pairing;
 mod policy;
 mod revocation;
 mod rotation;
+mod sharing;
 mod telemetry;
 
 use serde_json::Value;

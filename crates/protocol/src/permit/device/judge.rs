@@ -181,13 +181,23 @@ impl ReadPermit {
     }
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(PartialEq)]
 struct Granted {
     operation: Operation,
     name: AffordanceName,
     input: Option<Value>,
     by: SubjectName,
     at: Timestamp,
+}
+
+/// Without the input, which may hold a secret.
+impl std::fmt::Debug for Granted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { operation, name, input: _, by, at } = self;
+        let mut shown = f.debug_struct("Granted");
+        shown.field("operation", operation).field("name", name).field("by", by).field("at", at);
+        shown.finish_non_exhaustive()
+    }
 }
 
 macro_rules! changing_permit {

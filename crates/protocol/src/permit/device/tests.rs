@@ -9,6 +9,11 @@ use std::fmt::Write;
 const PLUG: &[u8] = include_bytes!("../../../../model/tests/things/plug.td.json");
 const NOW: Timestamp = Timestamp(1_000);
 
+/// An invitation that fits its schema.
+const INVITE: &[u8] = br#"{"person":"sam","role":"viewer","seconds":600,
+  "salt":"00000000000000000000000000000000","memory":8192,"passes":1,"lanes":1,
+  "verifier":"00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"}"#;
+
 fn plug() -> ThingDescription {
     ThingDescription::parse(PLUG).unwrap()
 }
@@ -38,6 +43,8 @@ fn input(operation: Operation, name: &str) -> &'static [u8] {
         (Operation::WriteProperty, "ledBrightness") => b"50",
         (Operation::WriteProperty, "powerLimit") => b"2000",
         (Operation::WriteProperty, "access") => br#"[{"person":"ada","role":"owner"}]"#,
+        (Operation::WriteProperty, "networkCredentials") => br#"{"ssid":"home","key":"k"}"#,
+        (Operation::InvokeAction, "invite") => INVITE,
         (Operation::InvokeAction, "setRelay") => br#"{"on":true}"#,
         _ => b"",
     }
@@ -228,7 +235,7 @@ fn there_is_always_an_owner() {
     assert!(nobody.is_err());
     list.share(&permit, "bob".parse().unwrap(), Role::Owner).unwrap();
     list.unshare(&permit, &ada).unwrap();
-    assert_eq!(list.person(&ada, NOW), Subject::Anonymous);
+    assert_eq!(list.person(&ada, Voucher::Home, NOW), Subject::Anonymous);
     assert_eq!(list.role_of(&bob), Some(Role::Owner));
     let text = serde_json::to_string(&list).unwrap();
     assert_eq!(text, r#"[{"person":"bob","role":"owner"}]"#);
@@ -420,6 +427,74 @@ proptest! {
         if let Some(rule) = thing.rule(*operation, name.as_str()) {
             prop_assert_eq!(visible(state, &subject, &rule, NOW), result.is_ok());
             prop_assert!(rule.need != Need::Open || !operation.changes());
+        }
+    }
+}
+
+/// One change of the access list, by whoever may.
+#[derive(Debug, Clone)]
+enum Change {
+    Share(u8, Role),
+    Unshare(u8),
+    Replace(Vec<(u8, Role)>),
+}
+
+fn changes() -> impl Strategy<Value = Vec<Change>> {
+    let (who, role) = (0..4_u8, prop::sample::select(Role::ALL.to_vec()));
+    let one = prop_oneof![
+        (who.clone(), role.clone()).prop_map(|(who, role)| Change::Share(who, role)),
+        who.clone().prop_map(Change::Unshare),
+        prop::collection::vec((who, role), 1..4).prop_map(Change::Replace),
+    ];
+    prop::collection::vec(one, 1..40)
+}
+
+proptest! {
+    //= specs/house.md#house-sharing
+    //= type=test
+    //# A change that would leave a device without an owner MUST be refused, whoever asks.
+    #[test]
+    fn there_is_an_owner_whatever_is_asked_and_a_refusal_changes_nothing(changes in changes()) {
+        let name = |who: u8| format!("p{who}").parse().unwrap();
+        let mut list = AccessList::first_owner(name(0));
+        // Kept beside: person to role, by rules of its own.
+        let mut expected = std::collections::BTreeMap::from([(0_u8, Role::Owner)]);
+        for change in changes {
+            let before = list.clone();
+            let mut wanted = expected.clone();
+            let result = match change {
+                Change::Share(who, role) => {
+                    wanted.insert(who, role);
+                    list.share(&configure(), name(who), role)
+                }
+                Change::Unshare(who) => {
+                    wanted.remove(&who);
+                    list.unshare(&configure(), &name(who))
+                }
+                Change::Replace(new) => {
+                    wanted = new.iter().copied().collect();
+                    let text: Vec<_> = wanted
+                        .iter()
+                        .map(|(who, role)| serde_json::json!({"person": format!("p{who}"), "role": role}))
+                        .collect();
+                    match serde_json::from_value::<AccessList>(serde_json::json!(text)) {
+                        Ok(new) => list.replace(&configure(), new),
+                        Err(_) => Err(AccessError::LastOwner),
+                    }
+                }
+            };
+            let owned = wanted.values().any(|role| *role == Role::Owner);
+            prop_assert_eq!(result.is_ok(), owned);
+            if owned {
+                expected = wanted;
+            } else {
+                prop_assert_eq!(result, Err(AccessError::LastOwner));
+                prop_assert_eq!(&list, &before);
+            }
+            let found: Vec<_> = list.persons().map(|(who, role)| (who.to_string(), role)).collect();
+            let expected: Vec<_> =
+                expected.iter().map(|(who, role)| (format!("p{who}"), *role)).collect();
+            prop_assert_eq!(found, expected);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What is refused, why, and what stands in the record of it.
 
 use super::*;
-use crate::permit::device::{AccessList, Permit, Request, judge};
+use crate::permit::device::{AccessList, Permit, Request, Voucher, judge};
 use countersign_crypto::policy::SignedPolicyError;
 use countersign_crypto::secret::Strength;
 use countersign_model::state::DeviceState;
@@ -141,7 +141,7 @@ fn at_the_device_itself_a_policy_comes_in_by_the_owners_permit() {
     )
     .unwrap();
     let owners = AccessList::first_owner("ada".parse().unwrap());
-    let ada = owners.person(&"ada".parse().unwrap(), Timestamp(u64::MAX));
+    let ada = owners.person(&"ada".parse().unwrap(), Voucher::Home, Timestamp(u64::MAX));
     let request = Request::new(Operation::InvokeAction, "policy", b"").unwrap();
     let judged = judge(DeviceState::Initialised, &ada, &thing, &request, now()).unwrap();
     let Permit::Configure(permit) = judged else { panic!("{judged:?}") };
