@@ -28,17 +28,16 @@ pub struct JoinResult {
     pub recording: Recording,
 }
 
-type Ends = (DuplexStream, DuplexStream, Recording);
-
 pub(crate) async fn join(
     joiner: &Owner,
     roots: &[Certificate],
     plug: &mut Plug,
     code: SetupCode,
     clock: Arc<dyn Clock>,
-    (near, far, recording): Ends,
+    adversary: Adversary,
     seed: u64,
 ) -> JoinResult {
+    let (near, far, recording) = wire(adversary);
     let thing = plug.thing.clone();
     let both = async {
         tokio::join!(
@@ -105,8 +104,8 @@ async fn pass_on(
         TlsServer::with_clock(&policy, Use::Pairing, &identity, &rule, ALPN, clock.clone())
             .unwrap();
     let client = client(&policy, roots, clock);
-    let (to_joiner, to_device) =
-        tokio::join!(server.accept(near), client.connect(&name(thing), far));
+    let dialled = name(thing);
+    let (to_joiner, to_device) = tokio::join!(server.accept(near), client.connect(&dialled, far));
     let (Ok(mut to_joiner), Ok(mut to_device)) = (to_joiner, to_device) else { return };
     let _ = tokio::io::copy_bidirectional(&mut to_joiner, &mut to_device).await;
 }

@@ -106,8 +106,8 @@ impl World {
     ) -> JoinResult {
         self.seed += 2;
         let (roots, clock) = (self.maker.roots(), Arc::new(self.clock.clone()));
-        let ends = wire(adversary);
-        self.runtime.block_on(invitation::join(joiner, &roots, plug, code, clock, ends, self.seed))
+        let seed = self.seed;
+        self.runtime.block_on(invitation::join(joiner, &roots, plug, code, clock, adversary, seed))
     }
 
     /// The same with somebody in between who has a certificate of the maker for another device, and passes on what is said

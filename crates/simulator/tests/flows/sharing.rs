@@ -18,7 +18,7 @@ fn code(seed: u8) -> SetupCode {
 }
 
 /// Ada invites somebody as a viewer, as the controller would.
-fn invite(world: &World, plug: &mut Plug, person: &str, seed: u8) {
+fn invite(world: &mut World, plug: &mut Plug, person: &str, seed: u8) {
     let ada = world.owner.person("ada");
     let owner = world.at_home(plug, Some(&ada)).unwrap();
     let whom = (person.parse().unwrap(), Role::Viewer);
@@ -47,7 +47,7 @@ fn an_invited_person_joins_once_and_a_thief_comes_too_late() {
     let early = world.join(&mut plug, &sam, code(1), Adversary::honest());
     assert_eq!(early.device, Some(InvitationClose::Closed), "{early:?}");
 
-    invite(&world, &mut plug, "sam", 1);
+    invite(&mut world, &mut plug, "sam", 1);
     let joined = world.join(&mut plug, &sam, code(1), Adversary::honest());
     let welcome = joined.joiner.unwrap();
     assert_eq!((welcome.person.as_str(), welcome.role), ("sam", Role::Viewer));
@@ -64,12 +64,12 @@ fn an_invited_person_joins_once_and_a_thief_comes_too_late() {
 #[test]
 fn minutes_pass_and_guesses_are_few() {
     let (mut world, mut plug, sam) = world(82);
-    invite(&world, &mut plug, "sam", 1);
+    invite(&mut world, &mut plug, "sam", 1);
     world.forward(LIFE + Duration::from_millis(1));
     let late = world.join(&mut plug, &sam, code(1), Adversary::honest());
     assert_eq!(late.device, Some(InvitationClose::Closed));
 
-    invite(&world, &mut plug, "sam", 2);
+    invite(&mut world, &mut plug, "sam", 2);
     for guess in 10..15 {
         let wrong = world.join(&mut plug, &sam, code(guess), Adversary::honest());
         assert!(wrong.joiner.unwrap_err().contains("not the invitation's"));
@@ -83,7 +83,7 @@ fn minutes_pass_and_guesses_are_few() {
 fn a_machine_in_the_middle_with_a_certificate_of_the_maker_gets_nothing() {
     let (mut world, mut plug, sam) = world(83);
     let between = world.manufacture("plug-666666");
-    invite(&world, &mut plug, "sam", 1);
+    invite(&mut world, &mut plug, "sam", 1);
     // The joiner knows the code, and makes the mistake of talking to another device of that maker.
     let result = world.join_through(&mut plug, &sam, code(1), &between);
     assert!(result.joiner.unwrap_err().contains("not the invitation's"));
@@ -96,7 +96,7 @@ fn a_machine_in_the_middle_with_a_certificate_of_the_maker_gets_nothing() {
 #[test]
 fn whatever_happens_on_the_wire_somebody_is_in_or_not() {
     let (mut world, mut plug, sam) = world(84);
-    invite(&world, &mut plug, "sam", 1);
+    invite(&mut world, &mut plug, "sam", 1);
     let honest = world.join(&mut plug, &sam, code(1), Adversary::honest());
     let (up, down) = honest.recording.lengths();
     let mut broken = 0;
@@ -109,7 +109,7 @@ fn whatever_happens_on_the_wire_somebody_is_in_or_not() {
             _ => Adversary::towards_client(Fault::Flip { at: at(down) }),
         };
         let (person, seed) = (format!("p{number}"), 100 + u8::try_from(number).unwrap());
-        invite(&world, &mut plug, &person, seed);
+        invite(&mut world, &mut plug, &person, seed);
         let shown = format!("{fault:?}");
         let result = world.join(&mut plug, &sam, code(seed), fault);
         match (result.joiner, role(&plug, &person)) {
@@ -126,7 +126,7 @@ fn whatever_happens_on_the_wire_somebody_is_in_or_not() {
 #[test]
 fn the_home_s_own_certificates_do_not_pass_for_somebody_who_joined() {
     let (mut world, mut plug, sam) = world(85);
-    invite(&world, &mut plug, "sam", 1);
+    invite(&mut world, &mut plug, "sam", 1);
     world.join(&mut plug, &sam, code(1), Adversary::honest()).joiner.unwrap();
     // Ada's authority can make a certificate with sam's name; the device asks for sam's own.
     let forged = world.owner.person("sam");
