@@ -26,8 +26,9 @@ use crate::ixit::{LifePhase, PhaseRecord, RowId, SecMgmt, Twin};
 use crate::time::Timestamp;
 
 /// The files of this build, one a parameter.
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     include_str!("../processes/idevid-key.toml"),
+    include_str!("../processes/invitation-verifier.toml"),
     include_str!("../processes/ldevid-key.toml"),
     include_str!("../processes/network.toml"),
     include_str!("../processes/seal-key.toml"),

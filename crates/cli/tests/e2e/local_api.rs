@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpSocket;
 
 use crate::devices::paired;
-use crate::support::{Device, Home, House, Identity, Running, countersign, need, program, until};
+use crate::support::{Device, House, Identity, Running, countersign, need, program, until};
 
 /// One request: method, path, body.
 pub(crate) type Request = (&'static str, &'static str, &'static str);

@@ -231,6 +231,13 @@ fn before_it_belongs_to_a_home_nobody_is_served() {
     ];
     let requests: Vec<Request> = TABLE.iter().map(|(request, _)| *request).collect();
     nobody_is_served(&house.roots(), &[pairing], &people, &requests);
+    // Factory-default, once the window is over: nobody listens any more.
+    let mut late = Device::provision(&house, "plug-000003");
+    late.configure("[pairing]\nlisten = \"127.0.0.1:0\"\nwindow_secs = 15\n");
+    late.start();
+    let closed: SocketAddr = late.pairing().parse().unwrap();
+    late.status_where("its window is over", |status| status["state"] == "factory-default");
+    nobody_is_served(&house.roots(), &[closed], &people, &requests);
     let label = device.label.clone();
     home.pair(&house, &mut device, &["--label", &label]).with_code(0);
     home.with("get", &device, &["power"]).with_code(0);
