@@ -35,7 +35,7 @@ const MAX_WORDS: usize = 96;
 const DOMAIN: &[u8] = b"countersign-history/1";
 
 /// The record. Its JSON is the value of the built-in property `history`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "Stored", into = "Stored")]
 pub struct Journal {
     /// Number and link of the last entry that made room; 0 and zeros when none has.
@@ -254,12 +254,6 @@ impl Entry {
             };
         }
         Ok(())
-    }
-}
-
-impl Default for Journal {
-    fn default() -> Self {
-        Self { base: Head::default(), head: Head::default(), entries: VecDeque::new() }
     }
 }
 

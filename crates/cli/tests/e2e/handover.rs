@@ -92,7 +92,7 @@ fn owned(house: &House) -> (Device, Home, PathBuf, Vec<Canary>) {
     let proof = [&["--label", &label, "--owner", OWNER][..], &network].concat();
     home.pair(house, &mut device, &proof).with_code(0);
     device.connected();
-    crate::sharing::joined(&house, &home, &device, GUEST, "member");
+    home.with("admit", &device, &["--person", GUEST, "--role", "member"]).with_code(0);
     home.with("set", &device, &["maxPower", "2000"]).with_code(0);
     device.kill();
     let before = house.folder().join("before");

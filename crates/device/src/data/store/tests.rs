@@ -161,3 +161,67 @@ fn what_is_replaced_for_good_is_in_no_file() {
         assert_eq!(record.attempts.failed(), 0);
     }
 }
+
+/// A paired device's store, and what its record said when it was read from disk anew.
+fn paired(world: &World) -> Store {
+    let store = world.open().unwrap();
+    let change = |record: &mut Record| {
+        record.phase = DeviceState::Initialised;
+        let access = AccessList::first_owner("ada".parse().unwrap());
+        record.home = Some(Home { anchor: anchor(), access, network: None, gateway: None });
+    };
+    store.update(change).unwrap();
+    store
+}
+
+fn noted(world: &World) -> Vec<String> {
+    let record = world.open().unwrap().get();
+    let line = |entry: &countersign_protocol::journal::Entry| {
+        let note = entry.note();
+        let who = note.person().map(|who| format!(" {who}")).unwrap_or_default();
+        let role = note.role().map(|role| format!(" {role}")).unwrap_or_default();
+        format!("{}{who}{role} by {}", note.what().as_str(), entry.by())
+    };
+    record.journal.entries().map(line).collect()
+}
+
+//= specs/house.md#house-sharing
+//= type=test
+//# A change of who may what MUST be stored together with its entry in the device's record, or not at all.
+#[test]
+fn whatever_changes_permissions_is_noted_in_the_same_write_and_nothing_else_is() {
+    let world = World::new();
+    let store = paired(&world);
+    let list = |text: &str| serde_json::from_str::<AccessList>(text).unwrap();
+    let lists = [
+        r#"[{"person":"ada","role":"owner"},{"person":"bob","role":"viewer"}]"#,
+        r#"[{"person":"ada","role":"owner"},{"person":"bob","role":"member"}]"#,
+        r#"[{"person":"ada","role":"owner"}]"#,
+    ];
+    for text in lists {
+        let access = list(text);
+        let change = |record: &mut Record| record.home.as_mut().unwrap().access = access;
+        store.update_by("person:ada", change).unwrap();
+    }
+    let key = Secret::new(b"wifi".to_vec(), Strength(128));
+    let network = Arc::new(NetworkCredentials { ssid: "home".to_owned(), key });
+    let change = |record: &mut Record| record.home.as_mut().unwrap().network = Some(network);
+    store.update_by("person:ada", change).unwrap();
+    // These change nothing of it.
+    store.update(|record| record.attempts = record.attempts.charged(Timestamp(1))).unwrap();
+    store.update(|record| record.time_floor = Timestamp(7)).unwrap();
+    store.update(|record| record.phase = DeviceState::Resetting).unwrap();
+    assert_eq!(
+        noted(&world),
+        [
+            "paired ada owner by the setup code",
+            "role-given bob viewer by person:ada",
+            "role-changed bob member by person:ada",
+            "unshared bob by person:ada",
+            "network-replaced by person:ada",
+            "reset by an owner, or somebody at the device",
+        ]
+    );
+    let left = store.get().forgotten().journal;
+    assert_eq!((left.entries().count(), left.head()), (1, store.get().journal.head()));
+}
