@@ -307,7 +307,7 @@ impl Generation {
             detail: detail.to_owned(),
         };
         if !roots.iter().any(|root| certificate.verify_signed_by(&root.certificate).is_ok()) {
-            return Err(damaged("the certificate was not signed by a root beside it"));
+            return Err(damaged("the certificate was not signed by the roots beside it"));
         }
         let key = match row.state.has_key() {
             true => Some(keys.require(&row.label)?),

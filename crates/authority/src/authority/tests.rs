@@ -55,7 +55,7 @@ async fn a_foreign_ca_is_noticed() {
     let file = "authority/ca/ldevid-ca.crt";
     std::fs::copy(other.path().join(file), folder.path().join(file)).unwrap();
     let said = refusal(folder.path()).await;
-    assert!(said.contains("ldevid-ca.crt") && said.contains("not signed by the root"), "{said}");
+    assert!(said.contains("ldevid-ca.crt") && said.contains("not signed by the roots"), "{said}");
 }
 
 #[tokio::test]
