@@ -259,7 +259,8 @@ pub(crate) async fn run(command: ControlCommand) -> Ended {
         ControlCommand::Things { home, json } => {
             let things = Home::open(&home)?.things()?;
             if table::wanted(json) {
-                return Ok(table::things(&things));
+                table::things(&things);
+                return Ok(());
             }
             let list: Vec<Value> = things
                 .iter()
@@ -282,7 +283,8 @@ pub(crate) async fn run(command: ControlCommand) -> Ended {
             let value = value.map_err(judged)?;
             if table::wanted(json) {
                 let description = session.describe().await.map_err(judged)?;
-                return Ok(table::values(name.as_deref(), &value, &description));
+                table::values(name.as_deref(), &value, &description);
+                return Ok(());
             }
             print_json(&value);
             Ok(())
