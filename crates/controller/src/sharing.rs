@@ -125,6 +125,7 @@ impl Home {
     /// [`ControlError::NotThisMaker`] and [`ControlError::NotThisDevice`] before the code was used;
     /// [`ControlError::Invitation`]; [`ControlError::Unacknowledged`] when the last word was lost.
     //= specs/en-303-645.md#5.5-7
+    //# What is derived from a setup code and sent MUST NOT help to find the code.
     //= specs/house.md#house-sharing
     //# The key of an invited person MUST be made on their side and never leave it.
     pub async fn join(

@@ -110,8 +110,10 @@ pub enum Scope {
 pub enum Check {
     /// What the factory wrote is sealed, opens, and only the device's user may read it.
     FactoryFile,
-    /// The sealing key's file may be read by the device's user only.
+    /// The sealing keys' files may be read by the device's user only.
     SealKey,
+    /// What belongs to the home is sealed under a key of this ownership, and no other such key is left.
+    OwnershipKey,
     /// The state is sealed, opens, and only the device's user may read it.
     StateFile,
     /// The keystore holds the keys in use, sealed, for the device's user only.

@@ -32,6 +32,8 @@ pub(super) fn look(root: &Path, record: &Record, seal: &SealKey) -> Seen {
     let home_key = root.join("home.key");
     let sound = !home_key.exists() || private(&home_key).is_some();
     note(Check::SealKey, private(&root.join("seal.key")).filter(|_| sound));
+    let alone = !root.join("home.key.next").exists();
+    note(Check::OwnershipKey, private(&home_key).filter(|_| alone));
     note(Check::FactoryFile, factory_file(&root.join("factory")));
     note(Check::StateFile, private(&state));
     let keys = root.join("keys");

@@ -77,3 +77,18 @@ fn files_that_others_may_read_are_no_evidence() {
     }
     assert_eq!(seen(&place, &record), []);
 }
+
+#[test]
+fn a_key_of_an_ownership_counts_only_when_no_other_is_left() {
+    let place = place();
+    let root = place.folder.path();
+    let record = Record::default();
+    let claimed = |place| seen(place, &record).contains(&Check::OwnershipKey);
+    assert!(!claimed(&place));
+    for name in ["home.key", "home.key.next"] {
+        SealKey::load_or_create(&root.join(name), &mut SystemRandom).unwrap();
+    }
+    assert!(!claimed(&place));
+    std::fs::remove_file(root.join("home.key.next")).unwrap();
+    assert!(claimed(&place));
+}
