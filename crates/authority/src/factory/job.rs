@@ -213,7 +213,7 @@ mod tests {
         let entropy = Zeroizing::new([number; SetupCode::ENTROPY_BYTES]);
         let code = SetupCode::from_entropy(*entropy);
         let verifier = pake::derive(&code, &thing, &params).unwrap().record();
-        let key = (number % 2 == 0).then(|| Secret::new(vec![number; 100], Strength(128)));
+        let key = number.is_multiple_of(2).then(|| Secret::new(vec![number; 100], Strength(128)));
         JobRecord::new(thing, entropy, params, verifier, key)
     }
 

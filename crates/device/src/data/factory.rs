@@ -140,6 +140,9 @@ pub fn install(root: &Path, package: &Package) -> Result<ThingId, FactoryError> 
             keys.import(KEY, algorithm, &Secret::new(pkcs8.to_vec(), algorithm.strength()))?;
         }
     }
+    if package.key.is_none() && !root.join("factory").join("keys").is_dir() {
+        return Err(FactoryError::NoKey(root.to_owned()));
+    }
     let blank = Blank::prepare(root, package.thing.clone(), algorithm)?;
     let setup = &package.setup;
     let params = PakeParams::new(setup.salt, setup.memory_kib, setup.passes, setup.lanes)?;
@@ -337,6 +340,9 @@ pub enum FactoryError {
     /// Already there: an identity is for life.
     #[error("{}: this device has an identity already; use another data folder", .0.display())]
     Provisioned(PathBuf),
+    /// A package without a key, and a folder without one.
+    #[error("{}: the factory package brings no key, and there is none here: install it where its request was made; one whose key is in a token is for firmware that uses that token", .0.display())]
+    NoKey(PathBuf),
     /// A package holds what no factory writes.
     #[error("the factory package holds what no factory writes: have it made again")]
     Package,
