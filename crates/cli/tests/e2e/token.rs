@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{Client, House, Running, VERSIONS, need, program};
+use crate::support::{
+    Authority, Client, House, Running, VERSIONS, countersign, countersign_fails, need, program,
+};
 
 /// The Debian package's places.
 const MODULES: [&str; 2] =
@@ -77,6 +79,38 @@ fn the_platform_runs_with_every_key_in_a_token() {
     let client = Client::new(&house, &backend, VERSIONS[1]);
     client.publish(1, "things/plug-1/actions/toggle", "1").with_code(0);
     house.is_well();
+}
+
+/// Devices whose keys are in a token of the line: each under its serial, made once, and in no file.
+#[test]
+fn a_batch_takes_its_keys_from_the_stations_token() {
+    let authority = Authority::new();
+    let place = |name: &str| authority.folder().join(name).to_str().unwrap().to_owned();
+    let variable = token(authority.folder());
+    let module = MODULES.into_iter().find(|path| Path::new(path).exists()).expect("softhsm2");
+    fs::write(place("pin"), "2718").unwrap();
+    fs::set_permissions(place("pin"), fs::Permissions::from_mode(0o600)).unwrap();
+    let batch = format!(
+        "name = \"t\"\nproduct = \"Hub\"\nstation = \"line-1\"\nout = \"out\"\n[serials]\nlist = [\"hub-1\", \"hub-2\"]\n\
+         [keys]\nsource = \"token\"\n[keys.token]\nmodule = {module:?}\nlabel = \"maker\"\npin_file = {:?}\n",
+        place("pin")
+    );
+    fs::write(place("t.toml"), batch).unwrap();
+    countersign(authority.command(&["station", "add", "line-1"], &["--quota", "2"])).with_code(0);
+    let provision = || {
+        let command = authority.command(&["provision"], &["--batch", &place("t.toml")]);
+        Running::start(&mut with_environment(program(command), &variable)).finish().with_code(0)
+    };
+    provision().saying("2  made");
+    fs::remove_file(place("out/hub-2.factory")).unwrap();
+    provision().saying("1  issued before");
+    // Such a file brings no key: a folder that has none does not take it, and does not make one.
+    let (device, package, key) =
+        (place("device"), place("out/hub-2.factory"), place("out/transport.key"));
+    let install =
+        ["device", "identity", "--data", &device, "--install", &package, "--transport-key", &key];
+    countersign_fails(2, install).saying("brings no key");
+    assert!(!Path::new(&device).exists());
 }
 
 #[test]
