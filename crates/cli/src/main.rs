@@ -17,6 +17,7 @@ mod config;
 mod console;
 mod demo;
 mod failure;
+mod hardening;
 mod serve;
 mod spawn;
 
@@ -25,8 +26,10 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
+    let hardened = hardening::harden();
     let arguments = args::Arguments::parse();
     console::start_log(&arguments.log);
+    hardened.tell();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

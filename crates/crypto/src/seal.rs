@@ -58,7 +58,7 @@ impl SealKey {
         if !path.exists() {
             let fresh = Self::generate(random);
             match fresh.0.expose(|bytes| file::create_new(path, bytes, file::PRIVATE)) {
-                Ok(()) => return Ok(fresh),
+                Ok(()) => return Self::load(path),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(SealError::Io(error)),
             }
@@ -119,10 +119,11 @@ impl SealKey {
         let bytes = std::fs::read(path).map_err(|error| {
             SealError::Io(io::Error::new(error.kind(), format!("{}: {error}", path.display())))
         })?;
-        if bytes.len() != SEAL_KEY_LEN {
-            return Err(SealError::KeyFile { path: path.to_owned(), len: bytes.len() });
+        let key = Secret::new(bytes, Strength(256));
+        if key.len() != SEAL_KEY_LEN {
+            return Err(SealError::KeyFile { path: path.to_owned(), len: key.len() });
         }
-        Ok(Self(Arc::new(Secret::new(bytes, Strength(256)))))
+        Ok(Self(Arc::new(key.locked())))
     }
 }
 

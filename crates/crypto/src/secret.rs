@@ -4,11 +4,16 @@
 //! dropped. It knows its strength, and is revealed for sending only to a channel that is at least as strong
 //! (EN 303 645 provisions 5.5-6 and 5.5-7).
 //!
+//! A secret that lives long, such as a sealing key, is moved into memory of its own by [`Secret::locked`]: never swapped, in no
+//! core dump, and, where the kernel has memfd_secret, reachable for nobody but this process.
+//!
 //! ```compile_fail
 //! let a = countersign_crypto::secret::Secret::new(vec![1], countersign_crypto::secret::Strength(128));
 //! let b = a.clone(); // a secret is never copied by accident
 //! ```
 
+use secure_types::SecureVec;
+use std::sync::{Mutex, PoisonError};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Security strength in bits (NIST SP 800-57 part 1, section 5.6.1).
@@ -23,20 +28,58 @@ impl std::fmt::Display for Strength {
 
 /// Bytes whose disclosure would compromise security.
 pub struct Secret {
-    bytes: Vec<u8>,
+    held: Held,
+    len: usize,
     strength: Strength,
+}
+
+/// Where the bytes are.
+enum Held {
+    Heap(Vec<u8>),
+    /// Its pages are closed but while somebody looks, so one looks at a time.
+    Locked(Mutex<SecureVec<u8>>),
 }
 
 impl Secret {
     /// Takes `bytes` over; the caller keeps no copy.
     #[must_use]
     pub fn new(bytes: Vec<u8>, strength: Strength) -> Self {
-        Self { bytes, strength }
+        Self { len: bytes.len(), held: Held::Heap(bytes), strength }
+    }
+
+    //= specs/house.md#house-secrets
+    //# A sealing key, a setup code's verifier and a network key MUST lie in locked memory where the machine gives it.
+    /// Moves the bytes into memory that is not swapped and not dumped, for a secret that lives long. It costs some pages, and
+    /// a descriptor. Where the machine gives none (`RLIMIT_MEMLOCK`), they stay where they are.
+    ///
+    /// `use_` of [`Secret::expose`] must then not expose the same secret again: it would wait for itself.
+    #[must_use]
+    pub fn locked(mut self) -> Self {
+        let Held::Heap(bytes) = &mut self.held else { return self };
+        if let Some(locked) =
+            (!bytes.is_empty()).then(|| SecureVec::from_slice(bytes).ok()).flatten()
+        {
+            bytes.zeroize();
+            self.held = Held::Locked(Mutex::new(locked));
+        }
+        self
+    }
+
+    /// Whether the bytes are in memory of their own.
+    #[must_use]
+    pub const fn is_locked(&self) -> bool {
+        matches!(self.held, Held::Locked(_))
     }
 
     /// Lets `use_` look at the bytes, inside this process.
     pub fn expose<T>(&self, use_: impl FnOnce(&[u8]) -> T) -> T {
-        use_(&self.bytes)
+        match &self.held {
+            Held::Heap(bytes) => use_(bytes),
+            // Nobody changes the bytes: one who panicked while looking left them whole.
+            Held::Locked(locked) => {
+                locked.lock().unwrap_or_else(PoisonError::into_inner).unlock_slice(use_)
+            }
+        }
     }
 
     //= specs/en-303-645.md#5.5-6
@@ -58,7 +101,7 @@ impl Secret {
         if channel < self.strength {
             return Err(ChannelTooWeak { secret: self.strength, channel });
         }
-        Ok(encode(&self.bytes))
+        Ok(self.expose(encode))
     }
 
     /// How strong the secret is.
@@ -70,13 +113,13 @@ impl Secret {
     /// Length in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.bytes.len()
+        self.len
     }
 
     /// Whether there are no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.len == 0
     }
 }
 
@@ -84,7 +127,7 @@ impl Secret {
 //# A secret MUST NOT be shown by `Debug`, cloned or serialised.
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Secret({} bytes, {})", self.bytes.len(), self.strength)
+        write!(f, "Secret({} bytes, {})", self.len, self.strength)
     }
 }
 
@@ -93,7 +136,10 @@ impl std::fmt::Debug for Secret {
 //# A secret MUST be wiped when it is dropped.
 impl Drop for Secret {
     fn drop(&mut self) {
-        self.bytes.zeroize();
+        // The locked kind wipes itself.
+        if let Held::Heap(bytes) = &mut self.held {
+            bytes.zeroize();
+        }
     }
 }
 
@@ -122,6 +168,23 @@ mod tests {
     fn debug_shows_no_content() {
         let secret = Secret::new(b"hunter2".to_vec(), Strength(128));
         assert_eq!(format!("{secret:?}"), "Secret(7 bytes, 128 bit)");
+        assert_eq!(format!("{:?}", secret.locked()), "Secret(7 bytes, 128 bit)");
+    }
+
+    #[test]
+    fn a_locked_secret_is_the_same_for_all_who_look() {
+        let secret = Secret::new((0..200).collect(), Strength(256)).locked();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        secret.expose(|bytes| assert!(bytes.iter().copied().eq(0..200)));
+                    }
+                });
+            }
+        });
+        assert_eq!((secret.len(), secret.is_empty()), (200, false));
+        assert!(!Secret::new(Vec::new(), Strength(1)).locked().is_locked());
     }
 
     //= specs/en-303-645.md#5.5-6

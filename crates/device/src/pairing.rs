@@ -11,14 +11,13 @@ use crate::clock::{BootClock, DeviceClock};
 use crate::data::{Factory, Home, Store, StoreError};
 use crate::policy::Policies;
 use countersign_crypto::certificate::Certificate;
-use countersign_crypto::pake::VerifierRecord;
 use countersign_crypto::policy::Use;
 use countersign_crypto::random::SystemRandom;
 use countersign_crypto::tls::{ClientRule, SecureChannel, TlsError, TlsServer};
 use countersign_model::state::DeviceState;
 use countersign_protocol::pairing::{
-    ALPN, Attempts, Binding, CloseReason, DeviceOutput, Installation, Installed, PairingDevice,
-    SESSION_TIMEOUT,
+    ALPN, Attempts, Binding, CloseReason, DeviceOutput, Installation, Installed,
+    NetworkCredentials, PairingDevice, SESSION_TIMEOUT,
 };
 use countersign_protocol::permit::device::AccessList;
 use seats::{Seat, Seats};
@@ -121,7 +120,7 @@ impl Pairing {
             device_certificate: self.factory.identity().chain().leaf().fingerprint(),
             strength: channel.strength(),
         };
-        let record = self.factory.verifier().to_secret().expose(VerifierRecord::from_bytes).ok()?;
+        let record = self.factory.verifier().ok()?;
         let attempts = self.store.with(|record| record.attempts);
         Some(PairingDevice::new(
             record,
@@ -153,7 +152,10 @@ impl Pairing {
         let listener = TcpListener::bind(self.api).await.map_err(InstallError::Listen)?;
         let local_port = listener.local_addr().map_err(InstallError::Listen)?.port();
         let access = AccessList::first_owner(owner);
-        let home = Home { anchor, access, network: network.map(Arc::new), gateway };
+        let locked =
+            |NetworkCredentials { ssid, key }| NetworkCredentials { ssid, key: key.locked() };
+        let network = network.map(locked).map(Arc::new);
+        let home = Home { anchor, access, network, gateway };
         self.clock.raise(now);
         // 2. Everything at once, durably: the device is initialised or it is not.
         self.store.update(|record| {

@@ -2,8 +2,10 @@
 //!
 //! A search that finds nothing says something only if it could have found it. Two controls show that: a
 //! plain text known to be in the capture (for example the ALPN name in a ClientHello) is found there, and
-//! the canaries are found when they are planted, encoded, in a copy. Compressed and encrypted forms are
-//! beyond this search.
+//! the canaries are found when they are planted, encoded and deflated, in a copy. What was deflated (gzip, zlib, raw from the
+//! first byte) is inflated and searched as well. Encrypted forms are beyond this search.
+
+mod inflate;
 
 use crate::evidence::{CanaryFact, CanaryFacts, Hit, sha256_hex};
 use base64::Engine as _;
@@ -57,30 +59,39 @@ pub fn search(capture: &Capture, canaries: &[Canary]) -> CanaryFacts {
         .control
         .as_ref()
         .map(|text| capture.streams.iter().any(|stream| find(stream, text).is_some()));
+    let inflated: Vec<Inflated> =
+        capture.streams.iter().map(|stream| inflate::inflated(stream)).collect();
     CanaryFacts {
         capture: capture.label.clone(),
         mechanism: capture.mechanism.clone(),
         bytes: capture.streams.iter().map(|stream| stream.len() as u64).sum(),
         streams: capture.streams.iter().map(|stream| sha256_hex(stream)).collect(),
-        canaries: canaries.iter().map(|canary| fact(capture, canary)).collect(),
+        canaries: canaries.iter().map(|canary| fact(capture, &inflated, canary)).collect(),
         control_found,
         self_test: canaries.iter().all(finds_itself),
     }
 }
 
-fn fact(capture: &Capture, canary: &Canary) -> CanaryFact {
+type Inflated = Vec<(usize, &'static str, Vec<u8>)>;
+
+fn fact(capture: &Capture, inflated: &[Inflated], canary: &Canary) -> CanaryFact {
     let searchable = canary.secret.len() >= MIN_SECRET;
     let mut hits = BTreeSet::new();
     if searchable {
         let needles = needles(&canary.secret);
         for (index, stream) in capture.streams.iter().enumerate() {
+            let mut hit = |offset: usize, encoding: String| {
+                hits.insert(Hit { stream: index, offset: offset as u64, encoding });
+            };
             for (needle, encoding) in &needles {
                 if let Some(offset) = find(stream, needle) {
-                    hits.insert(Hit {
-                        stream: index,
-                        offset: offset as u64,
-                        encoding: (*encoding).to_owned(),
-                    });
+                    hit(offset, (*encoding).to_owned());
+                }
+            }
+            for (offset, kind, text) in &inflated[index] {
+                let found = needles.iter().find(|(needle, _)| find(text, needle).is_some());
+                if let Some((_, encoding)) = found {
+                    hit(*offset, format!("{encoding}, in {kind}"));
                 }
             }
         }
@@ -102,8 +113,16 @@ fn finds_itself(canary: &Canary) -> bool {
     needles(&canary.secret).keys().all(|needle| {
         let mut hay: Vec<u8> = (0..=255).cycle().take(1000).collect();
         hay.splice(517..517, needle.iter().copied());
-        find(&hay, needle) == Some(517)
+        find(&hay, needle) == Some(517) && finds_deflated(needle)
     })
+}
+
+/// The same when it was deflated.
+fn finds_deflated(needle: &[u8]) -> bool {
+    let line = [b"a line of a log with ", needle, b" in it"].concat();
+    let zlib = miniz_oxide::deflate::compress_to_vec_zlib(&line, 6);
+    let noise = [b"noise ", &zlib[..]].concat();
+    inflate::inflated(&noise).iter().any(|(_, _, text)| find(text, needle).is_some())
 }
 
 /// Every form in which a secret may stand in a stream, with its name.
@@ -165,18 +184,7 @@ fn percent(secret: &[u8], every: bool) -> Vec<u8> {
 
 /// The first place of a needle (at least one byte long).
 fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
-    let first = *needle.first()?;
-    let last_start = hay.len().checked_sub(needle.len())?;
-    let mut from = 0;
-    while from <= last_start {
-        let step = hay[from..=last_start].iter().position(|byte| *byte == first)?;
-        from += step;
-        if hay[from..].starts_with(needle) {
-            return Some(from);
-        }
-        from += 1;
-    }
-    None
+    if needle.is_empty() { None } else { memchr::memmem::find(hay, needle) }
 }
 
 #[cfg(test)]
@@ -213,6 +221,20 @@ mod tests {
         assert!(hits(&wide, b"passphrase").contains(&"UTF-16LE".into()));
         assert_eq!(hits(b"a code: ABCDEFGH12", b"ABCDE-FGH12"), ["raw, without dashes"]);
         assert!(hits(b"nothing of that kind in here", secret).is_empty());
+    }
+
+    #[test]
+    fn what_was_deflated_is_found_in_every_encoding() {
+        let secret = b"\xfb\xef\xff-Wi-Fi key?";
+        for (text, encoding) in [
+            (secret.to_vec(), "raw"),
+            (hex::encode(secret).into_bytes(), "hex"),
+            (percent(secret, false), "URL-encoded"),
+        ] {
+            let line = [b"what a log says: ", &text[..], b", and more of it"].concat();
+            let found = hits(&inflate::tests::gzip(&line), secret);
+            assert!(found.contains(&format!("{encoding}, in gzip")), "{found:?}");
+        }
     }
 
     #[test]

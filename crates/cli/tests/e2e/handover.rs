@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use countersign_assessor::Canary;
-use countersign_crypto::seal::{self, SealKey};
 use countersign_device::data::DataFolder;
 
-use crate::support::{Device, Home, House, canary, files, found, found_below};
+use crate::support::{
+    Device, Home, House, canary, files, found, found_below, keys, opened, scalar,
+};
 
 const OWNER: &str = "former-owner-ada";
 const GUEST: &str = "former-guest-max";
@@ -21,33 +22,6 @@ fn copy(from: &Path, to: &Path) {
         fs::create_dir_all(to.parent().unwrap()).unwrap();
         fs::copy(&path, &to).unwrap();
     }
-}
-
-/// Every sealed file below `data` that one of `keys` opens, with its plain text. The purposes are those of the form's
-/// second field.
-fn opened(data: &Path, keys: &[SealKey]) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut plain = Vec::new();
-    for path in files(data) {
-        let bytes = fs::read(&path).unwrap();
-        // The state has a frame of eight bytes around it.
-        let sealed = bytes.strip_prefix(b"CSDS").map_or(&bytes[..], |rest| &rest[4..]);
-        for purpose in ["device state", "private key", "setup code verifier", "policy key"] {
-            for key in keys {
-                if let Ok(text) = seal::open(key, purpose, sealed) {
-                    plain.push((path.clone(), text.expose(<[u8]>::to_vec)));
-                }
-            }
-        }
-    }
-    plain
-}
-
-/// The keys that lie in the folder.
-fn keys(data: &Path) -> Vec<SealKey> {
-    let loaded = files(data).into_iter().filter_map(|path| SealKey::load(&path).ok());
-    let keys: Vec<SealKey> = loaded.collect();
-    assert!(!keys.is_empty());
-    keys
 }
 
 /// What the device was told and made while it had its former owner. Each is shown to be there before.
@@ -68,9 +42,7 @@ fn canaries(data: &Path) -> Vec<Canary> {
     let plain = opened(data, &keys(data));
     let key_file = data.join("keys").join(format!("{}.key", current.key));
     let (_, pkcs8) = plain.iter().find(|(path, _)| *path == key_file).expect("a sealed key");
-    // RFC 5915: an OCTET STRING of 32 bytes after the version of the inner structure.
-    let at = pkcs8.windows(5).position(|window| window == [2, 1, 1, 4, 32]).expect("a P-256 key");
-    all.push(canary("operational private key", &pkcs8[at + 5..at + 37]));
+    all.push(canary("operational private key", scalar(pkcs8).expect("a private key")));
     for one in &all {
         let hit = plain.iter().any(|(path, plain)| {
             !found(&path.display().to_string(), plain.clone(), std::slice::from_ref(one)).is_empty()

@@ -29,6 +29,7 @@ mod root_roll;
 mod rotation;
 
 mod bad_files;
+mod canaries;
 mod descriptors;
 mod hostile;
 mod killed;

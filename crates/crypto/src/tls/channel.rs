@@ -11,6 +11,7 @@ use crate::certificate::{Certificate, IdentityKind, IdentityName};
 use crate::policy::{Alpn, TlsRules};
 use crate::provider;
 use crate::secret::Strength;
+use crate::signature::SignatureAlgorithm;
 
 /// RFC 9266: the exporter label of the TLS 1.3 channel binding.
 const CHANNEL_BINDING: &[u8] = b"EXPORTER-Channel-Binding";
@@ -66,7 +67,7 @@ pub struct Negotiated {
     pub group: &'static str,
     /// Application protocol, if one was agreed.
     pub alpn: Option<String>,
-    /// The weakest part of it, in bits.
+    /// The weakest part of it, in bits: suite, group, and the key of the peer's certificate where it has one.
     pub strength: Strength,
 }
 
@@ -92,11 +93,14 @@ impl<IO> SecureChannel<IO> {
         offered: Option<Offered>,
     ) -> Result<Self, TlsError> {
         let (_, state) = stream.get_ref();
-        let negotiated = negotiated(state)?;
+        let mut negotiated = negotiated(state)?;
         if negotiated.alpn.is_none() && rules.alpn == Alpn::Required {
             return Err(TlsError::NoAlpn);
         }
         let peer = peer(state)?;
+        if let Some(peer) = &peer {
+            negotiated.strength = negotiated.strength.min(of_certificate(&peer.certificate));
+        }
         Ok(Self { stream, peer, negotiated, offered })
     }
 
@@ -145,6 +149,12 @@ impl<IO> SecureChannel<IO> {
     pub fn transport(&self) -> &IO {
         self.stream.get_ref().0
     }
+}
+
+/// A channel is no stronger than the proof of who is at its other end; an unknown kind of key proves nothing.
+fn of_certificate(certificate: &Certificate) -> Strength {
+    SignatureAlgorithm::of_spki(&certificate.spki_der())
+        .map_or(Strength(0), SignatureAlgorithm::strength)
 }
 
 fn negotiated(state: &CommonState) -> Result<Negotiated, TlsError> {

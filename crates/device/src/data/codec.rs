@@ -185,7 +185,7 @@ fn read_home(input: &mut Decoder<'_>) -> Result<Home, Wrong> {
         length(input, 3)?;
         let ssid = input.str()?.to_owned();
         let strength = Strength(input.u16()?);
-        let key = Secret::new(input.bytes()?.to_vec(), strength);
+        let key = Secret::new(input.bytes()?.to_vec(), strength).locked();
         Ok(Arc::new(NetworkCredentials { ssid, key }))
     })?;
     let gateway = nullable(input, |input| {

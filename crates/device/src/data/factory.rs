@@ -163,7 +163,8 @@ pub struct Factory {
     identity: TlsIdentity,
     roots: Vec<Certificate>,
     params: PakeParams,
-    verifier: VerifierRecord,
+    /// The bytes of the record, which is made of them for each conversation.
+    verifier: Secret,
     policy: Option<PolicyAuthority>,
 }
 
@@ -228,9 +229,11 @@ impl Factory {
     }
 
     /// What the device has instead of the setup code.
-    #[must_use]
-    pub const fn verifier(&self) -> &VerifierRecord {
-        &self.verifier
+    ///
+    /// # Errors
+    /// [`PakeError::Environment`] never: it was read once at the start.
+    pub fn verifier(&self) -> Result<VerifierRecord, PakeError> {
+        self.verifier.expose(VerifierRecord::from_bytes)
     }
 }
 
@@ -323,7 +326,7 @@ fn policy_key(input: &mut minicbor::Decoder<'_>) -> Option<Vec<u8>> {
     input.bytes().ok().filter(|key| key.len() <= MAX_POLICY_KEY).map(<[u8]>::to_vec)
 }
 
-fn decode_setup(plain: &[u8]) -> Option<(PakeParams, VerifierRecord)> {
+fn decode_setup(plain: &[u8]) -> Option<(PakeParams, Secret)> {
     let mut input = minicbor::Decoder::new(plain);
     if input.array().ok()? != Some(5) {
         return None;
@@ -331,7 +334,8 @@ fn decode_setup(plain: &[u8]) -> Option<(PakeParams, VerifierRecord)> {
     let salt = input.bytes().ok()?.try_into().ok()?;
     let (memory, passes, lanes) = (input.u32().ok()?, input.u32().ok()?, input.u32().ok()?);
     let params = PakeParams::new(salt, memory, passes, lanes).ok()?;
-    Some((params, VerifierRecord::from_bytes(input.bytes().ok()?).ok()?))
+    let record = VerifierRecord::from_bytes(input.bytes().ok()?).ok()?;
+    Some((params, record.to_secret().locked()))
 }
 
 /// Why a factory identity cannot be made or used.

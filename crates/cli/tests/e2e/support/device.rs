@@ -92,14 +92,26 @@ impl Device {
 
     /// Switches it on and waits until it says how it stands.
     pub(crate) fn start(&mut self) {
+        self.start_as(|_| {});
+    }
+
+    /// The same, the command changed by `with`.
+    pub(crate) fn start_as(&mut self, with: impl FnOnce(&mut std::process::Command)) {
         let _ = fs::remove_file(self.ready_file());
-        self.process = Some(Running::start(&mut self.command()));
+        let mut command = self.command();
+        with(&mut command);
+        self.process = Some(Running::start(&mut command));
         self.status_where("it is there", |_| true);
     }
 
     /// The process's number.
     pub(crate) fn id(&self) -> u32 {
         self.process.as_ref().expect("it runs").id()
+    }
+
+    /// All that it has written so far.
+    pub(crate) fn said(&self) -> String {
+        self.process.as_ref().expect("it runs").seen()
     }
 
     /// `kill -9`: the plug is pulled.

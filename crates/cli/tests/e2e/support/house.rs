@@ -179,6 +179,11 @@ impl House {
         self.serve.as_ref().expect("serve is running").id()
     }
 
+    /// All that `serve` has written so far.
+    pub(crate) fn said(&self) -> String {
+        self.serve.as_ref().expect("serve is running").seen()
+    }
+
     /// The process, by move: for tests of how it ends.
     pub(crate) fn running(&mut self) -> Running {
         self.serve.take().expect("serve is running")

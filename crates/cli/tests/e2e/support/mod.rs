@@ -14,7 +14,7 @@ mod service;
 
 use std::time::{Duration, Instant};
 
-pub(crate) use canary::{canary, files, found, found_below};
+pub(crate) use canary::{canary, files, found, found_below, kept_secrets, keys, opened, scalar};
 pub(crate) use device::{Device, Home, THING};
 pub(crate) use fleet::fleet;
 pub(crate) use house::{Authority, House, Identity};
