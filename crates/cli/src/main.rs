@@ -24,8 +24,11 @@ mod spawn;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use countersign_device::sandbox::Launcher;
 
 fn main() -> ExitCode {
+    // Started as the helper of a device's agent, this process becomes one of its programs here, and goes no further.
+    let launcher = Launcher::at_start_of_main();
     let hardened = hardening::harden();
     let arguments = args::Arguments::parse();
     console::start_log(&arguments.log);
@@ -37,7 +40,7 @@ fn main() -> ExitCode {
             return ExitCode::from(failure::ENVIRONMENT);
         }
     };
-    let ended = runtime.block_on(commands::run(arguments.command));
+    let ended = runtime.block_on(commands::run(arguments.command, launcher));
     // Whatever still blocks a thread must not hold the answer back.
     runtime.shutdown_background();
     match ended {

@@ -59,6 +59,8 @@ pub enum Role {
     Encoding,
     /// Reads what a peer sends.
     Network,
+    /// Confines programs.
+    Sandbox,
 }
 
 impl Role {
@@ -77,6 +79,7 @@ impl Role {
             Self::SignedDocuments => "signed-documents",
             Self::Encoding => "encoding",
             Self::Network => "network",
+            Self::Sandbox => "sandbox",
         }
     }
 }

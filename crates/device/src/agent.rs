@@ -172,6 +172,11 @@ pub enum AgentError {
         .0.display()
     )]
     NotDeclared(PathBuf),
+    /// The product can be reached without the gate.
+    #[error(
+        "the product behind the gate can be reached beside it, at tcp {0}: bind it to 127.0.0.1 or to a Unix socket"
+    )]
+    Beside(SocketAddr),
     /// A part of the agent ended by itself.
     #[error("the agent's {0} ended unexpectedly: this is a fault of the agent")]
     Ended(&'static str),

@@ -1,6 +1,7 @@
 //! The device's configuration: one TOML file, every key documented, unknown keys refused.
 
 use crate::discovery::Discovery;
+use crate::sandbox::Sandbox;
 use countersign_protocol::pairing::{BUTTON_WINDOW, Presence, WINDOW, WindowRules};
 use countersign_protocol::rotation::SPREAD;
 use serde::Deserialize;
@@ -25,6 +26,12 @@ pub struct Config {
     pub data: PathBuf,
     /// The Thing Description.
     pub thing: PathBuf,
+    /// What stands behind each affordance; none: programs or functions of the maker's.
+    pub bindings: Option<PathBuf>,
+    /// How programs of a folder (`--functions`) are confined; bindings say it themselves.
+    pub sandbox: Sandbox,
+    /// Whether the agent may run as root with a product behind it.
+    pub allow_root: bool,
     /// Written as JSON at every change of state, whole or not at all; none: not written.
     pub ready_file: Option<PathBuf>,
     /// The pairing interface.
@@ -144,6 +151,9 @@ impl Default for Config {
         Self {
             data: "device".into(),
             thing: "plug.td.json".into(),
+            bindings: None,
+            sandbox: Sandbox::default(),
+            allow_root: false,
             ready_file: None,
             pairing: PairingConfig::default(),
             api: Listen { listen: any },
@@ -195,6 +205,8 @@ impl Config {
         let base = path.parent().unwrap_or(Path::new("."));
         config.data = base.join(&config.data);
         config.thing = base.join(&config.thing);
+        config.bindings = config.bindings.map(|file| base.join(file));
+        config.sandbox = config.sandbox.based_at(base);
         config.ready_file = config.ready_file.map(|file| base.join(file));
         Ok(config)
     }

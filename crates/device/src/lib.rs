@@ -31,15 +31,17 @@
 //! |---|---|
 //! | running a device | [`agent`], [`config`], [`status`] |
 //! | making one in the factory | [`data::Blank`] |
-//! | the maker's product | [`functions`] |
+//! | the maker's product | [`functions`], [`bindings`], [`sandbox`] |
 //! | how the device is found | [`discovery`] |
 //! | what every request passes | [`gate`], [`api`] |
 //! | what the product tells by itself | [`changes`] |
 //! | the test lab's declaration | [`ixit`] |
 
 pub mod agent;
+pub mod bindings;
 pub mod config;
 pub mod functions;
+pub mod sandbox;
 pub mod status;
 
 pub mod changes;

@@ -168,6 +168,20 @@ pub fn open_listeners() -> io::Result<Vec<OpenListener>> {
     Ok(found)
 }
 
+/// Where strangers reach TCP port `port` of this machine, whoever listens there. Loopback is no such place.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn reachable(port: u16) -> io::Result<Vec<SocketAddr>> {
+    let mut found = Vec::new();
+    for file in ["tcp", "tcp6"] {
+        let Some(table) = table(file)? else { continue };
+        let open = rows(&table).filter(|row| row.state == LISTEN && row.local.port() == port);
+        found.extend(open.map(|row| row.local).filter(|address| !address.ip().is_loopback()));
+    }
+    Ok(found)
+}
+
 /// A table of the kernel's; none where the kernel was built without it, as without IPv6.
 fn table(name: &str) -> io::Result<Option<String>> {
     match fs::read_to_string(format!("/proc/self/net/{name}")) {
@@ -329,6 +343,18 @@ mod tests {
             drop((tcp, udp));
             assert!(!open_listeners().unwrap().contains(&expected[0]));
         }
+    }
+
+    //= specs/house.md#house-bindings
+    //= type=test
+    //# A product behind the gate that can be reached beside it MUST stop the device.
+    #[test]
+    fn a_port_is_reachable_where_it_is_not_on_loopback() {
+        let open = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+        let inside = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = |listener: &std::net::TcpListener| listener.local_addr().unwrap().port();
+        assert_eq!(reachable(port(&open)).unwrap(), [open.local_addr().unwrap()]);
+        assert_eq!(reachable(port(&inside)).unwrap(), []);
     }
 
     #[test]

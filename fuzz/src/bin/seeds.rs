@@ -173,6 +173,11 @@ impl Seeds<'_> {
     }
 
     fn documents(&self) -> Outcome {
+        let lines = concat!(
+            "{\"id\":7,\"value\":true}\n{\"id\":8}\n{\"id\":9,\"refused\":\"not while it is hot\"}\n",
+            "{\"id\":10,\"failed\":\"no bus\"}\n{\"event\":\"overload\",\"value\":{\"watts\":4000}}\n",
+        );
+        self.corpus("product_socket", "lines", lines.as_bytes())?;
         let code = SetupCode::from_entropy([0xa5; SetupCode::ENTROPY_BYTES]);
         self.corpus("label", "printed", code.printed().as_bytes())?;
         let root = RootFingerprint::from_sha256(&[0x3c; 32]);

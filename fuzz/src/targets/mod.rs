@@ -21,6 +21,7 @@ pub mod pairing_device;
 pub mod pkcs7;
 pub mod policy;
 pub mod policy_text;
+pub mod product_socket;
 pub mod registry;
 pub mod root_documents;
 pub mod sealed_file;
@@ -52,6 +53,7 @@ pub const ALL: &[Target] = &[
     ("pkcs7", pkcs7::target),
     ("policy", policy::target),
     ("policy_text", policy_text::target),
+    ("product_socket", product_socket::target),
     ("registry", registry::target),
     ("root_documents", root_documents::target),
     ("sealed_file", sealed_file::target),

@@ -11,10 +11,12 @@ use countersign_authority::evidence::EvidenceReport;
 use countersign_crypto::policy::CompiledPolicy;
 use countersign_crypto::seal::{self, SealKey};
 use countersign_device::agent::{self, Button};
+use countersign_device::bindings::Bindings;
 use countersign_device::config::Config;
 use countersign_device::data::{Blank, Factory};
-use countersign_device::functions::{Functions, Programs, SimulatedPlug};
+use countersign_device::functions::{Functions, Programs, SimulatedPlug, bind};
 use countersign_device::ixit::{Maker, declare};
+use countersign_device::sandbox::{Launcher, Sandbox};
 use countersign_model::factory;
 use countersign_model::thing::{Need, Rule, ThingDescription};
 use serde_json::json;
@@ -28,16 +30,19 @@ use crate::spawn::asked_to_end;
 pub(crate) enum DeviceCommand {
     /// Run a device: its interfaces behind the gate, its functions from programs or simulated.
     #[command(
-        after_help = "Examples:\n  countersign device run --data ./factory/plug-000001/device --thing plug.td.json --simulate plug\n  countersign device run --data ./device --thing lamp.td.json --functions ./programs --address 192.168.1.20\n  countersign device run --config device.toml --functions ./programs"
+        after_help = "Examples:\n  countersign device run --data ./factory/plug-000001/device --thing plug.td.json --simulate plug\n  countersign device run --data ./device --thing lamp.td.json --bindings lamp.bindings.toml --address 192.168.1.20\n  countersign device run --config device.toml --functions ./programs"
     )]
     Run(RunArgs),
-    /// Check a Thing Description: every fault by its place with the mend, or who may do what.
+    /// Check a Thing Description, and bindings against it: every fault by its place with the mend, or who may do what.
     #[command(
-        after_help = "Examples:\n  countersign device check plug.td.json\n  countersign device check plug.td.json --json\n\nExit codes: 0 it can be used; 1 it has faults; 2 it cannot be read."
+        after_help = "Examples:\n  countersign device check plug.td.json\n  countersign device check lamp.td.json --bindings lamp.bindings.toml\n  countersign device check plug.td.json --json\n\nExit codes: 0 it can be used; 1 it has faults; 2 it cannot be read."
     )]
     Check {
         /// The W3C Thing Description.
         file: PathBuf,
+        /// What stands behind each affordance, to be checked against the description and this machine.
+        #[arg(long)]
+        bindings: Option<PathBuf>,
         /// Print one JSON object.
         #[arg(long)]
         json: bool,
@@ -118,11 +123,17 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     place: Place,
     /// Functions: a simulated product.
-    #[arg(long, value_enum, required_unless_present = "functions")]
+    #[arg(long, value_enum)]
     simulate: Option<Simulated>,
     /// Functions: a folder of programs, `properties/NAME` and `actions/NAME`.
     #[arg(long, conflicts_with = "simulate")]
     functions: Option<PathBuf>,
+    /// Functions: what stands behind each affordance, a file, a program, HTTP on loopback or a Unix socket; TOML.
+    #[arg(long, conflicts_with_all = ["simulate", "functions"])]
+    bindings: Option<PathBuf>,
+    /// Run as root with a product behind it, which is otherwise refused.
+    #[arg(long)]
+    allow_root: bool,
     /// End when standard input ends: for a parent that may be killed.
     #[arg(long, hide = true)]
     until_input_ends: bool,
@@ -169,10 +180,10 @@ impl Place {
     }
 }
 
-pub(crate) async fn run(command: DeviceCommand) -> Ended {
+pub(crate) async fn run(command: DeviceCommand, launcher: Launcher) -> Ended {
     match command {
-        DeviceCommand::Run(arguments) => run_device(arguments).await,
-        DeviceCommand::Check { file, json } => check(&file, json),
+        DeviceCommand::Run(arguments) => run_device(arguments, launcher).await,
+        DeviceCommand::Check { file, bindings, json } => check(&file, bindings.as_deref(), json),
         DeviceCommand::Identity { data, request: Some(serial), .. } => request(&data, &serial),
         DeviceCommand::Identity { data, install: Some(file), transport_key: Some(key), .. } => {
             install(&data, &file, &key)
@@ -197,13 +208,13 @@ pub(crate) async fn run(command: DeviceCommand) -> Ended {
     }
 }
 
-async fn run_device(arguments: RunArgs) -> Ended {
-    let config = arguments.place.configuration()?;
-    let functions: Arc<dyn Functions> = match (&arguments.functions, arguments.simulate) {
-        (Some(folder), _) => Arc::new(Programs::new(folder).at(folder)?),
-        (None, Some(Simulated::Plug)) => Arc::new(SimulatedPlug::new()),
-        (None, None) => return Err(Failure::environment("--simulate or --functions is needed")),
-    };
+async fn run_device(arguments: RunArgs, launcher: Launcher) -> Ended {
+    let mut config = arguments.place.configuration()?;
+    if arguments.bindings.is_some() {
+        config.bindings.clone_from(&arguments.bindings);
+    }
+    config.allow_root |= arguments.allow_root;
+    let functions = product(&arguments, &config, launcher)?;
     let button = button()?;
     let end = asked_to_end(arguments.until_input_ends);
     agent::run_with_button(config, functions, button, end).await?;
@@ -224,8 +235,65 @@ fn button() -> Ended<Button> {
     Ok(button)
 }
 
-fn check(file: &Path, as_json: bool) -> Ended {
+/// What is behind the gate.
+fn product(
+    arguments: &RunArgs,
+    config: &Config,
+    launcher: Launcher,
+) -> Result<Arc<dyn Functions>, Failure> {
+    if arguments.simulate.is_some() {
+        return Ok(Arc::new(SimulatedPlug::new()));
+    }
+    unprivileged(config.allow_root)?;
+    if let Some(folder) = &arguments.functions {
+        let (sandbox, data) = (config.sandbox.clone(), &config.data);
+        return Ok(Arc::new(Programs::new(folder, launcher, sandbox, data).at(folder)?));
+    }
+    let Some(file) = &config.bindings else {
+        return Err(Failure::environment("--bindings, --functions or --simulate is needed"));
+    };
+    if config.sandbox != Sandbox::default() {
+        let text = "sandbox: is for --functions; with bindings, it stands in their file";
+        return Err(Failure::environment(text));
+    }
+    let thing = &config.thing;
+    let text = std::fs::read(thing).at(thing)?;
+    let thing = ThingDescription::parse(&text).map_err(|faults| {
+        let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        Failure::environment(format!("{}: {}", thing.display(), faults.join("; ")))
+    })?;
+    let bound = bind(file, &thing, &config.data, launcher).map_err(Failure::environment)?;
+    Ok(Arc::new(bound))
+}
+
+//= specs/house.md#house-sandbox
+//# An agent with a product behind it MUST refuse to run as root unless its configuration says so.
+fn unprivileged(allow_root: bool) -> Ended {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let users = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
+    let root = users.split_whitespace().any(|user| user == "0");
+    if root && !allow_root {
+        return Err(Failure::environment(
+            "runs as root, and so would whoever breaks into it: give the agent a user of its own, as \
+             contrib/systemd/countersign-device.service does, or accept it with --allow-root (allow_root = true)",
+        ));
+    }
+    if root {
+        tracing::warn!("the agent runs as root because its configuration allows it");
+    }
+    Ok(())
+}
+
+fn check(file: &Path, bindings: Option<&Path>, as_json: bool) -> Ended {
     let parsed = ThingDescription::parse(&std::fs::read(file).at(file)?);
+    let bound = match (&parsed, bindings) {
+        (Ok(thing), Some(path)) => {
+            path.metadata().at(path)?;
+            Bindings::read(path, thing, None).err()
+        }
+        _ => None,
+    };
+    let unbound = bound.as_ref().map(|error| error.faults.as_slice()).unwrap_or_default();
     if as_json {
         let faults = parsed.as_ref().err().map(Vec::as_slice).unwrap_or_default();
         let faults: Vec<_> = faults
@@ -233,8 +301,12 @@ fn check(file: &Path, as_json: bool) -> Ended {
             .map(|fault| json!({ "path": fault.path, "problem": fault.problem }))
             .collect();
         let rules: Vec<_> = parsed.iter().flat_map(|thing| thing.rules().map(rule)).collect();
-        let ok = parsed.is_ok();
-        print_json(&json!({ "file": file, "ok": ok, "errors": faults, "rules": rules }));
+        let ok = parsed.is_ok() && unbound.is_empty();
+        let mut told = json!({ "file": file, "ok": ok, "errors": faults, "rules": rules });
+        if let Some(path) = bindings {
+            told["bindings"] = json!({ "file": path, "errors": unbound });
+        }
+        print_json(&told);
     } else {
         match &parsed {
             Ok(thing) => {
@@ -246,12 +318,24 @@ fn check(file: &Path, as_json: bool) -> Ended {
                     let (name, operation, least) = (text("name"), text("op"), text("least"));
                     say(format!("  {operation:<16} {name:<24} {least:<8}{mark}").trim_end());
                 }
+                if let Some(path) = bindings {
+                    match &bound {
+                        None => say(&format!("{}: everything is bound", path.display())),
+                        Some(error) => error.faults.iter().for_each(|fault| say(fault)),
+                    }
+                }
             }
             Err(faults) => faults.iter().for_each(|fault| say(&format!("{fault}"))),
         }
     }
     match parsed {
-        Ok(_) => Ok(()),
+        Ok(_) => match bound {
+            None => Ok(()),
+            Some(error) => {
+                let count = error.faults.len();
+                Err(Failure::found(format!("{}: {count} faults", error.file.display())))
+            }
+        },
         Err(faults) => Err(Failure::found(format!("{}: {} faults", file.display(), faults.len()))),
     }
 }

@@ -18,14 +18,15 @@ use crate::args::{Arguments, Command};
 use crate::console::say;
 use crate::failure::Ended;
 use crate::{demo, serve};
+use countersign_device::sandbox::Launcher;
 
-pub(crate) async fn run(command: Command) -> Ended {
+pub(crate) async fn run(command: Command, launcher: Launcher) -> Ended {
     match command {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Serve(arguments) => serve::run(arguments).await,
         Command::Authority(command) => authority::run(command).await,
         Command::Gateway(command) => gateway::run(command).await,
-        Command::Device(command) => device::run(command).await,
+        Command::Device(command) => device::run(command, launcher).await,
         Command::Control(command) => control::run(command).await,
         Command::Policy(command) => policy::run(command).await,
         Command::Crypto(command) => crypto::run(command),

@@ -264,12 +264,15 @@ fn an_undeclared_listener_of_a_program_stops_the_device_by_name() {
         fs::create_dir_all(programs.join(part)).unwrap();
     }
     // What the maker forgot: a server of its own, beside the events.
-    let script = "#!/bin/sh\nexec python3 -c 'import socket,time\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\ns.bind((\"127.0.0.1\",0))\ntime.sleep(60)'\n";
+    let script = "#!/bin/sh\nexec /usr/bin/python3 -c 'import socket,time\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\ns.bind((\"127.0.0.1\",0))\ntime.sleep(60)'\n";
     let events = programs.join("events");
     fs::write(&events, script).unwrap();
     fs::set_permissions(&events, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let mut command = program(["device", "run", "--thing", crate::support::THING]);
+    let config = house.folder().join("network.toml");
+    fs::write(&config, "[sandbox]\nnetwork = true\n").unwrap();
     command.arg("--data").arg(device.data()).arg("--functions").arg(&programs);
+    command.arg("--config").arg(&config).args(crate::support::as_root());
     let ended = Running::start(&mut command);
     until("the agent ends", || ended.stderr().contains("undeclared listener").then_some(()));
     ended

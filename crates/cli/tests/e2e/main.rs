@@ -43,6 +43,11 @@ mod local_api;
 mod matrix;
 mod sharing;
 
+mod confined;
+mod guides;
+mod slow_reader;
+mod units;
+
 mod assess;
 mod changeover;
 mod changeover_fleet;

@@ -8,7 +8,7 @@ use crate::discovery::{Announce, Announcer, As};
 use crate::functions::Functions;
 use crate::gate::Gate;
 use crate::identity::{self, Slots};
-use crate::listeners::{Declared, open_listeners};
+use crate::listeners::{Declared, open_listeners, reachable};
 use crate::policy::Policies;
 use crate::status::{Status, StatusFile};
 use crate::uplink::shell::UplinkStatus;
@@ -146,6 +146,10 @@ impl Base {
         if self.config_announces() {
             declared.announced_on(self.config.discovery.port);
         }
+        if let Some(behind) = self.gate.functions().behind() {
+            beside(behind, open)?;
+            declared.tcp(behind);
+        }
         let found = open_listeners().map_err(AgentError::Proc)?;
         match declared.undeclared(&found).into_iter().next() {
             Some(listener) => Err(AgentError::Undeclared(listener)),
@@ -239,6 +243,16 @@ impl Base {
 pub(crate) fn declares_mdns(description: &ThingDescription) -> bool {
     let services = description.network_services();
     services.iter().any(|service| service.protocol == NetworkProtocol::Mdns)
+}
+
+//= specs/house.md#house-bindings
+//# A product behind the gate that can be reached beside it MUST stop the device.
+fn beside(behind: SocketAddr, ours: &[SocketAddr]) -> Result<(), AgentError> {
+    let reachable = reachable(behind.port()).map_err(AgentError::Proc)?;
+    match reachable.into_iter().find(|address| !ours.contains(address)) {
+        Some(address) => Err(AgentError::Beside(address)),
+        None => Ok(()),
+    }
 }
 
 //= specs/house.md#house-pairing

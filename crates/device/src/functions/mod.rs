@@ -7,15 +7,23 @@
 //!                                Functions::next_event ─► uplink
 //! ```
 
+mod bound;
 mod plug;
 mod programs;
 
+mod files;
+mod http;
+mod running;
+pub mod socket;
+
+pub use bound::{Bound, bind};
 pub use plug::SimulatedPlug;
 pub use programs::{MAX_AT_ONCE, MAX_OUTPUT, Programs, TIME_LIMIT};
 
 use countersign_model::id::AffordanceName;
 use serde_json::Value;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 
 /// A pending answer of a backend.
@@ -96,4 +104,10 @@ pub trait Functions: Send + Sync + 'static {
     /// # Errors
     /// A failure ends the source of events: the agent logs it and asks again after a pause.
     fn next_event(&self) -> Answer<'_, ProductEvent>;
+
+    /// Where the product itself listens on loopback, when it is a process of its own: the agent asks it there, and stops
+    /// when it can be reached from anywhere else.
+    fn behind(&self) -> Option<SocketAddr> {
+        None
+    }
 }

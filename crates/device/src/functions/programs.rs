@@ -7,49 +7,29 @@
 //!  FOLDER/events                          runs as long as the agent; prints {"name": …, "data": …} lines
 //! ```
 //!
-//! Programs run without a shell, with an empty environment but `PATH`, one time limit and one output limit.
-//! Exit status 0 is done; 2 is "I do not take this value", and the first line of standard error says why;
-//! anything else is a failure.
+//! Programs run without a shell, confined ([`crate::sandbox`]), with an empty environment but `PATH`, one time limit and
+//! one output limit. Exit status 0 is done; 2 is "I do not take this value", and the first line of standard error says
+//! why; anything else is a failure.
 
+use super::running::{Lines, Runner, What};
 use super::{Answer, FunctionError, Functions, ProductEvent};
+use crate::sandbox::{Launcher, Sandbox};
 use countersign_model::id::AffordanceName;
 use serde::Deserialize;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Take};
-use tokio::process::{Child, ChildStdout, Command};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 
-/// How long a program may take: an owner waits for the answer.
-pub const TIME_LIMIT: Duration = Duration::from_secs(10);
-
-/// Most bytes read from a program, and the longest line of `events`: what the local API would send on.
-pub const MAX_OUTPUT: usize = 64 * 1024;
-
-/// Programs at once; more requests wait their turn.
-pub const MAX_AT_ONCE: usize = 4;
-
-/// The status by which a program says that the caller's value is at fault.
-const NOT_ACCEPTED: i32 = 2;
-
-/// Longest reason passed on from a program.
-const MAX_REASON: usize = 200;
+pub use super::running::{MAX_AT_ONCE, MAX_OUTPUT, TIME_LIMIT};
 
 /// A folder of programs.
 #[derive(Debug)]
 pub struct Programs {
     folder: PathBuf,
-    time_limit: Duration,
-    turns: Semaphore,
-    events: Mutex<Option<EventSource>>,
-}
-
-#[derive(Debug)]
-struct EventSource {
-    _child: Child,
-    lines: BufReader<ChildStdout>,
+    runner: Runner,
+    sandbox: Sandbox,
+    events: Mutex<Option<Lines>>,
 }
 
 #[derive(Deserialize)]
@@ -61,25 +41,40 @@ struct EventLine {
 }
 
 impl Programs {
-    /// The programs below `folder`, which must exist.
+    /// The programs below `folder`, which must exist. None of them may read `data`, the device's data folder.
     ///
     /// # Errors
-    /// When `folder` is no folder.
-    pub fn new(folder: &Path) -> std::io::Result<Self> {
-        Self::with_time_limit(folder, TIME_LIMIT)
+    /// When `folder` is no folder, or `sandbox` cannot be used, here or with these folders.
+    pub fn new(
+        folder: &Path,
+        launcher: Launcher,
+        sandbox: Sandbox,
+        data: &Path,
+    ) -> std::io::Result<Self> {
+        let other = std::io::Error::other::<String>;
+        let mut seen = sandbox.clone();
+        seen.read.push(folder.to_owned());
+        if let Some(fault) = seen.faults(data).into_iter().next() {
+            return Err(other(fault));
+        }
+        for missing in launcher.probe(&sandbox).map_err(other)? {
+            tracing::warn!("programs run with less than all confinement: {missing}");
+        }
+        Self::with_time_limit(folder, launcher, sandbox, TIME_LIMIT)
     }
 
-    /// As [`Programs::new`], with another time limit.
-    ///
-    /// # Errors
-    /// When `folder` is no folder.
-    pub fn with_time_limit(folder: &Path, time_limit: Duration) -> std::io::Result<Self> {
+    fn with_time_limit(
+        folder: &Path,
+        launcher: Launcher,
+        sandbox: Sandbox,
+        time_limit: Duration,
+    ) -> std::io::Result<Self> {
         let folder = folder.canonicalize()?;
         if !folder.is_dir() {
             return Err(std::io::Error::from(std::io::ErrorKind::NotADirectory));
         }
-        let turns = Semaphore::new(MAX_AT_ONCE);
-        Ok(Self { folder, time_limit, turns, events: Mutex::new(None) })
+        let runner = Runner::new(launcher, MAX_AT_ONCE, time_limit, MAX_OUTPUT);
+        Ok(Self { folder, runner, sandbox, events: Mutex::new(None) })
     }
 
     async fn run(
@@ -91,58 +86,37 @@ impl Programs {
     ) -> Result<Vec<u8>, FunctionError> {
         // A name is a plain file name (model::id): it cannot leave the folder.
         let program = self.folder.join(kind).join(name.as_str());
-        let _turn = self.turns.acquire().await.map_err(|_| failed(name, "is shutting down"))?;
-        let mut command = command(&self.folder, &program);
-        command.args(verb).stdin(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(|error| not_started(name, &error))?;
-        let talk = converse(&mut child, input);
-        match tokio::time::timeout(self.time_limit, talk).await {
-            Ok(Ok((output, reason, status))) => match status {
-                Some(0) if output.len() > MAX_OUTPUT => Err(failed(name, "printed too much")),
-                Some(0) => Ok(output),
-                Some(NOT_ACCEPTED) => Err(FunctionError::Input(first_line(&reason))),
-                _ => Err(failed(name, &format!("ended badly: {}", first_line(&reason)))),
-            },
-            Ok(Err(error)) => Err(failed(name, &error.to_string())),
-            // The child is killed when it is dropped.
-            Err(_) => Err(failed(name, "took too long")),
+        if !program.is_file() {
+            return Err(FunctionError::NotThere(name.to_string()));
         }
+        let arguments: Vec<_> = verb.map(str::to_owned).into_iter().collect();
+        let what = self.what(&program, &arguments);
+        let input = input.map(ToString::to_string);
+        self.runner.run(name.as_str(), &what, input.as_deref()).await
+    }
+
+    fn what<'a>(&'a self, program: &'a Path, arguments: &'a [String]) -> What<'a> {
+        What { program, arguments, folder: Some(&self.folder), sandbox: &self.sandbox }
     }
 
     async fn event_line(&self) -> Result<ProductEvent, FunctionError> {
         let mut events = self.events.lock().await;
-        if events.is_none() {
-            let program = self.folder.join("events");
-            if !program.is_file() {
-                return std::future::pending().await;
+        let program = self.folder.join("events");
+        let lines = match &mut *events {
+            Some(lines) => lines,
+            None if program.is_file() => {
+                events.insert(self.runner.lines("events", &self.what(&program, &[]))?)
             }
-            let mut child = command(&self.folder, &program)
-                .stdin(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .map_err(|error| FunctionError::Failed(format!("events: {error}")))?;
-            let output = child.stdout.take();
-            *events =
-                output.map(|output| EventSource { _child: child, lines: BufReader::new(output) });
-        }
-        let source =
-            events.as_mut().ok_or_else(|| FunctionError::Failed("events: no output".to_owned()))?;
-        let mut line = Vec::new();
-        let mut bounded: Take<_> = (&mut source.lines).take(MAX_OUTPUT as u64);
-        let read = bounded.read_until(b'\n', &mut line).await;
-        match (read, serde_json::from_slice::<EventLine>(&line)) {
-            (Ok(read), Ok(event)) if read > 0 => {
-                Ok(ProductEvent { name: event.name, data: event.data })
-            }
-            (Ok(0) | Err(_), _) => {
-                *events = None;
-                Err(FunctionError::Failed("events: the program ended".to_owned()))
-            }
-            (Ok(_), Err(error)) => {
-                Err(FunctionError::Failed(format!("events: not a line of {{name, data}}: {error}")))
-            }
-            (Ok(_), Ok(_)) => Err(FunctionError::Failed("events: an empty line".to_owned())),
-        }
+            None => return std::future::pending().await,
+        };
+        let Some(line) = lines.next().await else {
+            *events = None;
+            return Err(FunctionError::Failed("events: the program ended".to_owned()));
+        };
+        let event: EventLine = serde_json::from_slice(&line).map_err(|error| {
+            FunctionError::Failed(format!("events: not a line of {{name, data}}: {error}"))
+        })?;
+        Ok(ProductEvent { name: event.name, data: event.data })
     }
 }
 
@@ -177,59 +151,8 @@ impl Functions for Programs {
     }
 }
 
-fn command(folder: &Path, program: &Path) -> Command {
-    let mut command = Command::new(program);
-    command.current_dir(folder).env_clear().stdout(Stdio::piped()).kill_on_drop(true);
-    if let Some(path) = std::env::var_os("PATH") {
-        command.env("PATH", path);
-    }
-    command
-}
-
-async fn converse(
-    child: &mut Child,
-    input: Option<&Value>,
-) -> std::io::Result<(Vec<u8>, Vec<u8>, Option<i32>)> {
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let give = async {
-        if let (Some(mut stdin), Some(input)) = (stdin, input) {
-            // A program that does not care to read its input is no failure.
-            let _ = stdin.write_all(input.to_string().as_bytes()).await;
-        }
-    };
-    let take = bounded(stdout, MAX_OUTPUT + 1);
-    let complain = bounded(stderr, MAX_REASON);
-    let ((), output, reason) = tokio::join!(give, take, complain);
-    let status = child.wait().await?;
-    Ok((output?, reason?, status.code()))
-}
-
-async fn bounded<R: tokio::io::AsyncRead + Unpin>(
-    stream: Option<R>,
-    limit: usize,
-) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if let Some(mut stream) = stream {
-        (&mut stream).take(limit as u64).read_to_end(&mut bytes).await?;
-        // What lies beyond is read and dropped, so that the program is not stuck writing it.
-        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
-    }
-    Ok(bytes)
-}
-
-fn not_started(name: &AffordanceName, error: &std::io::Error) -> FunctionError {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => FunctionError::NotThere(name.to_string()),
-        _ => failed(name, &format!("cannot be started: {error}")),
-    }
-}
-
 fn failed(name: &AffordanceName, what: &str) -> FunctionError {
     FunctionError::Failed(format!("{name} {what}"))
-}
-
-fn first_line(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).lines().next().unwrap_or_default().trim().to_owned()
 }
 
 #[cfg(test)]
@@ -247,7 +170,13 @@ mod tests {
             std::fs::write(&file, format!("#!/bin/sh\n{text}\n")).unwrap();
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
         }
-        let programs = Programs::with_time_limit(folder.path(), Duration::from_secs(2)).unwrap();
+        let programs = Programs::with_time_limit(
+            folder.path(),
+            Launcher::danger_unconfined(),
+            Sandbox::default(),
+            Duration::from_secs(2),
+        )
+        .unwrap();
         (folder, programs)
     }
 

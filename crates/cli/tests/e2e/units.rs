@@ -1,0 +1,42 @@
+//! The systemd units, judged by systemd.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::{Running, program};
+
+/// The exposure that `systemd-analyze security` may find, of 10: "OK" ends at 4.9, and ours are far below.
+const MOST_EXPOSED: f64 = 2.0;
+
+#[test]
+fn the_units_are_well_formed_and_hardened() {
+    let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../contrib/systemd");
+    let folder = tempfile::tempdir().unwrap();
+    let analyze = |arguments: &[&str], file: &Path| {
+        Command::new("systemd-analyze").args(arguments).arg(file).output()
+    };
+    for name in ["countersign-device.service", "countersign-serve.service"] {
+        let text = fs::read_to_string(units.join(name)).unwrap();
+        let start = text.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+        // The command line that the unit starts is one that the binary knows.
+        let arguments: Vec<_> = start.split_whitespace().skip(1).collect();
+        let known = Running::start(program(&arguments).arg("--help")).finish().with_code(0);
+        for flag in arguments.iter().filter(|argument| argument.starts_with("--")) {
+            assert!(known.stdout.contains(flag), "{flag} of {name}");
+        }
+        let file = folder.path().join(name);
+        fs::write(&file, text.replace("/usr/bin/countersign", "/bin/true")).unwrap();
+        let Ok(verified) = analyze(&["verify"], &file) else {
+            eprintln!("NOT CHECKED: systemd-analyze is not installed, so nobody judged {name}");
+            continue;
+        };
+        let said = String::from_utf8_lossy(&verified.stderr).into_owned();
+        assert!(verified.status.success() && !said.contains(name), "{name}: {said}");
+        let judged = analyze(&["security", "--offline=true", "--no-pager"], &file).unwrap();
+        let said = String::from_utf8_lossy(&judged.stdout).into_owned();
+        let (_, exposure) = said.rsplit_once(".service: ").expect("a verdict");
+        let exposure: f64 = exposure.split_whitespace().next().unwrap().parse().unwrap();
+        assert!(exposure <= MOST_EXPOSED, "{name}: {said}");
+    }
+}
