@@ -20,7 +20,7 @@ use crate::local_api::{Request, api, curl};
 use crate::support::{Client, Device, Home, House, Identity, Paho, Session, VERSIONS, countersign};
 
 /// A person's files.
-fn person(home: &Household, folder: &Path, name: &str) -> Identity {
+pub(crate) fn person(home: &Household, folder: &Path, name: &str) -> Identity {
     let name = name.parse().unwrap();
     if !home.persons().contains(&name) {
         home.issue_person(name.clone()).unwrap();

@@ -7,7 +7,7 @@ use std::path::Path;
 use countersign_controller::Home as Household;
 use serde_json::json;
 
-use crate::local_api::person;
+use crate::matrix::person;
 use crate::support::{Product, Running, need, path_text, until};
 
 /// Who never reads.
@@ -73,7 +73,7 @@ fn who_does_not_read_is_dropped_and_costs_the_others_nothing() {
     let home = Household::open(&product.home.folder).unwrap();
     let readers = ["slow", "quick"].map(|name| {
         let arguments = ["--person", name, "--role", "viewer"];
-        product.control("share", &arguments).with_code(0);
+        product.control("admit", &arguments).with_code(0);
         person(&home, &people, name)
     });
     let roots = product.authority.roots();
