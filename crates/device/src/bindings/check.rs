@@ -4,7 +4,7 @@ use super::raw::{Compiled, Entry, Making, Raw, RawProperty, Rest};
 use super::{Binding, Bindings, Format, HttpAt, Property, Source, Watch};
 use crate::sandbox::find_program;
 use countersign_model::id::AffordanceName;
-use countersign_model::thing::{ACCESS, DataSchema, RESET, ThingDescription};
+use countersign_model::thing::{BUILT_IN, DataSchema, ThingDescription};
 use nix::unistd::{AccessFlags, access};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -23,7 +23,7 @@ impl Making<'_> {
             .then_some(Binding { source: Source::Socket, format: Format::Json });
         let none = RawProperty::default();
         for (name, property) in
-            thing.properties().iter().filter(|(name, _)| name.as_str() != ACCESS)
+            thing.properties().iter().filter(|(name, _)| !BUILT_IN.contains(&name.as_str()))
         {
             let at = format!("properties.{name}");
             let entry = raw.properties.get(name.as_str()).unwrap_or(&none);
@@ -46,7 +46,9 @@ impl Making<'_> {
             let write = side("write", entry.write.as_ref(), property.writable());
             compiled.0.insert(name.clone(), Property { read, write });
         }
-        for (name, action) in thing.actions().iter().filter(|(name, _)| name.as_str() != RESET) {
+        for (name, action) in
+            thing.actions().iter().filter(|(name, _)| !BUILT_IN.contains(&name.as_str()))
+        {
             let at = format!("actions.{name}");
             let binding = match raw.actions.get(name.as_str()) {
                 Some(entry) => self.once(&at, entry),
@@ -97,7 +99,7 @@ impl Making<'_> {
     ) {
         let declared: BTreeSet<&str> = declared.keys().map(AffordanceName::as_str).collect();
         for name in bound {
-            if [ACCESS, RESET].contains(&name.as_str()) {
+            if BUILT_IN.contains(&name.as_str()) {
                 self.fault(&format!("{table}.{name}"), "is the agent's own; take it out");
             } else if !declared.contains(name.as_str()) {
                 self.fault(&format!("{table}.{name}"), "is not in the Thing Description");
