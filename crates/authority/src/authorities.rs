@@ -230,6 +230,11 @@ impl Authorities {
         self.roots().into_iter().chain(crossed).chain(issuing).collect()
     }
 
+    /// Every generation that verifies, by its label.
+    pub(crate) fn labelled(&self) -> Vec<(String, Certificate)> {
+        self.issuing.iter().map(|one| (one.label.clone(), one.certificate.clone())).collect()
+    }
+
     /// The chain of a leaf, without the root: with that generation of an issuing CA which signed it.
     ///
     /// # Errors

@@ -107,6 +107,7 @@ pub(crate) struct Core {
     authorities: RwLock<Option<Arc<Authorities>>>,
     pub(crate) in_force: InForce,
     pub(crate) registry: RegistryView,
+    pub(crate) lists: crate::status::Cache,
 }
 
 impl Core {
@@ -234,8 +235,12 @@ impl Authority {
             authorities: RwLock::new(None),
             in_force: InForce::default(),
             registry,
+            lists: crate::status::Cache::default(),
         };
-        Ok(Self { core: Arc::new(core) })
+        let authority = Self { core: Arc::new(core) };
+        // An order to revoke that a kill left; one that somebody works on is left to them.
+        authority.carry_on_orders(crate::revocation::many::ABANDONED).await?;
+        Ok(authority)
     }
 
     /// Ends the work on ledger and database, so that its file is whole by itself, without the journal beside it. Nothing is

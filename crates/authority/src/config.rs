@@ -28,6 +28,12 @@ operator_days = 90
 # TLS certificates of gateway, EST and admin servers.
 server_days = 90
 
+# What follows when one identity is found in two places, besides the alarm: "alarm" alone, or "revoke" its subject too.
+on_clone = "alarm"
+
+# Where others reach revocation lists and OCSP; stands in the lists that are cut into shards.
+status_url = "http://127.0.0.1:8080"
+
 # Keys of the authority in a PKCS#11 token: made inside, never extractable. Without it they are sealed files. A folder
 # stays with what its ceremony used.
 # [token]
@@ -44,13 +50,31 @@ struct RawConfig {
     service_days: u32,
     operator_days: u32,
     server_days: u32,
+    on_clone: OnClone,
+    status_url: String,
     token: Option<TokenConfig>,
 }
 
 impl Default for RawConfig {
     fn default() -> Self {
-        Self { device_days: 30, service_days: 90, operator_days: 90, server_days: 90, token: None }
+        Self {
+            device_days: 30,
+            service_days: 90,
+            operator_days: 90,
+            server_days: 90,
+            on_clone: OnClone::Alarm,
+            status_url: "http://127.0.0.1:8080".to_owned(),
+            token: None,
+        }
     }
+}
+
+/// What follows a clone, besides the alarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum OnClone {
+    Alarm,
+    Revoke,
 }
 
 /// How the authority issues.
@@ -61,6 +85,8 @@ pub struct AuthorityConfig {
     service: Duration,
     operator: Duration,
     server: Duration,
+    on_clone: OnClone,
+    status_url: String,
     token: Option<TokenConfig>,
 }
 
@@ -80,11 +106,20 @@ impl TryFrom<RawConfig> for AuthorityConfig {
                 Err(format!("{field} = {days} is out of range: choose 1 to {MAX_LIFE_DAYS} days"))
             }
         };
+        let url = &raw.status_url;
+        let plain = url.bytes().all(|b| b.is_ascii_graphic()) && url.len() <= 200;
+        if !plain || !url.starts_with("http://") || url.ends_with('/') {
+            return Err(format!(
+                "status_url = {url:?}: an http address without a slash at its end is expected, such as \"http://pki.example:8080\""
+            ));
+        }
         Ok(Self {
             device: life("device_days", raw.device_days)?,
             service: life("service_days", raw.service_days)?,
             operator: life("operator_days", raw.operator_days)?,
             server: life("server_days", raw.server_days)?,
+            on_clone: raw.on_clone,
+            status_url: raw.status_url,
             token: raw.token,
         })
     }
@@ -121,6 +156,16 @@ impl AuthorityConfig {
     #[must_use]
     pub fn with_token(self, token: TokenConfig) -> Self {
         Self { token: Some(token), ..self }
+    }
+    /// Whether a subject whose identity is in two places is revoked.
+    #[must_use]
+    pub fn revokes_clones(&self) -> bool {
+        self.on_clone == OnClone::Revoke
+    }
+    /// Where others reach revocation lists and OCSP.
+    #[must_use]
+    pub fn status_url(&self) -> &str {
+        &self.status_url
     }
     /// Life of an operator's certificate.
     #[must_use]

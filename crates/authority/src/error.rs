@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use countersign_crypto::anchors::AnchorError;
 use countersign_crypto::certificate::{CertificateError, InvalidName};
+use countersign_crypto::crl::CrlError;
 use countersign_crypto::csr::CsrError;
 use countersign_crypto::custody::VaultError;
 use countersign_crypto::issue::IssueError;
@@ -131,6 +132,14 @@ pub enum AuthorityError {
     /// A factory step failed.
     #[error("factory: {0}")]
     Factory(String),
+    /// A revocation list or an OCSP answer could not be made.
+    #[error(transparent)]
+    Crl(#[from] CrlError),
+    /// A serial number came a second time. Nothing was signed.
+    #[error(
+        "a serial number came a second time: the machine's random source has failed; stop issuing and have it looked at"
+    )]
+    SerialCollision,
     /// A step of a roll out of its order.
     #[error(transparent)]
     Roll(#[from] NotAdmitted),
@@ -191,6 +200,8 @@ impl AuthorityError {
             | Self::Certificate(_)
             | Self::Pkcs7(_)
             | Self::Factory(_)
+            | Self::Crl(_)
+            | Self::SerialCollision
             | Self::Roll(_)
             | Self::Worker => Fault::Program,
         }

@@ -4,18 +4,20 @@
 //! |---|---|---|
 //! | `/.well-known/est/cacerts` | anybody | root and issuing CAs |
 //! | `/.well-known/est/csrattrs` | anybody | which key and hash to use |
-//! | `/.well-known/est/simpleenroll` | a factory identity | the same thing's operational certificate |
-//! | `/.well-known/est/simplereenroll` | a current certificate | its successor |
+//! | `/.well-known/est/simpleenroll` | a factory identity, or a code for one enrolment | the operational certificate |
+//! | `/.well-known/est/simplereenroll` | a current certificate, or the factory identity where that has expired | its successor |
 //!
-//! Nobody without a certificate gets one. Answers are base64 on one line with a Content-Length, because real clients
+//! Nobody without a certificate or a code gets one. Answers are base64 on one line with a Content-Length, because real clients
 //! read neither folded nor chunked ones.
 
 pub mod body;
 mod handlers;
+mod limit;
+mod limits;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
+use axum::{Router, middleware};
 
 use crate::authority::Authority;
 
@@ -35,7 +37,10 @@ impl Authority {
             .route("/.well-known/est/simpleenroll", post(handlers::simpleenroll))
             .route("/.well-known/est/simplereenroll", post(handlers::simplereenroll))
             .layer(DefaultBodyLimit::max(MAX_BODY))
+            .layer(middleware::from_fn_with_state(limits::Limits::new(self), limits::limit))
             .with_state(self.clone())
+            // Whoever enrols may ask for lists on the same listener.
+            .merge(self.status_router())
     }
 }
 

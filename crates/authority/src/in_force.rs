@@ -2,6 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use countersign_crypto::certificate::Certificate;
+use countersign_crypto::digest::sha256;
+use countersign_crypto::known_keys::known_from;
 use countersign_crypto::policy::{self, CompiledPolicy, Use};
 use countersign_crypto::retirement::Signatures;
 use countersign_crypto::signature::SignatureAlgorithm;
@@ -105,6 +108,15 @@ impl Core {
         now: Timestamp,
     ) -> Result<(), AuthorityError> {
         let signatures = self.signatures(purpose)?;
+        // Keys whose private half others have: published ones, and our own.
+        if let Some(source) = known_from(&hex::encode(sha256(spki_der))) {
+            return Err(Refusal::BadKey(source).into());
+        }
+        let ours = |one: &Certificate| one.spki_der() == spki_der;
+        let authorities = self.authorities()?;
+        if authorities.all().iter().any(ours) || authorities.policy().spki_der() == spki_der {
+            return Err(Refusal::BadKey("it is an authority's own").into());
+        }
         let algorithm = SignatureAlgorithm::of_spki(spki_der);
         match algorithm {
             Some(algorithm) if signatures.lasts(algorithm).at(now) => Ok(()),

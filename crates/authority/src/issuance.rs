@@ -85,7 +85,7 @@ pub(crate) async fn issue_all(
     let authorities = core.authorities_as(&turn.issuing().await?)?;
     let context = Context { core, authorities: &authorities, now };
     let mut answers: Vec<Option<Result<Issued, AuthorityError>>> = Vec::new();
-    let (mut ready, mut seen) = (Vec::new(), HashSet::new());
+    let (mut ready, mut seen, mut serials) = (Vec::new(), HashSet::new(), HashSet::new());
     for (place, (ask, item)) in asks.into_iter().enumerate() {
         // What this turn grants to one of the group, the registration of the next sees; but not yet its certificate.
         let twice = !seen.insert((ask.subject.clone(), ask.purpose));
@@ -95,6 +95,9 @@ pub(crate) async fn issue_all(
         };
         answers.push(match step {
             Ok(Step::Again(issued)) => Some(Ok(issued)),
+            Ok(Step::Ready(one)) if !serials.insert(one.wish.serial) => {
+                return Err(AuthorityError::SerialCollision);
+            }
             Ok(Step::Ready(one)) => {
                 ready.push((place, one));
                 None
@@ -184,6 +187,9 @@ impl Context<'_> {
         core.admits_key(ask.purpose, &ask.spki_der, now)?;
         let issuer = authorities.certificate(ca);
         let serial = core.serial();
+        if turn.certificate(&serial.hex()).await?.is_some() {
+            return Err(AuthorityError::SerialCollision);
+        }
         let from = issuer.validity().not_before;
         let template = profile::template(
             &permit,
@@ -441,6 +447,7 @@ pub(crate) fn issued_body(certificate: &Certificate, serial: Serial) -> serde_js
 fn word(claim: &Claim) -> &'static str {
     match claim {
         Claim::Local => "operator",
+        Claim::Code => "code",
         Claim::Factory => "factory",
         Claim::FactoryIdentity(_) => "idevid",
         Claim::Current(_) => "current",

@@ -33,6 +33,7 @@ mod authorities;
 mod authority;
 pub mod ceremony;
 
+pub mod alarm;
 pub mod lint;
 pub mod profile;
 pub mod registration;
@@ -44,12 +45,14 @@ mod issuance;
 pub mod policies;
 mod probe;
 
+pub mod code;
 pub mod enrol;
 pub mod est;
 pub mod factory;
 pub mod revocation;
 pub mod rotation;
 mod server_identity;
+pub mod status;
 
 pub mod backup;
 pub mod evidence;
@@ -74,4 +77,4 @@ pub use error::{AuthorityError, Fault};
 pub use issuance::Issued;
 pub use policies::{PolicyOutcome, SignedPolicy};
 pub use records::ExportForm;
-pub use serve::{ConnectedPeer, serve, serve_connection};
+pub use serve::{ConnectedFrom, ConnectedPeer, serve, serve_connection, serve_plain};

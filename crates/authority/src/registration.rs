@@ -25,6 +25,8 @@ use crate::subject::{Purpose, Subject};
 pub(crate) enum Claim {
     /// Whoever may open the data folder: the operator at this machine, or this program for itself.
     Local,
+    /// A code that an operator gave for this enrolment.
+    Code,
     /// The factory, when it makes the subject's first identity.
     Factory,
     /// The subject's factory identity.
@@ -37,7 +39,7 @@ impl Claim {
     /// The event in the table.
     fn event(&self) -> Event {
         match self {
-            Self::Local => Event::EnrolLocally,
+            Self::Local | Self::Code => Event::EnrolLocally,
             Self::Factory => Event::Manufacture,
             Self::FactoryIdentity(_) => Event::EnrolByFactoryIdentity,
             Self::Current(_) => Event::RenewByCurrent,
@@ -47,7 +49,7 @@ impl Claim {
     /// The certificate that speaks for the subject, and what it must have been issued for.
     fn certificate(&self, asked: Purpose) -> Option<(&Certificate, Purpose)> {
         match self {
-            Self::Local | Self::Factory => None,
+            Self::Local | Self::Code | Self::Factory => None,
             Self::FactoryIdentity(certificate) => Some((certificate, Purpose::FactoryIdentity)),
             Self::Current(certificate) => Some((certificate, asked)),
         }
@@ -138,6 +140,14 @@ pub(crate) async fn permit(
         if !record.is_good(now) {
             return Err(Refusal::Revoked.into());
         }
+        // What was replaced, and whose successor has spoken, speaks no more: its holder is a second one.
+        let serial = certificate.serial_hex();
+        if matches!(claim, Claim::Current(_)) {
+            if turn.is_superseded(&serial).await? {
+                return Err(Refusal::Superseded.into());
+            }
+            turn.mark_used(&serial, now).await?;
+        }
     }
     //= specs/house.md#house-issuance
     //# A public key that is known under another name MUST be refused.
@@ -147,7 +157,10 @@ pub(crate) async fn permit(
         Some(owner) if owner.subject == *subject && owner.purpose == purpose.as_str() => true,
         Some(_) => return Err(Refusal::DuplicateKey.into()),
     };
-    // A key whose certificate was revoked may be known to others: it never comes back.
+    // A key that was barred, or whose certificate was revoked, may be known to others: it never comes back.
+    if turn.is_barred(spki_sha256).await? {
+        return Err(Refusal::RevokedKey.into());
+    }
     let earlier =
         if known_key { turn.certificates_of(subject, purpose).await? } else { Vec::new() };
     let barred = earlier.iter().any(|record| {

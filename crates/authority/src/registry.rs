@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use countersign_crypto::certificate::Certificate;
 use countersign_model::grant::Grant;
@@ -37,6 +37,8 @@ pub struct RegistryView {
 struct Shared {
     tables: RwLock<Tables>,
     wake: Notify,
+    /// When the database was read last, changed or not.
+    heard: RwLock<Instant>,
 }
 
 #[derive(Default)]
@@ -79,8 +81,11 @@ impl Drop for Alive {
 impl RegistryView {
     /// Loads everything, then follows it.
     pub(crate) async fn open(store: Store) -> Result<Self, AuthorityError> {
-        let shared =
-            Arc::new(Shared { tables: RwLock::new(Tables::default()), wake: Notify::new() });
+        let shared = Arc::new(Shared {
+            tables: RwLock::new(Tables::default()),
+            wake: Notify::new(),
+            heard: RwLock::new(Instant::now()),
+        });
         let first = shared.refresh(&store).await?;
         let (sender, generation) = watch::channel(first.unwrap_or_default());
         let worker = tokio::spawn(follow(shared.clone(), store, sender));
@@ -144,6 +149,12 @@ impl RegistryView {
         self.read(|tables| tables.subjects.len())
     }
 
+    /// How long ago the database was read last: how old the list is at most.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.shared.heard.read().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
     /// The issuing CAs' generations.
     pub(crate) fn issuing(&self) -> Arc<Issuing> {
         self.read(|tables| tables.issuing.clone())
@@ -191,8 +202,11 @@ impl Shared {
     /// Loads what is newer than what was seen; the new generation, if there was anything.
     async fn refresh(&self, store: &Store) -> Result<Option<u64>, StoreError> {
         let seen = self.tables.read().unwrap_or_else(PoisonError::into_inner).seen;
+        // Taken before the look: what changes after it may be missing.
+        let looked = Instant::now();
         let newest = store.generation().await?;
         if newest == seen {
+            self.hear(looked);
             return Ok(None);
         }
         // What is committed after `newest` was read may be loaded too, and is then loaded again: harmless.
@@ -219,7 +233,13 @@ impl Shared {
             tables.issuing = Arc::new(issuing);
         }
         tables.seen = newest;
+        drop(tables);
+        self.hear(looked);
         Ok(Some(newest))
+    }
+
+    fn hear(&self, at: Instant) {
+        *self.heard.write().unwrap_or_else(PoisonError::into_inner) = at;
     }
 }
 

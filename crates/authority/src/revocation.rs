@@ -1,8 +1,12 @@
 //! Taking back: of one certificate or of a subject with all of its certificates; and letting a subject come again.
+//! [`many`] takes back by the batch, the issuing CA or the key.
+
+pub mod many;
 
 use countersign_crypto::certificate::Certificate;
 use serde_json::json;
 
+use self::many::Hit;
 use crate::authority::Authority;
 use crate::error::AuthorityError;
 use crate::ledger::Kind;
@@ -78,6 +82,19 @@ impl Authority {
             core.notify();
         }
         Ok(Revoked { subject, state, serials })
+    }
+
+    /// Whom [`Authority::revoke`] would hit. Nothing is changed.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Unknown`] for a target that nobody knows.
+    pub async fn count(&self, target: &Target, reason: Reason) -> Result<Hit, AuthorityError> {
+        let mut turn = self.core.store.exclusive().await?;
+        let (subject, doomed, suspends) = find(&mut turn, target, reason).await?;
+        let known = turn.subject(&subject).await?;
+        let known = known.ok_or_else(|| AuthorityError::Unknown(subject.to_string()))?;
+        let leaves = suspends && after(Some(known.state), reason.event())? != known.state;
+        Ok(Hit { subjects: u64::from(leaves), certificates: doomed.len() as u64 })
     }
 
     /// Lets a suspended subject enrol again. What was revoked stays revoked.

@@ -302,13 +302,38 @@ impl Authority {
         &self,
         ca: IssuingCa,
         when: Retirement,
+        progress: impl FnMut(RollStep) -> ControlFlow<()> + Send,
+    ) -> Result<Rolled, AuthorityError> {
+        self.retire_generations(ca, None, when, progress).await
+    }
+
+    /// The same for one generation.
+    pub(crate) async fn retire_generation(
+        &self,
+        ca: IssuingCa,
+        label: &str,
+        when: Retirement,
+        progress: impl FnMut(RollStep) -> ControlFlow<()> + Send,
+    ) -> Result<Rolled, AuthorityError> {
+        self.retire_generations(ca, Some(label), when, progress).await
+    }
+
+    async fn retire_generations(
+        &self,
+        ca: IssuingCa,
+        only: Option<&str>,
+        when: Retirement,
         mut progress: impl FnMut(RollStep) -> ControlFlow<()> + Send,
     ) -> Result<Rolled, AuthorityError> {
         let core = &self.core;
         let now = core.now();
         let mut turn = core.store.exclusive().await?;
         let rows = generations(&turn.issuing().await?);
-        let old = rows.into_iter().filter(|row| row.ca == ca && row.state == KeyState::Deactivated);
+        let old = rows.into_iter().filter(|row| {
+            row.ca == ca
+                && row.state == KeyState::Deactivated
+                && only.is_none_or(|label| row.label == label)
+        });
         let (mut labels, mut waiting) = (Vec::new(), Vec::new());
         let mut serials = Vec::new();
         let mut retired = Vec::new();
@@ -349,7 +374,13 @@ impl Authority {
         } else {
             drop(turn);
         }
-        // 2. The keys, of these and of what a killed run left.
+        // 2. The last lists that they sign.
+        for label in &labels {
+            if core.keys.load(label)?.is_some() {
+                self.write_last_list(label).await?;
+            }
+        }
+        // 3. The keys, of these and of what a killed run left.
         if progress(RollStep::Destroy).is_break() {
             return Ok(Rolled::Stopped(RollStep::Destroy));
         }

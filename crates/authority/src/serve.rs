@@ -31,6 +31,10 @@ const EXHAUSTED: Duration = Duration::from_millis(200);
 #[derive(Clone)]
 pub struct ConnectedPeer(pub Option<Arc<VerifiedPeer>>);
 
+/// Where a connection comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectedFrom(pub std::net::IpAddr);
+
 //= specs/house.md#house-shell
 //# Exhausted descriptors MUST NOT end a server.
 /// Serves `router` on `listener` until `stop` resolves. Each new connection uses the newest of `tls`, so that
@@ -56,12 +60,47 @@ pub async fn serve(
             tokio::time::sleep(EXHAUSTED).await;
             continue;
         };
-        let (tls, router) = (tls.borrow().clone(), router.clone());
+        let router = router.clone().layer(Extension(ConnectedFrom(address.ip())));
+        let tls = tls.borrow().clone();
         tokio::spawn(async move {
             let served = tokio::time::timeout(CONNECTION, serve_connection(stream, &tls, router));
             if let Ok(Err(reason)) = served.await {
                 tracing::debug!(%address, reason, "connection refused");
             }
+            drop(place);
+        });
+    }
+}
+
+/// Serves `router` without TLS, for what is public and signed by itself: revocation lists and OCSP. Bounded like [`serve`].
+pub async fn serve_plain(
+    listener: TcpListener,
+    router: Router,
+    stop: impl Future<Output = ()> + Send,
+) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    tokio::pin!(stop);
+    loop {
+        let place = tokio::select! {
+            () = &mut stop => return,
+            place = places.clone().acquire_owned() => place.expect("the semaphore is never closed"),
+        };
+        let accepted = tokio::select! {
+            () = &mut stop => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(EXHAUSTED).await;
+            continue;
+        };
+        let router = router.clone();
+        tokio::spawn(async move {
+            let served = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER)
+                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+            // Whatever ends it is the peer's business.
+            let _ = tokio::time::timeout(CONNECTION, served).await;
             drop(place);
         });
     }

@@ -4,10 +4,13 @@
 //! carries a *generation*, a number that only grows, so that other processes see what is new by asking for more.
 //! Two processes may work on one file: writers take turns by [`Store::exclusive`].
 
+mod alarms;
 mod certificates;
+mod codes;
 mod factory;
 mod issuing;
 mod operators;
+mod orders;
 mod picture;
 mod revocations;
 mod roots;
@@ -26,8 +29,10 @@ pub use self::certificates::{CertificateRecord, CertificateStatus};
 pub use self::factory::{BatchItem, BatchRecord, ItemRecord, StationRecord};
 pub use self::issuing::Outstanding;
 pub(crate) use self::issuing::{Issuing, IssuingRow};
+pub use self::orders::OrderRecord;
 pub(crate) use self::picture::Picture;
 pub use self::revocations::RevocationRecord;
+pub(crate) use self::revocations::{CrlPlace, Standing};
 pub(crate) use self::roots::RootRow;
 pub use self::subjects::SubjectRecord;
 

@@ -29,6 +29,9 @@ use crate::certificate::{Certificate, IdentityName};
 use crate::random::Random;
 use crate::signature::{KeyHandle, SignatureAlgorithm};
 
+/// A working generator gives a zero octet this often in a row once in 2^256 times.
+const FIRST_OCTET_TRIES: usize = 32;
+
 /// A serial number: 128 unpredictable bits, positive when read as an unsigned integer.
 ///
 /// RFC 5280 section 4.1.2.2 allows 20 octets; 16 with the sign octet make at most 17.
@@ -40,13 +43,16 @@ impl Serial {
     //= specs/house.md#house-issuance
     //# A certificate serial MUST be positive and carry 128 unpredictable bits.
     pub fn random(random: &mut dyn Random) -> Self {
-        loop {
-            let mut bytes = [0; 16];
+        let mut bytes = [0; 16];
+        for _ in 0..FIRST_OCTET_TRIES {
             random.fill(&mut bytes);
             if bytes[0] != 0 {
                 return Self(bytes);
             }
         }
+        // The generator is stuck at zero: whoever records the serial finds that it came before.
+        bytes[0] = 1;
+        Self(bytes)
     }
 
     /// From what [`Serial::hex`] wrote.

@@ -27,8 +27,11 @@ pub mod tls;
 
 pub mod anchors;
 pub mod certificate;
+pub mod crl;
 pub mod csr;
 pub mod issue;
+pub mod known_keys;
+pub mod ocsp;
 pub mod pkcs7;
 
 pub mod keystore;

@@ -113,6 +113,15 @@ const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.84
 const ECDSA_WITH_SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.3");
 const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 
+/// How X.509 names signatures of an algorithm (RFC 5758 section 3.2: without parameters).
+pub(crate) fn signature_identifier(algorithm: SignatureAlgorithm) -> AlgorithmIdentifierOwned {
+    let oid = match algorithm {
+        SignatureAlgorithm::EcdsaP256Sha256 => ECDSA_WITH_SHA256,
+        SignatureAlgorithm::EcdsaP384Sha384 => ECDSA_WITH_SHA384,
+    };
+    AlgorithmIdentifierOwned { oid, parameters: None }
+}
+
 /// Curve and uncompressed point of a SubjectPublicKeyInfo.
 fn point(spki_der: &[u8]) -> Result<(SignatureAlgorithm, Vec<u8>), SignatureError> {
     let spki = SubjectPublicKeyInfoRef::try_from(spki_der).map_err(|_| SignatureError::Key)?;

@@ -1,6 +1,7 @@
 //! Configuration of the gateway: every key, its default and its bounds.
 
 use crate::home_assistant::HomeAssistant;
+use crate::revocation::RevocationConfig;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub struct GatewayConfig {
     pub max_write_queue_bytes: usize,
     /// Seconds that a drain waits for connections to end. Default 5, 0 to 300.
     pub drain_secs: u64,
+    /// What happens while the authority is not heard.
+    pub revocation: RevocationConfig,
     /// What one client, one subject and all together may hold.
     pub limits: Limits,
     /// Whether Home Assistant is told of devices.
@@ -47,6 +50,7 @@ impl Default for GatewayConfig {
             max_connections_per_ip: 4_096,
             max_write_queue_bytes: 1 << 20,
             drain_secs: 5,
+            revocation: RevocationConfig::default(),
             limits: Limits::default(),
             home_assistant: HomeAssistant::default(),
         }
@@ -138,6 +142,7 @@ impl GatewayConfig {
             ("max_connections_per_ip", wide(self.max_connections_per_ip), 1, 1_000_000),
             ("max_write_queue_bytes", wide(self.max_write_queue_bytes), 1 << 14, 1 << 30),
             ("drain_secs", self.drain_secs, 0, 300),
+            ("revocation.max_age_secs", self.revocation.max_age_secs, 1, 366 * 24 * 3600),
             ("limits.max_packet_bytes", u64::from(limits.max_packet_bytes), 1 << 10, 1 << 24),
             ("limits.max_subscriptions", wide(limits.max_subscriptions), 1, 100_000),
             ("limits.max_inflight", u64::from(limits.max_inflight), 1, 65_535),

@@ -54,6 +54,9 @@ pub enum Refusal {
     /// The certificate's key is not the one that the registry knows for this subject.
     #[error("the key is not the registered one")]
     ForeignKey,
+    /// The authority was not heard for too long; see [`crate::revocation`].
+    #[error("the revocation list is too old")]
+    ListTooOld,
 }
 
 /// The registry as the gateway needs it: answers at once from memory. The command line wires the authority's tables to it.
@@ -70,4 +73,9 @@ pub trait Directory: Send + Sync + 'static {
 
     /// A number that changes with each change of registration, grants or revocation.
     fn changed(&self) -> tokio::sync::watch::Receiver<u64>;
+
+    /// How long ago the authority's word was heard last, changed or not; `None` where it is always at hand.
+    fn list_age(&self) -> Option<std::time::Duration> {
+        None
+    }
 }

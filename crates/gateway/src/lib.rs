@@ -13,6 +13,7 @@
 //! - [`server`] is the shell: sockets, limits, tasks. [`store`] is the disk. [`directory`] is the question who is who.
 //! - [`policy`] keeps the crypto policies: one in force, older ones for whoever still holds them.
 //! - [`home_assistant`] derives what Home Assistant is told, where that is switched on.
+//! - [`revocation`] says what happens while the authority is not heard.
 //! - [`config`] has every key with its default.
 //!
 //! What the broker keeps or passes on, somebody was permitted to say: its flows demand the permits of
@@ -37,5 +38,6 @@ pub mod config;
 pub mod directory;
 pub mod home_assistant;
 pub mod policy;
+pub mod revocation;
 pub mod server;
 pub mod store;

@@ -22,6 +22,7 @@ use crate::broker::{Broker, CloseReason, ConnId};
 use crate::config::{GatewayConfig, InvalidConfig};
 use crate::directory::{Directory, PeerFacts, PeerKind};
 use crate::policy::PolicyKeeper;
+use crate::revocation::Aged;
 use crate::store::writer;
 use crate::store::{Store, StoreError};
 use acceptor::Acceptor;
@@ -143,7 +144,9 @@ async fn start<A: Acceptor>(
     };
     let writer = tokio::spawn(writer::run(store, job_queue, confirm));
     let broker = new_broker(&config, snapshot);
-    let engine = Engine::new(broker, &config, directory.clone(), jobs.downgrade(), keeper);
+    let aged = Arc::new(Aged { inner: directory, config: config.revocation });
+    let directory: Arc<dyn Directory> = aged.clone();
+    let engine = Engine::new(broker, &config, aged, jobs.downgrade(), keeper);
     let engine = tokio::spawn(engine.run(event_queue, controls, jobs));
     let (alive, all_closed) = mpsc::channel(1);
     let accept = AcceptLoop {

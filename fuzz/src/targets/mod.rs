@@ -16,6 +16,7 @@ pub mod known;
 pub mod label;
 pub mod ledger;
 pub mod mqtt_broker;
+pub mod ocsp;
 pub mod pairing_controller;
 pub mod pairing_device;
 pub mod pkcs7;
@@ -48,6 +49,7 @@ pub const ALL: &[Target] = &[
     ("label", label::target),
     ("ledger", ledger::target),
     ("mqtt_broker", mqtt_broker::target),
+    ("ocsp", ocsp::target),
     ("pairing_controller", pairing_controller::target),
     ("pairing_device", pairing_device::target),
     ("pkcs7", pkcs7::target),

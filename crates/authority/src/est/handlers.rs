@@ -1,7 +1,7 @@
 //! The four operations. Each names who may ask, and lets registration and issuance decide the rest.
 
 use axum::extract::{Extension, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -10,6 +10,7 @@ use countersign_crypto::csr::{self, CsrError, VerifiedCsr};
 use countersign_crypto::digest::sha256;
 use countersign_crypto::pkcs7;
 use countersign_crypto::tls::VerifiedPeer;
+use countersign_model::grant::Grant;
 
 use super::body::request_der;
 use crate::authority::Authority;
@@ -55,9 +56,19 @@ pub(super) async fn csrattrs(
 pub(super) async fn simpleenroll(
     State(authority): State<Authority>,
     Extension(ConnectedPeer(peer)): Extension<ConnectedPeer>,
+    headers: HeaderMap,
     body: axum::body::Bytes,
 ) -> Response {
-    let Some(peer) = peer else { return unauthenticated() };
+    let Some(peer) = peer else {
+        return match basic(&headers) {
+            Some((name, code)) => match by_code(&authority, &name, &code, &body).await {
+                Ok(der) => encoded(CERTS_ONLY, &der),
+                Err(AuthorityError::Refused(Refusal::Code)) => unauthenticated(),
+                Err(error) => refusal(&error),
+            },
+            None => unauthenticated(),
+        };
+    };
     if peer.kind() != IdentityKind::IdevId {
         return said(
             StatusCode::FORBIDDEN,
@@ -76,6 +87,11 @@ pub(super) async fn simplereenroll(
 ) -> Response {
     let Some(peer) = peer else { return unauthenticated() };
     let purpose = match peer.kind() {
+        // Its operational certificate has expired, so that no handshake is made with it: the factory identity proves it.
+        IdentityKind::IdevId => {
+            let claim = Claim::FactoryIdentity(peer.certificate().clone());
+            return enrol(&authority, &peer, Purpose::Operation, claim, &body).await;
+        }
         IdentityKind::Thing => Purpose::Operation,
         IdentityKind::Service => Purpose::Service,
         _ => {
@@ -109,23 +125,85 @@ async fn try_enrol(
     claim: Claim,
     body: &[u8],
 ) -> Result<Vec<u8>, AuthorityError> {
-    let request = request_der(body).ok_or(CsrError::Malformed)?;
-    let verified = csr::verify(&request)?;
+    let (request, verified) = proven(body)?;
     let subject = subject(peer)?;
     check_names(&verified, &subject, purpose)?;
+    certify(authority, subject, purpose, claim, (&request, &verified), None).await
+}
+
+/// Somebody without an identity, with a code: the name is the one that the code was made for.
+async fn by_code(
+    authority: &Authority,
+    name: &str,
+    code: &str,
+    body: &[u8],
+) -> Result<Vec<u8>, AuthorityError> {
+    // What costs nothing first: a request that proves nothing does not use a code up.
+    let (request, verified) = proven(body)?;
+    if let Some(other) = verified.common_name().filter(|other| *other != name) {
+        return Err(Refusal::OtherSubject(other.to_owned()).into());
+    }
+    let core = authority.core.clone();
+    let digest = hex::encode(sha256(&request));
+    let (name, code) = (name.to_owned(), code.to_owned());
+    let redeemed = tokio::spawn(async move { core.redeem(&name, &code, &digest).await });
+    let (subject, grants) = redeemed.await.map_err(|_| AuthorityError::Worker)??;
+    let (purpose, grants) = match subject {
+        Subject::Service(_) => (Purpose::Service, Some(grants)),
+        _ => (Purpose::Operation, None),
+    };
+    check_names(&verified, &subject, purpose)?;
+    certify(authority, subject, purpose, Claim::Code, (&request, &verified), grants).await
+}
+
+/// The user name and password of HTTP Basic (RFC 7617).
+fn basic(headers: &HeaderMap) -> Option<(String, String)> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, value) = value.split_once(' ')?;
+    // The longest name has 64 characters.
+    if !scheme.eq_ignore_ascii_case("basic") || value.len() > 256 {
+        return None;
+    }
+    let text = String::from_utf8(BASE64.decode(value.trim()).ok()?).ok()?;
+    let (name, code) = text.split_once(':')?;
+    Some((name.to_owned(), code.to_owned()))
+}
+
+/// The request, whose sender holds the new key.
+fn proven(body: &[u8]) -> Result<(Vec<u8>, VerifiedCsr), AuthorityError> {
+    let request = request_der(body).ok_or(CsrError::Malformed)?;
+    let verified = csr::verify(&request)?;
+    Ok((request, verified))
+}
+
+async fn certify(
+    authority: &Authority,
+    subject: Subject,
+    purpose: Purpose,
+    claim: Claim,
+    (request, verified): (&[u8], &VerifiedCsr),
+    grants: Option<Vec<Grant>>,
+) -> Result<Vec<u8>, AuthorityError> {
     let ask = Ask {
         subject,
         purpose,
         claim,
         spki_der: verified.spki_der().to_vec(),
-        request_sha256: hex::encode(sha256(&request)),
-        grants: None,
+        request_sha256: hex::encode(sha256(request)),
+        grants,
         server: ServerNames::default(),
         key_label: String::new(),
     };
     // In a task of its own: a client that hangs up does not leave an issuance half-way.
-    let core = authority.core.clone();
-    let issued = tokio::spawn(async move { issue(&core, ask).await });
+    let (authority, subject) = (authority.clone(), ask.subject.clone());
+    let key = hex::encode(sha256(&ask.spki_der));
+    let issued = tokio::spawn(async move {
+        let issued = issue(&authority.core, ask).await;
+        if let Err(error) = &issued {
+            authority.watch(&subject, &key, error).await;
+        }
+        issued
+    });
     let issued = issued.await.map_err(|_| AuthorityError::Worker)??;
     // The certificate alone: the CAs come from cacerts (RFC 7030 section 4.2.3).
     Ok(pkcs7::certs_only(std::slice::from_ref(issued.chain.leaf()))?)
@@ -173,10 +251,12 @@ fn encoded(content_type: &'static str, der: &[u8]) -> Response {
 fn unauthenticated() -> Response {
     let mut response = said(
         StatusCode::UNAUTHORIZED,
-        "enrolment needs a client certificate: connect with the factory identity or the current certificate",
+        "enrolment needs a client certificate, the factory identity or the current one, or a code that admits this",
     );
-    let scheme = HeaderValue::from_static("TLS-Client-Certificate");
-    response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+    for scheme in ["Basic realm=\"enrolment code\"", "TLS-Client-Certificate"] {
+        let scheme = HeaderValue::from_static(scheme);
+        response.headers_mut().append(header::WWW_AUTHENTICATE, scheme);
+    }
     response
 }
 

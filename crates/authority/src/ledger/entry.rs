@@ -51,6 +51,10 @@ pub enum Kind {
     PolicyRefused,
     /// Something left the authority: a private key that was made for somebody, a copy of the ledger.
     Exported,
+    /// Something happened that somebody must hear of: a key that others have or know, a clone, a serial that came twice.
+    Alarm,
+    /// A code for one enrolment was made, used, or is void after too many wrong ones.
+    EnrolmentCode,
     /// A key was destroyed.
     KeyDestroyed,
     /// The key that signs the ledger's checkpoints from here on.

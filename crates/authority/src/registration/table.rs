@@ -111,6 +111,10 @@ pub enum Reason {
     Unspecified,
     /// The private key may be known to others.
     KeyCompromise,
+    /// The issuing CA's private key may be known to others.
+    CaCompromise,
+    /// The subject belongs to somebody else now: sold, handed over, renamed.
+    AffiliationChanged,
     /// Replaced by another certificate.
     Superseded,
     /// Withheld for a time: lost, under investigation, in transit.
@@ -123,9 +127,11 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Unspecified,
         Self::KeyCompromise,
+        Self::CaCompromise,
+        Self::AffiliationChanged,
         Self::Superseded,
         Self::Suspended,
         Self::PrivilegeWithdrawn,
@@ -138,6 +144,8 @@ impl Reason {
         match self {
             Self::Unspecified => "unspecified",
             Self::KeyCompromise => "key-compromise",
+            Self::CaCompromise => "ca-compromise",
+            Self::AffiliationChanged => "affiliation-changed",
             Self::Superseded => "superseded",
             Self::Suspended => "suspended",
             Self::PrivilegeWithdrawn => "privilege-withdrawn",
@@ -149,6 +157,21 @@ impl Reason {
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+
+    /// Its number in CRLs and OCSP answers (RFC 5280 section 5.3.1). `None` where none fits, or the standard asks to leave
+    /// it out: certificateHold would promise that the same certificate may come back, and here none ever does.
+    #[must_use]
+    pub const fn code(self) -> Option<u8> {
+        match self {
+            Self::Unspecified | Self::Suspended => None,
+            Self::KeyCompromise => Some(1),
+            Self::CaCompromise => Some(2),
+            Self::AffiliationChanged => Some(3),
+            Self::Superseded => Some(4),
+            Self::CessationOfOperation => Some(5),
+            Self::PrivilegeWithdrawn => Some(9),
+        }
     }
 
     /// What it does to the subject.
@@ -170,7 +193,7 @@ impl std::fmt::Display for Reason {
 /// A word that is no reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no reason: use unspecified, key-compromise, superseded, suspended, privilege-withdrawn or cessation-of-operation"
+    "{0:?} is no reason: use unspecified, key-compromise, ca-compromise, affiliation-changed, superseded, suspended, privilege-withdrawn or cessation-of-operation"
 )]
 pub struct UnknownReason(String);
 
@@ -232,6 +255,15 @@ pub enum Refusal {
     /// The key's certificate was revoked.
     #[error("a certificate of this public key was revoked: make a new key and ask again")]
     RevokedKey,
+    /// The key is known to be bad.
+    #[error("this public key is not to be used ({0}): make a new key and ask again")]
+    BadKey(&'static str),
+    /// The certificate that should speak for it was replaced, and its successor is in use.
+    #[error("the certificate shown was replaced by another one that is in use already")]
+    Superseded,
+    /// The enrolment code is wrong, used, too old, or for somebody else.
+    #[error("the enrolment code does not admit this")]
+    Code,
     /// The request names somebody else.
     #[error("the request's subject is {0:?}, which is not the one whose certificate was shown")]
     OtherSubject(String),

@@ -31,3 +31,17 @@ async fn names_keys_and_grants_are_answered_from_memory() {
     assert_eq!(registry.key_owner(&spki), Some(made.subject));
     assert_eq!(registry.key_owner("00"), None);
 }
+
+#[tokio::test]
+async fn what_is_not_heard_of_stays_as_it_was_and_grows_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = ready(folder.path()).await;
+    let registry = authority.registry();
+    let known = registry.subject_count();
+    assert!(known > 0);
+    registry.stop();
+    while registry.age() < POLL * 5 {
+        tokio::time::sleep(POLL).await;
+    }
+    assert_eq!(registry.subject_count(), known);
+}

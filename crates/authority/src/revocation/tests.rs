@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::many::{Hit, Many};
 use super::*;
 use crate::enrol::{EnrolNames, EnrolProfile, EnrolRequest};
 use crate::testing::{open, ready};
@@ -63,4 +64,116 @@ fn targets_are_read() {
         Target::Subject("thing:plug-1".parse().unwrap())
     );
     assert!("gadget:x".parse::<Target>().is_err());
+}
+
+async fn enrol_many(authority: &Authority, out: &std::path::Path, count: u32) {
+    let names = EnrolNames::Many { prefix: "plug-".to_owned(), count };
+    let wanted =
+        EnrolRequest { profile: EnrolProfile::Device, names, out: out.to_owned(), force: false };
+    authority.enrol(&wanted, |_, _| {}).await.unwrap();
+}
+
+async fn in_batch(authority: &Authority, names: &[&str]) {
+    let things: Vec<_> = names.iter().map(|name| name.parse().unwrap()).collect();
+    authority.label_batch(&things, "2026-11-A").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_batch_goes_by_one_order_and_nobody_else_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = ready(folder.path()).await;
+    enrol_many(&authority, &folder.path().join("out"), 4).await;
+    in_batch(&authority, &["plug-000001", "plug-000002", "plug-000003"]).await;
+    let batch: Many = "batch:2026-11-A".parse().unwrap();
+    let entries = authority.ledger_entries().await.unwrap().len();
+    let counted = authority.count_many(&batch, Reason::KeyCompromise).await.unwrap();
+    assert_eq!(counted, Hit { subjects: 3, certificates: 3 });
+    assert_eq!(authority.ledger_entries().await.unwrap().len(), entries, "counting writes nothing");
+    let mut heard = Vec::new();
+    let hit = authority
+        .revoke_many(&batch, Reason::KeyCompromise, |done, total| heard.push((done, total)))
+        .await
+        .unwrap();
+    assert_eq!((hit, heard), (counted, vec![(3, 3)]));
+    assert_eq!(authority.ledger_entries().await.unwrap().len(), entries + 1, "one entry");
+    let states: Vec<_> = authority.subjects().await.unwrap();
+    let state = |name: &str| {
+        states.iter().find(|one| one.subject.name() == name).map(|one| one.state).unwrap()
+    };
+    assert_eq!(state("plug-000001"), State::Suspended);
+    assert_eq!(state("plug-000004"), State::Active);
+    assert_eq!(authority.core.store.revocations_since(0).await.unwrap().len(), 3);
+    // Nobody is left to be hit.
+    let again = authority.count_many(&batch, Reason::KeyCompromise).await.unwrap();
+    assert_eq!(again.certificates, 0);
+}
+
+//= specs/house.md#house-revocation
+//= type=test
+//# An order to revoke many certificates MUST be carried to its end, whoever is killed.
+#[tokio::test]
+async fn an_order_that_was_left_is_carried_on_by_whoever_opens_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = ready(folder.path()).await;
+    enrol_many(&authority, &folder.path().join("out"), 5).await;
+    in_batch(&authority, &["plug-000001", "plug-000002", "plug-000003"]).await;
+    let batch: Many = "batch:2026-11-A".parse().unwrap();
+    // As a kill leaves it: the order stands, two of three are done.
+    let mut turn = authority.core.store.exclusive().await.unwrap();
+    turn.suspend_batch("2026-11-A", Reason::Superseded).await.unwrap();
+    let now = authority.core.now();
+    let order = turn.put_order(now, &batch, Reason::Superseded, 3).await.unwrap();
+    assert_eq!(turn.step_order(&order, 2, now).await.unwrap(), 2);
+    turn.commit().await.unwrap();
+    assert_eq!(authority.carry_on_orders(Duration::from_secs(3600)).await.unwrap(), 0, "fresh");
+    assert_eq!(authority.carry_on_orders(Duration::ZERO).await.unwrap(), 1);
+    let revoked = authority.core.store.revocations_since(0).await.unwrap();
+    assert_eq!(revoked.len(), 3);
+    assert!(
+        revoked.windows(2).all(|two| two[0].seq < two[1].seq && two[0].serial != two[1].serial)
+    );
+    assert_eq!(authority.carry_on_orders(Duration::ZERO).await.unwrap(), 0, "once");
+}
+
+#[tokio::test]
+async fn an_issuing_authority_goes_with_its_leaves_and_another_issues() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = ready(folder.path()).await;
+    enrol_many(&authority, &folder.path().join("out"), 3).await;
+    let target: Many = "issuer:ldevid-ca".parse().unwrap();
+    let hit = authority.revoke_many(&target, Reason::CaCompromise, |_, _| {}).await.unwrap();
+    assert_eq!(hit, Hit { subjects: 3, certificates: 3 });
+    let authorities = authority.authorities().unwrap();
+    assert_eq!(authorities.label(crate::IssuingCa::Operation), "ldevid-ca-2");
+    assert_eq!(authorities.verifiers(crate::IssuingCa::Operation).len(), 1, "the old one is out");
+    assert!(authority.core.keys.load("ldevid-ca").unwrap().is_none(), "its key is destroyed");
+    // The subjects are not to blame: they come back with a new key.
+    enrol(&authority, &folder.path().join("new"), false).await;
+    let unknown = authority.count_many(&"issuer:nobody".parse().unwrap(), Reason::Superseded).await;
+    assert!(matches!(unknown, Err(AuthorityError::Unknown(_))));
+}
+
+#[tokio::test]
+async fn a_key_goes_wherever_it_is_certified_and_never_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = ready(folder.path()).await;
+    let out = folder.path().join("out");
+    let serial = enrol(&authority, &out, false).await;
+    let certificate = authority.certificate(&serial).await.unwrap().unwrap();
+    let target: Many = format!("key:{}", certificate.spki_sha256()).parse().unwrap();
+    let hit = authority.revoke_many(&target, Reason::KeyCompromise, |_, _| {}).await.unwrap();
+    assert_eq!(hit, Hit { subjects: 1, certificates: 1 });
+    let mut turn = authority.core.store.exclusive().await.unwrap();
+    assert!(turn.is_barred(&certificate.spki_sha256()).await.unwrap());
+    let subject = "plug-1".parse().unwrap();
+    assert_eq!(turn.subject(&subject).await.unwrap().unwrap().state, State::Suspended);
+}
+
+#[test]
+fn many_are_read() {
+    assert_eq!("batch:A".parse(), Ok(Many::Batch("A".to_owned())));
+    assert!(format!("key:{}", "AB".repeat(32)).parse::<Many>().is_ok());
+    for wrong in ["", "batch:", "key:ab", "thing:plug-1", "batch:a\nb", "plug-1"] {
+        assert!(wrong.parse::<Many>().is_err(), "{wrong:?}");
+    }
 }

@@ -182,6 +182,40 @@ impl Turn {
         read(&row).map(Some).ok_or_else(|| self.damaged("a certificate's row"))
     }
 
+    /// Whose certificates with that key count, or counted.
+    pub(crate) async fn holders_of(
+        &mut self,
+        spki_sha256: &str,
+    ) -> Result<Vec<Subject>, StoreError> {
+        let rows =
+            sqlx::query("SELECT DISTINCT kind, name FROM certificates WHERE spki_sha256 = $1")
+                .bind(spki_sha256)
+                .fetch_all(self.connection())
+                .await;
+        let rows = self.done(rows)?;
+        rows.iter()
+            .map(|row| subjects::subject(row).ok_or_else(|| self.damaged("a certificate's row")))
+            .collect()
+    }
+
+    /// Whether the subject has an operational certificate that counts, with another key.
+    pub(crate) async fn has_another_key(
+        &mut self,
+        subject: &Subject,
+        spki_sha256: &str,
+    ) -> Result<bool, StoreError> {
+        let row = sqlx::query(
+            "SELECT 1 FROM certificates WHERE kind = $1 AND name = $2 AND purpose <> 'idevid'
+                AND status = 'active' AND spki_sha256 <> $3 LIMIT 1",
+        )
+        .bind(subject.kind())
+        .bind(subject.name())
+        .bind(spki_sha256)
+        .fetch_optional(self.connection())
+        .await;
+        Ok(self.done(row)?.is_some())
+    }
+
     /// Marks a certificate as revoked.
     pub(crate) async fn mark_revoked(&mut self, serial: &str) -> Result<(), StoreError> {
         let changed = self.next_generation().await?;

@@ -5,7 +5,7 @@ use sqlx::Row as _;
 use super::{StoreError, Turn};
 
 /// One entry a version; never changed once released, only followed by another.
-const MIGRATIONS: [&[&str]; 5] = [FIRST, ISSUING, FACTORY, OPERATORS, ROOTS];
+const MIGRATIONS: [&[&str]; 6] = [FIRST, ISSUING, FACTORY, OPERATORS, ROOTS, REVOKING];
 
 /// The factory: stations, batches, and one item a serial.
 const FACTORY: &[&str] = &[
@@ -34,6 +34,30 @@ const OPERATORS: &[&str] = &[
 const ROOTS: &[&str] = &["CREATE TABLE roots (
         label TEXT PRIMARY KEY, position BIGINT NOT NULL UNIQUE, state TEXT NOT NULL, since BIGINT NOT NULL,
         changed BIGINT NOT NULL)"];
+
+/// Revoking many at once; what is wrong with keys and certificates; codes for one enrolment.
+const REVOKING: &[&str] = &[
+    "ALTER TABLE subjects ADD COLUMN batch TEXT",
+    "CREATE INDEX subjects_batch ON subjects (batch)",
+    "CREATE INDEX certificates_key ON certificates (spki_sha256)",
+    "ALTER TABLE certificates ADD COLUMN used_at BIGINT",
+    "CREATE TABLE revocation_orders (
+        id BIGINT PRIMARY KEY, at BIGINT NOT NULL, target TEXT NOT NULL, reason TEXT NOT NULL,
+        certificates BIGINT NOT NULL, done BIGINT NOT NULL, finished BIGINT NOT NULL, touched BIGINT NOT NULL)",
+    "CREATE TABLE barred_keys (spki_sha256 TEXT PRIMARY KEY, reason TEXT NOT NULL, at BIGINT NOT NULL)",
+    "CREATE TABLE alarms (
+        kind TEXT NOT NULL, subject TEXT NOT NULL, evidence TEXT NOT NULL, first_at BIGINT NOT NULL,
+        last_at BIGINT NOT NULL, count BIGINT NOT NULL, PRIMARY KEY (kind, subject, evidence))",
+    "CREATE TABLE enrolment_codes (
+        code_sha256 TEXT PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, grants TEXT NOT NULL,
+        created_at BIGINT NOT NULL, ends_at BIGINT NOT NULL, guesses BIGINT NOT NULL, used_at BIGINT,
+        request_sha256 TEXT NOT NULL)",
+    "CREATE INDEX enrolment_codes_name ON enrolment_codes (name)",
+    "CREATE INDEX revocations_serial ON revocations (serial)",
+    "CREATE TABLE crls (
+        issuer TEXT NOT NULL, shard BIGINT NOT NULL, number BIGINT NOT NULL, base_number BIGINT NOT NULL,
+        base_seq BIGINT NOT NULL, base_at BIGINT NOT NULL, PRIMARY KEY (issuer, shard))",
+];
 
 /// The issuing CAs' generations, from the first roll on.
 const ISSUING: &[&str] = &[

@@ -1,11 +1,13 @@
 //! `countersign authority`: key management on a data folder, also while `serve` runs on it.
 
 mod backup;
+mod code;
 mod custodian;
 mod evidence;
 mod expiry;
 mod factory;
 mod ledger;
+mod revoke;
 pub(crate) mod root;
 mod station;
 
@@ -16,8 +18,6 @@ use clap::{Subcommand, ValueEnum};
 use countersign_authority::admin::{Role, openapi};
 use countersign_authority::ceremony::{CeremonyOutcome, CeremonyPlan, default_plan};
 use countersign_authority::enrol::{EnrolNames, EnrolProfile, EnrolRequest};
-use countersign_authority::registration::Reason;
-use countersign_authority::revocation::Target;
 use countersign_authority::root::RootAccess;
 use countersign_authority::subject::{Purpose, Subject};
 use countersign_authority::{Authority, Sources};
@@ -67,19 +67,30 @@ pub(crate) enum AuthorityCommand {
         after_help = "Examples:\n  countersign authority enrol --data ./data --profile device --name plug-000001 --out ./certs\n  countersign authority enrol --data ./data --profile service --name backend --out ./certs \\\n      --grant 'subscribe things/+/properties/#' --grant 'publish things/+/actions/+'\n  countersign authority enrol --data ./data --profile device --prefix plug- --count 100 --out ./certs\n  countersign authority enrol --data ./data --profile operator --name anna --role auditor --out ./anna"
     )]
     Enrol(EnrolArgs),
-    /// Take back what a subject holds: its sessions end within a second, its next handshake fails.
+    /// A code by which somebody without an identity enrols once over EST: user name and password of HTTP Basic.
     #[command(
-        after_help = "Example:\n  countersign authority revoke --data ./data --name plug-000001 --reason key-compromise"
+        after_help = "Example:\n  countersign authority code --data ./data --subject plug-000001 --kind device --for 15m\n  curl --cacert ./data/roots.pem -u plug-000001:CODE --data-binary @request.b64 \\\n      -H 'Content-Type: application/pkcs10' https://localhost:8443/.well-known/est/simpleenroll"
     )]
-    Revoke {
-        #[command(flatten)]
-        subject: SubjectArgs,
-        /// One certificate only, by its serial number in hexadecimal.
-        #[arg(long, conflicts_with = "name")]
-        serial: Option<String>,
-        /// Why: unspecified, key-compromise, superseded, suspended, privilege-withdrawn, or cessation-of-operation (for ever).
-        #[arg(long, default_value = "unspecified")]
-        reason: Reason,
+    Code(code::CodeArgs),
+    /// Take back what a subject, a batch, an issuing CA or a key holds: sessions end within a second, the next handshake fails.
+    #[command(
+        after_help = "Examples:\n  countersign authority revoke --data ./data --name plug-000001 --reason key-compromise\n  countersign authority revoke --data ./data --batch 2026-11-A --dry-run\n  countersign authority revoke --data ./data --ca ldevid-ca --reason ca-compromise --yes\n  countersign authority revoke --data ./data --key 5f1c…  (hash of the SubjectPublicKeyInfo)"
+    )]
+    Revoke(revoke::RevokeArgs),
+    /// Write the revocation lists as files, for verifiers without a gateway: LABEL.crl (DER) and LABEL.crl.pem.
+    #[command(
+        after_help = "Example:\n  countersign authority crl --data ./data --out ./crl\n  openssl verify -crl_check -CAfile ./data/roots.pem -CRLfile ./crl/ldevid-ca.crl.pem -untrusted plug.crt plug.crt"
+    )]
+    Crl(revoke::CrlArgs),
+    /// What must not happen and did: keys that others have or know, clones, serial numbers that came twice.
+    #[command(after_help = "Example:\n  countersign authority alarms --data ./data --json")]
+    Alarms {
+        /// The authority's data folder.
+        #[arg(long)]
+        data: PathBuf,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
     },
     /// Let a revoked subject enrol again; what was revoked stays revoked.
     #[command(
@@ -234,6 +245,9 @@ pub(crate) struct EnrolArgs {
     /// What an operator is there for: administrator, custodian, station, auditor or support.
     #[arg(long, required_if_eq("profile", "operator"))]
     role: Option<Role>,
+    /// The batch that devices are of, so that it can be revoked as a whole.
+    #[arg(long)]
+    batch: Option<String>,
     /// Replace keys that are there.
     #[arg(long)]
     force: bool,
@@ -263,19 +277,10 @@ pub(crate) async fn run(command: AuthorityCommand) -> Ended {
         AuthorityCommand::Root(command) => root::run(command).await,
         AuthorityCommand::Transcript(command) => root::transcript(command),
         AuthorityCommand::Enrol(arguments) => enrol(arguments).await,
-        AuthorityCommand::Revoke { subject, serial, reason } => {
-            let target = match serial {
-                Some(serial) => Target::Serial(serial.to_ascii_lowercase()),
-                None => Target::Subject(subject.subject()?),
-            };
-            let revoked = open(&subject.data).await?.revoke(&target, reason).await?;
-            let (count, state) = (revoked.serials.len(), revoked.state.as_str());
-            say(&format!(
-                "{}: {count} certificate(s) revoked ({reason}); now {state}",
-                revoked.subject
-            ));
-            Ok(())
-        }
+        AuthorityCommand::Code(arguments) => code::run(arguments).await,
+        AuthorityCommand::Revoke(arguments) => revoke::run(arguments).await,
+        AuthorityCommand::Crl(arguments) => revoke::crl(arguments).await,
+        AuthorityCommand::Alarms { data, json } => alarms(&data, json).await,
         AuthorityCommand::Reinstate { subject } => {
             let named = subject.subject()?;
             let state = open(&subject.data).await?.reinstate(&named).await?;
@@ -399,6 +404,16 @@ async fn enrol(arguments: EnrolArgs) -> Ended {
     let enrolled = authority
         .enrol(&request, |done, total| progress.show(u64::from(done), u64::from(total)))
         .await?;
+    if let Some(batch) = &arguments.batch {
+        let things: Vec<_> = enrolled
+            .iter()
+            .filter_map(|one| match &one.subject {
+                Subject::Thing(thing) => Some(thing.clone()),
+                _ => None,
+            })
+            .collect();
+        authority.label_batch(&things, batch).await?;
+    }
     if arguments.json {
         let list: Vec<_> = enrolled
             .iter()
@@ -442,6 +457,22 @@ async fn subjects(data: &Path, as_json: bool) -> Ended {
         }
     }
     Ok(())
+}
+
+async fn alarms(data: &Path, as_json: bool) -> Ended {
+    let all = open(data).await?.alarms().await?;
+    if as_json {
+        print_json(&json!({ "alarms": all }));
+    } else {
+        for one in &all {
+            let (last, times) = (one.last_at.to_rfc3339(), one.count);
+            say(&format!(
+                "{last}  {:16} {}  {}  ({times} times)",
+                one.kind, one.subject, one.evidence
+            ));
+        }
+    }
+    if all.is_empty() { Ok(()) } else { Err(Failure::found(format!("{} alarm(s)", all.len()))) }
 }
 
 /// Makes one device: its key in its own folder, its factory identity from the authority, its label for paper.

@@ -49,6 +49,10 @@ impl Directory for Registry {
     fn changed(&self) -> tokio::sync::watch::Receiver<u64> {
         self.0.changed()
     }
+
+    fn list_age(&self) -> Option<std::time::Duration> {
+        Some(self.0.age())
+    }
 }
 
 /// The denylist, asked in each handshake.

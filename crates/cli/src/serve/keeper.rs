@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use countersign_authority::Authority;
 use countersign_authority::expiry::{Alarms, Standing, WITHIN};
+use countersign_authority::revocation::many::ABANDONED;
 use countersign_gateway::server::RunningGateway;
 
 use super::listeners::{Listeners, Servers};
@@ -40,18 +41,26 @@ impl Keeper {
     /// Looks after it for ever.
     pub(super) async fn keep(self, gateway: &RunningGateway) {
         let mut changed = self.authority.registry().changed();
-        let mut pause = Duration::ZERO;
+        let mut next = tokio::time::Instant::now();
         let mut policies = self.listeners.keeper.changed();
+        let mut orders = tokio::time::interval(ABANDONED);
         loop {
             let registry = self.authority.registry();
             let due = tokio::select! {
-                () = tokio::time::sleep(pause) => true,
+                () = tokio::time::sleep_until(next) => true,
                 // Most changes are enrolments, which concern no listener.
                 Ok(()) = changed.changed() => registry.issuing_version() != self.listeners.servers().standing.issuing,
                 Ok(()) = policies.changed() => true,
+                _ = orders.tick() => {
+                    // Somebody's command may have been killed half-way.
+                    if let Err(error) = self.authority.carry_on_orders(ABANDONED).await {
+                        tracing::error!(%error, "an order to revoke could not be carried on");
+                    }
+                    continue;
+                }
             };
             if due {
-                pause = match self.look(gateway).await {
+                let pause = match self.look(gateway).await {
                     Ok(()) => LOOK,
                     Err(error) => {
                         tracing::error!(
@@ -61,6 +70,7 @@ impl Keeper {
                         RETRY
                     }
                 };
+                next = tokio::time::Instant::now() + pause;
             }
         }
     }

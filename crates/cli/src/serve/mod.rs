@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::args::address;
-use crate::config::ServeConfig;
+use crate::config::{Listen, ServeConfig};
 use crate::console::say;
 use crate::failure::{Ended, Failure, Named as _};
 use crate::spawn::asked_to_end;
@@ -51,6 +51,9 @@ pub(crate) struct ServeArgs {
     /// Where administration listens.
     #[arg(long, value_parser = address, value_name = "ADDR")]
     admin: Option<SocketAddr>,
+    /// Where revocation lists and OCSP are given without TLS; left out: nowhere.
+    #[arg(long, value_parser = address, value_name = "ADDR")]
+    status: Option<SocketAddr>,
     /// The configuration; left out: config.toml in the data folder, if there is one.
     #[arg(long)]
     config: Option<PathBuf>,
@@ -67,6 +70,7 @@ pub(crate) struct Ready {
     pub(crate) admin: SocketAddr,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) metrics: Option<SocketAddr>,
+    pub(crate) status: Option<SocketAddr>,
     pub(crate) roots: PathBuf,
 }
 
@@ -94,6 +98,10 @@ pub(crate) async fn run(arguments: ServeArgs) -> Ended {
         Some(metrics) => Some(bind("metrics", metrics.listen).await?),
         None => None,
     };
+    let status = match &config.status {
+        Some(status) => Some(bind("status", status.listen).await?),
+        None => None,
+    };
     let registry = Arc::new(directory::Registry(authority.registry()));
     let database = folder.join("gateway.db");
     let gateway =
@@ -105,6 +113,7 @@ pub(crate) async fn run(arguments: ServeArgs) -> Ended {
         est: est.local_addr()?,
         admin: admin.local_addr()?,
         metrics: metrics.as_ref().map(TcpListener::local_addr).transpose()?,
+        status: status.as_ref().map(TcpListener::local_addr).transpose()?,
         roots: std::path::absolute(authority.layout().roots())?,
     };
     // 6. Enrolment and administration.
@@ -125,7 +134,7 @@ pub(crate) async fn run(arguments: ServeArgs) -> Ended {
         admin,
         admin_server,
         authority.admin_router(),
-        ended(stopped),
+        ended(stopped.clone()),
     ));
     let metrics = metrics.map(|listener| {
         let authority = authority.clone();
@@ -134,6 +143,10 @@ pub(crate) async fn run(arguments: ServeArgs) -> Ended {
             authority,
             ended(stopped_metrics),
         ))
+    });
+    let status = status.map(|listener| {
+        let (router, stop) = (authority.status_router(), ended(stopped));
+        tokio::spawn(countersign_authority::serve_plain(listener, router, stop))
     });
     // 7. Say so.
     announce(&arguments, &ready)?;
@@ -156,6 +169,9 @@ pub(crate) async fn run(arguments: ServeArgs) -> Ended {
     if let Some(metrics) = metrics {
         let _ = metrics.await;
     }
+    if let Some(status) = status {
+        let _ = status.await;
+    }
     gateway.shutdown().await;
     authority.close().await;
     if let Some(path) = &arguments.ready_file {
@@ -174,6 +190,9 @@ fn configure(arguments: &ServeArgs) -> Ended<ServeConfig> {
         if let Some(address) = flag {
             *place = address;
         }
+    }
+    if let Some(address) = arguments.status {
+        config.status = Some(Listen { listen: address });
     }
     Ok(config)
 }
@@ -262,6 +281,9 @@ fn announce(arguments: &ServeArgs, ready: &Ready) -> Ended {
     say(&format!("admin  https://{}/", ready.admin));
     if let Some(metrics) = ready.metrics {
         say(&format!("metrics http://{metrics}/metrics"));
+    }
+    if let Some(status) = ready.status {
+        say(&format!("status http://{status}/crl/ and /ocsp"));
     }
     say(&format!("roots  {}", ready.roots.display()));
     Ok(())

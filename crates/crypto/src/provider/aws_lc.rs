@@ -43,6 +43,13 @@ pub(crate) fn random(out: &mut [u8]) {
     rand::fill(out).expect("the operating system's random source answers");
 }
 
+/// SHA-1 as OCSP requests name issuers by it (RFC 5019 section 2.1.1). It names and proves nothing.
+pub(crate) fn sha1_name(bytes: &[u8]) -> Option<[u8; 20]> {
+    let mut out = [0; 20];
+    out.copy_from_slice(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, bytes).as_ref());
+    Some(out)
+}
+
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());

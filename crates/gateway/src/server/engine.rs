@@ -8,6 +8,7 @@ use crate::broker::{Broker, CloseReason, ConnId, Context, Input, Now, Output};
 use crate::config::GatewayConfig;
 use crate::directory::{Directory, PeerFacts};
 use crate::policy::PolicyKeeper;
+use crate::revocation::{Aged, Standing};
 use crate::store::fleet::{HeldPolicy, Sighting};
 use crate::store::writer::Job;
 use countersign_crypto::random::SystemRandom;
@@ -64,6 +65,8 @@ pub(super) struct Engine {
     pub(super) clock: Clock,
     pub(super) random: SystemRandom,
     pub(super) directory: Arc<dyn Directory>,
+    aged: Arc<Aged>,
+    standing: Standing,
     pub(super) policies: Policies,
     outboxes: HashMap<ConnId, Outbox>,
     jobs: mpsc::WeakUnboundedSender<Job>,
@@ -77,7 +80,7 @@ impl Engine {
     pub(super) fn new(
         broker: Broker,
         config: &GatewayConfig,
-        directory: Arc<dyn Directory>,
+        aged: Arc<Aged>,
         jobs: mpsc::WeakUnboundedSender<Job>,
         keeper: Option<Arc<PolicyKeeper>>,
     ) -> Self {
@@ -87,7 +90,21 @@ impl Engine {
         let (random, drain) = (SystemRandom, config.drain());
         let bell = keeper.as_ref().map(|keeper| keeper.changed());
         let policies = Policies::new(keeper);
-        Self { broker, clock, random, directory, policies, outboxes, jobs, next_sweep, drain, bell }
+        let (directory, standing): (Arc<dyn Directory>, _) = (aged.clone(), Standing::Current);
+        Self {
+            broker,
+            clock,
+            random,
+            directory,
+            aged,
+            standing,
+            policies,
+            outboxes,
+            jobs,
+            next_sweep,
+            drain,
+            bell,
+        }
     }
 
     /// Runs until a drain has ended or nobody holds the gateway any more. `jobs` keeps the writer alive for as long.
@@ -212,6 +229,27 @@ impl Engine {
             self.with(|broker, context, _| ((), broker.sweep(context.now)));
         }
         self.policies_tick();
+        self.look_at_age();
+    }
+
+    /// Whether the authority was heard lately; asked with every event, and at least once a second.
+    fn look_at_age(&mut self) {
+        let standing = self.aged.standing();
+        if standing == self.standing {
+            return;
+        }
+        let age = self.aged.list_age().unwrap_or_default().as_secs();
+        match standing {
+            Standing::Current => tracing::warn!(age, "the authority is heard again"),
+            Standing::Old => {
+                tracing::error!(age, "the revocation list is too old; staying open, as configured");
+            }
+            Standing::Closed => {
+                tracing::error!(age, "the revocation list is too old; closed, as configured");
+            }
+        }
+        self.standing = standing;
+        self.rejudge();
     }
 
     fn event(&mut self, event: Event) {

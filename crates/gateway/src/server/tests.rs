@@ -7,6 +7,7 @@ use crate::broker::tests::kit::{
     Client, Dial, backend, connect_packet, device, facts, got, kept, v5,
 };
 use crate::directory::Refusal;
+use crate::revocation::{PastAge, RevocationConfig};
 use countersign_protocol::permit::messaging::MessagingSubject;
 use std::sync::Mutex;
 use std::time::Instant;
@@ -39,11 +40,16 @@ impl Acceptor for Plain {
 struct Registry {
     revoked: Mutex<Vec<String>>,
     changed: watch::Sender<u64>,
+    age: Mutex<Duration>,
 }
 
 impl Registry {
     fn new() -> Arc<Self> {
-        Arc::new(Self { revoked: Mutex::default(), changed: watch::channel(0).0 })
+        Arc::new(Self {
+            revoked: Mutex::default(),
+            changed: watch::channel(0).0,
+            age: Mutex::default(),
+        })
     }
 
     fn revoke(&self, name: &str) {
@@ -69,6 +75,10 @@ impl Directory for Registry {
 
     fn changed(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+
+    fn list_age(&self) -> Option<Duration> {
+        Some(*self.age.lock().unwrap())
     }
 }
 
@@ -254,4 +264,48 @@ async fn a_port_in_use_and_a_wrong_key_are_named() {
     let wrong = GatewayConfig { max_connections: 0, ..config() };
     let error = start(wrong, plain, registry, &path, None).await.unwrap_err();
     assert!(matches!(error, StartError::Config(_)), "{error}");
+}
+
+/// The authority is not heard: the last list stands, up to its age; then the gateway closes, or stays open.
+//= specs/house.md#house-revocation
+//= type=test
+//# A gateway that is cut off from the authority MUST keep the last list, and past its age close or stay open as
+//# configured.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn past_the_age_of_its_list_a_gateway_closes_or_stays_open_as_configured() {
+    for past_age in [PastAge::Close, PastAge::Open] {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = Registry::new();
+        registry.revoke("plug-3");
+        let revocation = RevocationConfig { max_age_secs: 600, past_age };
+        let gateway =
+            begin(GatewayConfig { revocation, ..config() }, &registry, folder.path()).await;
+        *registry.age.lock().unwrap() = Duration::from_secs(600);
+        let mut plug = Remote::dial(&gateway, "d plug-1", v5("plug-1")).await;
+        *registry.age.lock().unwrap() = Duration::from_secs(601);
+        let dial = async |name: &'static str| {
+            let mut stream = TcpStream::connect(gateway.local_addr()).await.unwrap();
+            stream.write_all(format!("d {name}\n").as_bytes()).await.unwrap();
+            let mut client = Client::new(v5(name).version);
+            client.send(connect_packet(&v5(name)));
+            let _ = stream.write_all(&client.take_output()).await;
+            stream.read(&mut [0; 64]).await.unwrap_or(0) > 0
+        };
+        match past_age {
+            PastAge::Close => {
+                plug.closed().await;
+                assert!(!dial("plug-2").await, "nobody is admitted");
+                // Heard again: everybody comes back.
+                *registry.age.lock().unwrap() = Duration::ZERO;
+                assert!(dial("plug-2").await);
+            }
+            PastAge::Open => {
+                assert!(dial("plug-2").await, "the last list stands");
+                assert!(!dial("plug-3").await, "and it still says who is revoked");
+                plug.client.publish(POWER, "1", 1, false);
+                assert!(plug.until(|client| client.pubacks().len() == 1).await);
+            }
+        }
+        gateway.shutdown().await;
+    }
 }
