@@ -27,6 +27,7 @@ mod retirement;
 mod revocation;
 mod root_roll;
 mod rotation;
+mod status;
 
 mod bad_files;
 mod canaries;

@@ -23,7 +23,7 @@ pub(crate) use mosquitto::{Client, VERSIONS, Version};
 pub(crate) use openssl::{Answer, Key, certificates_in, curl, openssl, s_client};
 pub(crate) use paho::{Paho, Session};
 pub(crate) use policy::{CLASSICAL, HYBRID, PolicyFiles, policy};
-pub(crate) use process::{Finished, Running, countersign, countersign_fails, need, program};
+pub(crate) use process::{Finished, Running, countersign, countersign_fails, feed, need, program};
 pub(crate) use product::{Product, as_root, path_text};
 pub(crate) use relay::Relay;
 pub(crate) use service::Service;
