@@ -37,18 +37,14 @@ def many_files():
 
 
 def bomb():
+    """More and more processes, without end; one after the other, so that the machine stays usable for other tests."""
     while True:
-        if os.fork() == 0:
-            while True:
-                try:
-                    os.fork()
-                except OSError:
-                    time.sleep(0.01)
-
-
-def spin():
-    while True:
-        pass
+        try:
+            if os.fork() == 0:
+                time.sleep(3600)
+        except OSError:
+            pass
+        time.sleep(0.002)
 
 
 def orphan():
