@@ -47,6 +47,11 @@ def bomb():
         time.sleep(0.002)
 
 
+def spin():
+    while True:
+        pass
+
+
 def orphan():
     child = os.fork()
     if child == 0:
