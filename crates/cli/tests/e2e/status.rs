@@ -36,8 +36,9 @@ fn ocsp(house: &House, address: &str, leaf: &Path, more: &[&str]) -> Finished {
     let issuer = issuer(house, leaf);
     let mut command = need("openssl");
     command.args(["ocsp", "-url", &format!("{address}/ocsp"), "-issuer"]).arg(&issuer);
-    command.arg("-verify_other").arg(&issuer).arg("-cert").arg(leaf);
-    command.arg("-CAfile").arg(house.roots()).args(more);
+    command.arg("-verify_other").arg(&issuer).arg("-CAfile").arg(house.roots());
+    // The digest stands before the certificate that is named by it.
+    command.args(more).arg("-cert").arg(leaf);
     finish(command)
 }
 
@@ -57,8 +58,9 @@ fn openssl_ocsp_hears_of_a_revocation() {
     // A serial that nobody was given.
     let ca = issuer(&house, &device.crt);
     let mut command = need("openssl");
-    command.args(["ocsp", "-url", &format!("{address}/ocsp"), "-serial", "0x1234", "-issuer"]);
-    command.arg(&ca).arg("-verify_other").arg(&ca).arg("-CAfile").arg(house.roots());
+    command.args(["ocsp", "-url", &format!("{address}/ocsp"), "-issuer"]).arg(&ca);
+    command.args(["-serial", "0x1234", "-verify_other"]).arg(&ca);
+    command.arg("-CAfile").arg(house.roots());
     let said = finish(command).with_code(0);
     assert!(said.stdout.contains("unknown"), "{said}");
 }
