@@ -8,7 +8,7 @@
 //! Of one device the private key never leaves its folder, and the setup code never enters the authority's: it is on the
 //! label and nowhere else. The device stores a verifier.
 //!
-//! A batch is made by [`run`], in which a kill at any instant spoils nothing; its codes are sealed in a [`job`] until their
+//! A batch is made by `run`, in which a kill at any instant spoils nothing; its codes are sealed in a `job` until their
 //! labels are printed:
 //!
 //! ```text
