@@ -59,7 +59,12 @@ fn openssl_believes_each_status_with_and_without_a_nonce() {
                 Request::from_der(&std::fs::read(at.join("request.der")).unwrap()).unwrap();
             assert_eq!(request.has_nonce(), nonce == "-nonce");
             assert_eq!(request.asked()[0].serial_hex(), format!("f{number}34"));
-            assert!(request.asked()[0].is_of(&ca), "{digest}");
+            // A provider without SHA-1 knows no issuer that is named by it.
+            let known = digest != "-sha1" || provider::sha1_name(b"").is_some();
+            assert_eq!(request.asked()[0].is_of(&ca), known, "{digest}");
+            if !known {
+                continue;
+            }
             let until = now().plus(Duration::from_secs(3600));
             let answer = answer(&request, &[status], &ca, &key, now(), until).unwrap();
             std::fs::write(at.join("answer.der"), answer).unwrap();
