@@ -176,7 +176,11 @@ impl Fleet {
         let taken =
             slots.offer(prepared, &self.library.floor, source, clock, Duration::ZERO).is_ok();
         self.counts.refused += u64::from(!taken);
-        self.gate_commit(slots, Some(document.clone()).filter(|_| taken), crash);
+        let lives = self.gate_commit(slots, Some(document.clone()).filter(|_| taken), crash);
+        if taken && lives {
+            // It may have taken the place of another one that waited, and that somebody was admitted under.
+            self.rejudge_sessions();
+        }
         taken
     }
 
