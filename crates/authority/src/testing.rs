@@ -62,7 +62,11 @@ pub(crate) async fn open_at(folder: &Path, clock: Arc<TestClock>) -> Authority {
 /// Keys in sealed files; in a PKCS#11 token where the environment names one (`module:label:pin file`), so that the same
 /// tests hold for both. A prefix keeps the tests' folders apart.
 pub(crate) fn config(folder: &Path) -> AuthorityConfig {
-    let config = AuthorityConfig::default();
+    placed(AuthorityConfig::default(), folder)
+}
+
+/// Any configuration, with its keys where those of [`config`] are.
+pub(crate) fn placed(config: AuthorityConfig, folder: &Path) -> AuthorityConfig {
     let Some(token) = std::env::var("COUNTERSIGN_TEST_TOKEN").ok() else { return config };
     let [module, label, pin_file] = token.split(':').collect::<Vec<_>>()[..] else {
         panic!("COUNTERSIGN_TEST_TOKEN={token}: module:label:pin file is expected");

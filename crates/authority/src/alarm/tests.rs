@@ -15,7 +15,7 @@ use super::*;
 use crate::enrol::{EnrolNames, EnrolProfile, EnrolRequest};
 use crate::registration::State;
 use crate::testing::client::{Answer, identity, request};
-use crate::testing::{TestClock, config, open_at, openssl, ready};
+use crate::testing::{TestClock, config, open_at, openssl, placed, ready};
 use crate::{AuthorityConfig, CeremonyPlan, Sources};
 
 const REENROLL: &str = "POST /.well-known/est/simplereenroll HTTP/1.1";
@@ -126,6 +126,7 @@ async fn cloned(config: AuthorityConfig) -> (tempfile::TempDir, Authority) {
         clock: clock.clone(),
         random: Box::new(countersign_crypto::random::SystemRandom),
     };
+    let config = placed(config, folder.path());
     let authority = Authority::open(folder.path(), config, sources).await.unwrap();
     let (old, _) = enrolled(&authority, "plug-1").await;
     clock.forward(std::time::Duration::from_secs(2));
@@ -147,8 +148,7 @@ async fn cloned(config: AuthorityConfig) -> (tempfile::TempDir, Authority) {
 
 #[tokio::test]
 async fn a_copy_that_renews_by_what_was_replaced_raises_an_alarm() {
-    let folder = tempfile::tempdir().unwrap();
-    let (_folder, authority) = cloned(config(folder.path())).await;
+    let (_folder, authority) = cloned(AuthorityConfig::default()).await;
     assert_eq!(authority.subjects().await.unwrap().last().unwrap().state, State::Active);
 }
 
