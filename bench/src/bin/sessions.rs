@@ -48,7 +48,8 @@ async fn main() -> Result<(), Failed> {
 
     let mut waits = Vec::with_capacity(revocations);
     let step = (live.len() / revocations.max(1)).max(1);
-    let chosen: Vec<Live> = (0..revocations).rev().map(|turn| live.swap_remove(turn * step)).collect();
+    let chosen: Vec<Live> =
+        (0..revocations).rev().map(|turn| live.swap_remove(turn * step)).collect();
     for one in chosen {
         let start = Instant::now();
         let status = tokio::process::Command::new(binary)
@@ -65,7 +66,8 @@ async fn main() -> Result<(), Failed> {
     }
     waits.sort_unstable();
     let at = |share: f64| waits[((waits.len() - 1) as f64 * share).round() as usize].as_millis();
-    let lost = live.iter_mut().filter(|one| one.closed.try_recv().is_ok()).count();
+    let closed = |one: &mut Live| one.closed.try_recv().is_ok();
+    let lost = live.iter_mut().map(closed).filter(|lost| *lost).count();
     println!(
         "revoke to closed socket, {} of {devices}: p50 {} ms, p90 {} ms, p99 {} ms, most {} ms; {lost} others were closed",
         waits.len(),
@@ -84,16 +86,28 @@ async fn connect_all(
 ) -> Result<Vec<Live>, Failed> {
     let roots = certificates_from_pem(&std::fs::read(folder.join("roots.pem"))?)?;
     let mut names: Vec<String> = std::fs::read_dir(folder)?
-        .filter_map(|entry| Some(entry.ok()?.file_name().to_str()?.strip_suffix(".crt")?.to_owned()))
+        .filter_map(|entry| {
+            Some(entry.ok()?.file_name().to_str()?.strip_suffix(".crt")?.to_owned())
+        })
         .collect();
     names.sort_unstable();
     names.truncate(devices);
     if names.len() < devices {
-        return Err(format!("{}: {} certificates, {devices} are needed", folder.display(), names.len()).into());
+        return Err(format!(
+            "{}: {} certificates, {devices} are needed",
+            folder.display(),
+            names.len()
+        )
+        .into());
     }
     let turns = Arc::new(Semaphore::new(AT_ONCE));
     let connected = Arc::new(AtomicUsize::new(0));
-    let with = Arc::new(With { folder: folder.to_owned(), roots, policy: CompiledPolicy::built_in(), gateway });
+    let with = Arc::new(With {
+        folder: folder.to_owned(),
+        roots,
+        policy: CompiledPolicy::built_in(),
+        gateway,
+    });
     let mut tasks = Vec::with_capacity(devices);
     for (index, name) in names.into_iter().enumerate() {
         let (turns, connected) = (turns.clone(), connected.clone());
@@ -125,7 +139,11 @@ struct With {
     gateway: SocketAddr,
 }
 
-async fn connect(with: &With, name: &str, index: usize) -> Result<SecureChannel<TcpStream>, Failed> {
+async fn connect(
+    with: &With,
+    name: &str,
+    index: usize,
+) -> Result<SecureChannel<TcpStream>, Failed> {
     let read = |ending: &str| std::fs::read(with.folder.join(format!("{name}.{ending}")));
     let chain = CertificateChain::from_pem(&read("crt")?)?;
     let identity = TlsIdentity::new(chain, key_from_pem(&read("key")?)?)?;
