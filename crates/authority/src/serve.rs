@@ -1,6 +1,7 @@
 //! Serving a router over TLS: bounded in connections and time, with the verified peer handed to every request.
 
 use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use countersign_crypto::tls::{TlsServer, VerifiedPeer};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 /// The most connections at once; more wait in the kernel's queue. Enrolment is rare and short.
@@ -33,7 +34,7 @@ pub struct ConnectedPeer(pub Option<Arc<VerifiedPeer>>);
 
 /// Where a connection comes from.
 #[derive(Debug, Clone, Copy)]
-pub struct ConnectedFrom(pub std::net::IpAddr);
+pub struct ConnectedFrom(pub IpAddr);
 
 //= specs/house.md#house-shell
 //# Exhausted descriptors MUST NOT end a server.
@@ -45,6 +46,40 @@ pub async fn serve(
     router: Router,
     stop: impl Future<Output = ()> + Send,
 ) {
+    each_connection(listener, stop, |stream, address| {
+        let router = router.clone().layer(Extension(ConnectedFrom(address.ip())));
+        let tls = tls.borrow().clone();
+        async move {
+            if let Err(reason) = serve_connection(stream, &tls, router).await {
+                tracing::debug!(%address, reason, "connection refused");
+            }
+        }
+    })
+    .await;
+}
+
+/// Serves `router` without TLS, for what is public and signed by itself (revocation lists, OCSP) and for what is on loopback
+/// alone (metrics). Bounded like [`serve`].
+pub async fn serve_plain(
+    listener: TcpListener,
+    router: Router,
+    stop: impl Future<Output = ()> + Send,
+) {
+    each_connection(listener, stop, |stream, address| {
+        let router = router.clone();
+        async move { serve_http(stream, router, &address.to_string()).await }
+    })
+    .await;
+}
+
+/// Gives every connection a place and its time, until `stop` resolves.
+async fn each_connection<S>(
+    listener: TcpListener,
+    stop: impl Future<Output = ()> + Send,
+    serve: impl Fn(TcpStream, SocketAddr) -> S,
+) where
+    S: Future<Output = ()> + Send + 'static,
+{
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     tokio::pin!(stop);
     loop {
@@ -60,47 +95,10 @@ pub async fn serve(
             tokio::time::sleep(EXHAUSTED).await;
             continue;
         };
-        let router = router.clone().layer(Extension(ConnectedFrom(address.ip())));
-        let tls = tls.borrow().clone();
+        let served = tokio::time::timeout(CONNECTION, serve(stream, address));
         tokio::spawn(async move {
-            let served = tokio::time::timeout(CONNECTION, serve_connection(stream, &tls, router));
-            if let Ok(Err(reason)) = served.await {
-                tracing::debug!(%address, reason, "connection refused");
-            }
-            drop(place);
-        });
-    }
-}
-
-/// Serves `router` without TLS, for what is public and signed by itself: revocation lists and OCSP. Bounded like [`serve`].
-pub async fn serve_plain(
-    listener: TcpListener,
-    router: Router,
-    stop: impl Future<Output = ()> + Send,
-) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    tokio::pin!(stop);
-    loop {
-        let place = tokio::select! {
-            () = &mut stop => return,
-            place = places.clone().acquire_owned() => place.expect("the semaphore is never closed"),
-        };
-        let accepted = tokio::select! {
-            () = &mut stop => return,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, _)) = accepted else {
-            tokio::time::sleep(EXHAUSTED).await;
-            continue;
-        };
-        let router = router.clone();
-        tokio::spawn(async move {
-            let served = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER)
-                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
             // Whatever ends it is the peer's business.
-            let _ = tokio::time::timeout(CONNECTION, served).await;
+            let _ = served.await;
             drop(place);
         });
     }
@@ -119,14 +117,20 @@ where
         .map_err(|_| "the handshake took too long".to_owned())?
         .map_err(|error| error.to_string())?;
     let peer = ConnectedPeer(channel.peer().cloned().map(Arc::new));
-    let service = TowerToHyperService::new(router.layer(Extension(peer)));
+    serve_http(channel, router.layer(Extension(peer)), "behind TLS").await;
+    Ok(())
+}
+
+async fn serve_http<IO>(io: IO, router: Router, from: &str)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER)
-        .serve_connection(TokioIo::new(channel), service)
+        .serve_connection(TokioIo::new(io), TowerToHyperService::new(router))
         .await;
     if let Err(error) = served {
-        tracing::debug!(%error, "connection ended early");
+        tracing::debug!(from, %error, "connection ended early");
     }
-    Ok(())
 }

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 
 use super::{Report, WITHIN, What};
 use crate::authority::Authority;
+use crate::serve::serve_plain;
 
 /// Prometheus' text form.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -87,37 +88,8 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
     let router = Router::new().route("/metrics", get(answer)).with_state(authority);
-    let place = std::sync::Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
-    tokio::pin!(stop);
-    loop {
-        let place = tokio::select! {
-            () = &mut stop => return,
-            place = place.clone().acquire_owned() => place,
-        };
-        let accepted = tokio::select! {
-            () = &mut stop => return,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, _)) = accepted else {
-            tokio::time::sleep(EXHAUSTED).await;
-            continue;
-        };
-        let service = hyper_util::service::TowerToHyperService::new(router.clone());
-        tokio::spawn(async move {
-            let io = hyper_util::rt::TokioIo::new(stream);
-            let served = hyper::server::conn::http1::Builder::new().serve_connection(io, service);
-            let _ = tokio::time::timeout(CONNECTION, served).await;
-            drop(place);
-        });
-    }
+    serve_plain(listener, router, stop).await;
 }
-
-/// The most scrapers at once.
-const MAX_CONNECTIONS: usize = 16;
-/// A connection ends after this, whatever it does.
-const CONNECTION: std::time::Duration = std::time::Duration::from_secs(30);
-/// How long accepting pauses when the process has no descriptors left.
-const EXHAUSTED: std::time::Duration = std::time::Duration::from_millis(200);
 
 async fn answer(State(authority): State<Authority>) -> Response {
     let gathered = async {
