@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 pub use self::table::{KeyEvent, KeyState, NotAdmitted, after};
 use crate::authorities::{self, IssuingCa, certificate_file, generations};
-use crate::authority::Authority;
+use crate::authority::{Authority, Core};
 use crate::ceremony::{CeremonyPlan, certificate_facts, key_facts, once, plan_file};
 use crate::error::AuthorityError;
 use crate::issuance;
@@ -480,9 +480,7 @@ impl Authority {
     }
 
     pub(crate) fn plan(&self) -> Result<CeremonyPlan, AuthorityError> {
-        let path = plan_file(&self.core.layout);
-        let text = std::fs::read_to_string(&path).map_err(AuthorityError::io(&path))?;
-        CeremonyPlan::from_toml(&path.display().to_string(), &text)
+        self.core.plan()
     }
 
     async fn told(&self, label: &str, step: &str, what: &Value) -> Result<(), AuthorityError> {
@@ -508,6 +506,15 @@ impl Authority {
             }
         }
         Ok(())
+    }
+}
+
+impl Core {
+    /// The plan of the ceremony.
+    pub(crate) fn plan(&self) -> Result<CeremonyPlan, AuthorityError> {
+        let path = plan_file(&self.layout);
+        let text = std::fs::read_to_string(&path).map_err(AuthorityError::io(&path))?;
+        CeremonyPlan::from_toml(&path.display().to_string(), &text)
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! | Path | Gives |
 //! |---|---|
-//! | `GET /crl/LABEL.crl` | the complete list of an issuing CA (`root` too, while its key is at hand), never older than a change and [`FRESH`] |
+//! | `GET /crl/LABEL.crl` | the complete list of an issuing CA (`root` too, where the plan lets this process use its key alone), never older than a change and [`FRESH`] |
 //! | `GET /crl/LABEL-delta.crl` | what came since the base that it names |
 //! | `GET /crl/LABEL/N.crl`, `GET /crl/LABEL/N-delta.crl` | the same for shard N of [`SHARDS`] of the serial numbers, 0 on |
 //! | `POST /ocsp`, `GET /ocsp/BASE64` | the standing of up to sixteen certificates |

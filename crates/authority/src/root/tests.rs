@@ -184,6 +184,29 @@ async fn a_changed_request_is_another_request() {
     assert_eq!(certificate.validity().not_after.to_rfc3339(), act.not_after);
 }
 
+/// As with a token: the root's key is at hand, and the plan says that two of three must agree.
+//= specs/house.md#house-custody
+//= type=test
+//# The root MUST NOT sign without the approvals of as many different custodians as the plan says.
+#[tokio::test]
+async fn whoever_asks_for_lists_does_not_make_the_root_of_custodians_sign() {
+    use crate::status::Scope;
+    let (folder, people) = (tempfile::tempdir().unwrap(), People::new());
+    let authority = crate::testing::ready(folder.path()).await;
+    let scope = Scope::from_path("root.crl").unwrap();
+    authority.crl(&scope).await.unwrap();
+    assert!(authority.list_issuers().await.unwrap().contains(&"root".to_owned()));
+    let plan = crate::ceremony::plan_file(authority.layout());
+    std::fs::write(&plan, people.plan("token").to_toml()).unwrap();
+    drop(authority);
+    let authority = open(folder.path()).await;
+    assert!(authority.core.keys.load("root").unwrap().is_some());
+    let refused = authority.crl(&scope).await;
+    assert!(matches!(refused, Err(AuthorityError::Unknown(_))), "{refused:?}");
+    let issuers = authority.list_issuers().await.unwrap();
+    assert_eq!(issuers, ["idevid-ca", "ldevid-ca", "service-ca"]);
+}
+
 /// Killed before every step, by processes that come with and without approvals.
 #[tokio::test]
 async fn a_ceremony_with_custodians_is_carried_on_from_every_step() {

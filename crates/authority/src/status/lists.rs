@@ -8,6 +8,7 @@ use std::time::Duration;
 use countersign_crypto::certificate::Certificate;
 use countersign_crypto::crl::{self, Contents, Crl, Entry};
 use countersign_crypto::file;
+use countersign_crypto::signature::KeyHandle;
 use countersign_model::time::{Timestamp, Validity};
 
 use crate::authorities::{ROOT, certificate_file, generations, read};
@@ -133,13 +134,12 @@ impl Authority {
         let rows = generations(&self.core.store.issuing().await?);
         let mut labels: Vec<String> = Vec::new();
         for row in rows {
-            if self.core.keys.load(&row.label)?.is_some()
-                || self.core.last_list(&row.label).exists()
+            if self.core.list_key(&row.label)?.is_some() || self.core.last_list(&row.label).exists()
             {
                 labels.push(row.label);
             }
         }
-        if self.core.keys.load(ROOT).is_ok_and(|key| key.is_some()) {
+        if self.core.list_key(ROOT)?.is_some() {
             labels.push(ROOT.to_owned());
         }
         Ok(labels)
@@ -166,6 +166,17 @@ impl Core {
         self.layout.authority().join("crl").join(format!("{label}.crl"))
     }
 
+    /// The key that signs a CA's lists; `None` where it is gone. A list is made for whoever asks, so the root's is for
+    /// this only where the plan lets this process use it alone: custodians approve each signature.
+    //= specs/house.md#house-custody
+    //# The root MUST NOT sign without the approvals of as many different custodians as the plan says.
+    fn list_key(&self, label: &str) -> Result<Option<KeyHandle>, AuthorityError> {
+        match self.keys.load(label)? {
+            Some(_) if label == ROOT && !self.root_is_at_hand(&self.plan()?) => Ok(None),
+            key => Ok(key),
+        }
+    }
+
     async fn make_list(
         &self,
         scope: &Scope,
@@ -180,7 +191,7 @@ impl Core {
             return Err(unknown());
         }
         let certificate = read(&certificate_file(&self.layout.authority(), &scope.issuer))?;
-        let Some(key) = self.keys.load(&scope.issuer)? else {
+        let Some(key) = self.list_key(&scope.issuer)? else {
             drop(turn);
             let last = std::fs::read(self.last_list(&scope.issuer)).map_err(|_| unknown())?;
             return Crl::from_der(&last).map_err(|_| unknown());
