@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use countersign_crypto::certificate::certificates_from_pem;
+use countersign_crypto::certificate::{Certificate, certificates_from_pem};
 use countersign_crypto::envelope::{EnvelopeError, Opener, RecipientKey};
 use countersign_crypto::file;
 use countersign_model::time::Timestamp;
@@ -38,8 +38,11 @@ pub struct Restoring {
     manifest: Manifest,
     former: VerifierKey,
     told: Told,
+    /// The roots that the restorer brought, with their file.
+    roots: Option<(PathBuf, Vec<Certificate>)>,
     /// Entries of the old ledger that are newer than the backup.
     later: u64,
+    old_checkpoint: Option<u64>,
 }
 
 /// What was restored.
@@ -53,6 +56,9 @@ pub struct Restored {
     pub entries: u64,
     /// Entries of the old ledger after those, taken over.
     pub later: u64,
+    /// How many entries the old ledger's own checkpoint covers; `None` where there was none beside it: then nothing tells whether
+    /// its end was cut off.
+    pub old_checkpoint: Option<u64>,
     /// Certificates that the ledger tells of and the database does not know.
     pub unknown: u64,
     /// Revocations that the ledger told of and the database did not have.
@@ -104,7 +110,7 @@ impl Restoring {
         let former = former.ok_or_else(|| refused(backup, "holds no ledger key"))?;
         let manifest =
             manifest(&stage.0, &mut files, &former).map_err(|what| refused(backup, what))?;
-        pinned.agree(&stage.0, &former)?;
+        let roots = pinned.agree(&stage.0, &former)?;
         // 5. The ledger, and the old authority's in its place.
         let mut restoring = Self {
             stage,
@@ -112,7 +118,9 @@ impl Restoring {
             manifest,
             former,
             told: Told::default(),
+            roots,
             later: 0,
+            old_checkpoint: None,
         };
         restoring.read_ledger(backup, ledger)?;
         Ok(restoring)
@@ -143,9 +151,10 @@ impl Restoring {
             return Ok(());
         };
         // The old one must be a continuation, and all that it signed must be there.
-        let newest = Beside::new(later).checkpoints(&self.former).ok().into_iter().flatten();
-        let newest: Vec<SignedCheckpoint> = newest.flatten().collect();
-        let mut marks: Vec<_> = newest.iter().map(|one| one.checkpoint().clone()).collect();
+        let newest = Beside::new(later).checkpoints(&self.former)?.into_iter().flatten();
+        let mut marks: Vec<_> =
+            newest.map(|one: SignedCheckpoint| one.checkpoint().clone()).collect();
+        self.old_checkpoint = marks.iter().map(|mark| mark.size).max();
         let size = head.size;
         marks.push(head);
         let (audited, torn) = audit_lines(later, marks, true, |entry| told.take(&entry))?;
@@ -188,6 +197,7 @@ impl Restoring {
         let made_at = self.manifest.made_at;
         let age = sources.clock.now().since(made_at);
         let authority = Authority::open(&self.stage.0, config, sources).await?;
+        self.under_pinned(&authority)?;
         let root_sha256 = hex::encode(authority.authorities()?.root().fingerprint());
         let (former, key) = (self.former.to_string(), authority.ledger_key().to_string());
         let body = json!({
@@ -206,6 +216,7 @@ impl Restoring {
             age,
             entries: self.manifest.ledger_entries,
             later: self.later,
+            old_checkpoint: self.old_checkpoint,
             unknown: compared.unknown,
             revocations: compared.revocations.len(),
             findings: compared.findings,
@@ -213,6 +224,16 @@ impl Restoring {
             former_ledger_key: former,
             ledger_key: key,
         })
+    }
+
+    /// Whether the roots that will be in use are those that the restorer brought: `roots.pem` only says so.
+    fn under_pinned(&self, authority: &Authority) -> Result<(), AuthorityError> {
+        let Some((file, pinned)) = &self.roots else { return Ok(()) };
+        let used = authority.authorities()?.roots();
+        match used.iter().all(|root| pinned.contains(root)) {
+            true => Ok(()),
+            false => Err(refused(file, "the backup is of an authority with another root")),
+        }
     }
 }
 
@@ -283,24 +304,28 @@ fn manifest(
 }
 
 impl Pinned {
-    fn agree(&self, folder: &Path, key: &VerifierKey) -> Result<(), AuthorityError> {
+    /// Refuses a backup of another authority; the roots that were brought, with their file.
+    fn agree(
+        &self,
+        folder: &Path,
+        key: &VerifierKey,
+    ) -> Result<Option<(PathBuf, Vec<Certificate>)>, AuthorityError> {
         if let Some(path) = &self.ledger_key {
             let text = fs::read_to_string(path).map_err(AuthorityError::io(path))?;
             if text.trim() != key.to_string() {
                 return Err(refused(path, "the backup is of an authority with another ledger key"));
             }
         }
-        if let Some(path) = &self.roots {
-            let roots = |path: &Path| -> Result<_, AuthorityError> {
-                let pem = fs::read(path).map_err(AuthorityError::io(path))?;
-                certificates_from_pem(&pem).map_err(|error| refused(path, error))
-            };
-            let (ours, theirs) = (roots(path)?, roots(&folder.join("roots.pem"))?);
-            if theirs.is_empty() || !theirs.iter().all(|root| ours.contains(root)) {
-                return Err(refused(path, "the backup is of an authority with another root"));
-            }
+        let Some(path) = &self.roots else { return Ok(None) };
+        let roots = |path: &Path| -> Result<_, AuthorityError> {
+            let pem = fs::read(path).map_err(AuthorityError::io(path))?;
+            certificates_from_pem(&pem).map_err(|error| refused(path, error))
+        };
+        let (ours, theirs) = (roots(path)?, roots(&folder.join("roots.pem"))?);
+        if theirs.is_empty() || !theirs.iter().all(|root| ours.contains(root)) {
+            return Err(refused(path, "the backup is of an authority with another root"));
         }
-        Ok(())
+        Ok(Some((path.clone(), ours)))
     }
 }
 

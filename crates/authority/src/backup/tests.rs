@@ -166,6 +166,42 @@ async fn only_into_a_new_folder_and_only_of_the_authority_that_is_meant() {
     }
 }
 
+/// Somebody who has a backup and its key puts another authority behind the genuine `roots.pem`.
+#[tokio::test]
+async fn the_roots_in_use_are_those_that_were_brought() {
+    let (house, other) = (House::new().await, House::new().await);
+    let genuine = house.authority.layout().roots();
+    std::fs::copy(&genuine, other.authority.layout().roots()).unwrap();
+    other.backup("forged.backup").await;
+    let (backup, data) = (other.path("forged.backup"), other.path("new"));
+    let pinned = Pinned { roots: Some(genuine), ledger_key: None };
+    let restoring = Restoring::open(&backup, &other.key, &data, &pinned, None).unwrap();
+    let config = crate::testing::config(&other.path("data"));
+    let refused = restoring.finish(config, Sources::system()).await.unwrap_err().to_string();
+    assert!(refused.contains("another root"), "{refused}");
+    assert!(!data.exists() && !other.path("new.restoring").exists());
+}
+
+#[tokio::test]
+async fn the_old_ledgers_checkpoint_is_believed_or_the_ledger_is_not() {
+    let house = House::new().await;
+    house.backup("one.backup").await;
+    enrol(&house.authority, house.folder.path(), "plug-000001").await;
+    let size = house.authority.ledger_checkpoint().await.unwrap().checkpoint().size;
+    let old = house.authority.layout().ledger();
+    let with = house.restore("one.backup", "with", Some(&old)).await.unwrap();
+    assert_eq!(with.old_checkpoint, Some(size));
+    // A copy of the file alone has none, which is said; one that is none stops the restore.
+    let alone = house.path("alone.log");
+    std::fs::copy(&old, &alone).unwrap();
+    let without = house.restore("one.backup", "without", Some(&alone)).await.unwrap();
+    assert_eq!(without.old_checkpoint, None);
+    std::fs::create_dir(house.path("alone")).unwrap();
+    std::fs::write(house.path("alone/checkpoint"), "forged\n").unwrap();
+    let refused = house.restore("one.backup", "x", Some(&alone)).await.unwrap_err().to_string();
+    assert!(refused.contains("checkpoint"), "{refused}");
+}
+
 //= specs/house.md#house-backup
 //= type=test
 //# A restored database MUST be compared with the ledger.

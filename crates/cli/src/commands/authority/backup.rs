@@ -139,6 +139,11 @@ fn tell(data: &Path, restored: &countersign_authority::backup::Restored, with_le
             "  since then      {} entries of the old ledger; {} revocation(s) taken over; {} certificate(s) issued that are not known here",
             restored.later, restored.revocations, restored.unknown
         ));
+        if restored.old_checkpoint.is_none() {
+            say(
+                "                  The old ledger had no checkpoint beside it: nothing tells whether its end was cut off",
+            );
+        }
     } else {
         say(
             "  since then      not known: what was revoked after the backup counts again. Revoke it anew, or restore",
