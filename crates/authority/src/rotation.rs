@@ -307,7 +307,7 @@ impl Authority {
         self.retire_generations(ca, None, when, progress).await
     }
 
-    /// The same for one generation.
+    /// The same for one generation, which may be one that was to issue.
     pub(crate) async fn retire_generation(
         &self,
         ca: IssuingCa,
@@ -330,9 +330,9 @@ impl Authority {
         let mut turn = core.store.exclusive().await?;
         let rows = generations(&turn.issuing().await?);
         let old = rows.into_iter().filter(|row| {
-            row.ca == ca
-                && row.state == KeyState::Deactivated
-                && only.is_none_or(|label| row.label == label)
+            let one = only.is_some_and(|label| row.label == label);
+            let old = row.state == KeyState::Deactivated && (one || only.is_none());
+            row.ca == ca && (old || one && row.state == KeyState::PreActivation)
         });
         let (mut labels, mut waiting) = (Vec::new(), Vec::new());
         let mut serials = Vec::new();
@@ -374,13 +374,7 @@ impl Authority {
         } else {
             drop(turn);
         }
-        // 2. The last lists that they sign.
-        for label in &labels {
-            if core.keys.load(label)?.is_some() {
-                self.write_last_list(label).await?;
-            }
-        }
-        // 3. The keys, of these and of what a killed run left.
+        // 2. Their last lists and then the keys, of these and of what a killed run left.
         if progress(RollStep::Destroy).is_break() {
             return Ok(Rolled::Stopped(RollStep::Destroy));
         }
@@ -497,10 +491,11 @@ impl Authority {
         Ok(())
     }
 
-    /// Destroys the keys of generations that are destroyed by the record.
+    /// Destroys the keys of generations that are destroyed by the record, once each has signed its last list.
     async fn sweep_keys(&self) -> Result<(), AuthorityError> {
         for row in self.core.store.issuing().await?.rows {
             if row.state == KeyState::Destroyed && self.core.keys.load(&row.label)?.is_some() {
+                self.write_last_list(&row.label).await?;
                 self.core.keys.destroy(&row.label)?;
                 self.core.record(Kind::KeyDestroyed, json!({"label": row.label})).await?;
             }

@@ -18,7 +18,7 @@ use crate::authorities::{IssuingCa, generations};
 use crate::authority::Authority;
 use crate::error::AuthorityError;
 use crate::ledger::Kind;
-use crate::registration::{Reason, State, after};
+use crate::registration::Reason;
 use crate::rotation::{KeyState, PUBLICATION, Retirement, Rolled};
 use crate::store::OrderRecord;
 
@@ -146,24 +146,7 @@ impl Authority {
                     "subjects": hit.subjects, "certificates": hit.certificates,
                 });
                 core.record(Kind::Revoked, body).await?;
-                match target {
-                    Many::Batch(batch) => turn.suspend_batch(batch, reason).await?,
-                    Many::Key(key) => {
-                        turn.bar_key(key, reason, now).await?;
-                        for subject in turn.holders_of(key).await? {
-                            let Some(known) = turn.subject(&subject).await? else { continue };
-                            if turn.has_another_key(&subject, key).await? {
-                                continue;
-                            }
-                            let state = after(Some(known.state), reason.event())?;
-                            if state != known.state && known.state != State::Retired {
-                                turn.put_subject(&subject, state, &known.grants, now).await?;
-                            }
-                        }
-                    }
-                    Many::Issuer(_) => {}
-                }
-                let order = turn.put_order(now, target, reason, hit.certificates).await?;
+                let order = turn.give_order(now, target, reason, hit.certificates).await?;
                 turn.commit().await?;
                 core.notify();
                 order
@@ -223,11 +206,18 @@ impl Authority {
                 break;
             }
         }
-        // A CA goes with what it issued.
+        // A CA goes with what it issued. The order is carried out when it is gone, and not before: one that still issues, as
+        // after a restore without the root, is emptied until it has a successor.
         if let Many::Issuer(label) = &order.target {
             let go_on = |_| std::ops::ControlFlow::Continue(());
             if let Some(ca) = IssuingCa::ALL.into_iter().find(|ca| label.starts_with(ca.label())) {
                 self.retire_generation(ca, label, Retirement::AtOnce, go_on).await?;
+            }
+            let mut turn = core.store.exclusive().await?;
+            let rows = generations(&turn.issuing().await?);
+            if !rows.iter().any(|row| row.label == *label && row.state.verifies()) {
+                turn.finish_order(order).await?;
+                turn.commit().await?;
             }
         }
         Ok(())

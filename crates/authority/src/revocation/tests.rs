@@ -153,6 +153,40 @@ async fn an_issuing_authority_goes_with_its_leaves_and_another_issues() {
     assert!(matches!(unknown, Err(AuthorityError::Unknown(_))));
 }
 
+/// Killed between the last certificate and the CA itself.
+//= specs/house.md#house-revocation
+//= type=test
+//# An order to revoke many certificates MUST be carried to its end, whoever is killed.
+#[tokio::test]
+async fn an_order_about_an_issuing_authority_ends_with_that_authority() {
+    use crate::rotation::{KeyState, PUBLICATION};
+    let folder = tempfile::tempdir().unwrap();
+    let authority = ready(folder.path()).await;
+    enrol_many(&authority, &folder.path().join("out"), 2).await;
+    let (ca, go_on) = (crate::IssuingCa::Operation, |_| std::ops::ControlFlow::Continue(()));
+    authority.prepare_ca(ca, None, go_on).await.unwrap();
+    tokio::time::sleep(PUBLICATION).await;
+    authority.activate_ca(ca, go_on).await.unwrap();
+    let target: Many = "issuer:ldevid-ca".parse().unwrap();
+    let mut turn = authority.core.store.exclusive().await.unwrap();
+    let now = authority.core.now();
+    let order = turn.give_order(now, &target, Reason::CaCompromise, 2).await.unwrap();
+    assert_eq!(turn.step_order(&order, 5_000, now).await.unwrap(), 2);
+    turn.commit().await.unwrap();
+    assert_eq!(authority.carry_on_orders(Duration::ZERO).await.unwrap(), 1);
+    assert!(authority.core.keys.load("ldevid-ca").unwrap().is_none(), "its key is destroyed");
+    assert_eq!(authority.authorities().unwrap().verifiers(ca).len(), 1);
+    assert_eq!(authority.carry_on_orders(Duration::ZERO).await.unwrap(), 0, "once");
+    // One that was to issue goes too, and will not.
+    authority.prepare_ca(ca, None, go_on).await.unwrap();
+    let target: Many = "issuer:ldevid-ca-3".parse().unwrap();
+    authority.revoke_many(&target, Reason::CaCompromise, |_, _| {}).await.unwrap();
+    assert_eq!(authority.carry_on_orders(Duration::ZERO).await.unwrap(), 0, "carried out");
+    let all = authority.rotation_status().await.unwrap();
+    let state = all.iter().find(|one| one.label == "ldevid-ca-3").unwrap().state;
+    assert_eq!(state, KeyState::Destroyed);
+}
+
 #[tokio::test]
 async fn a_key_goes_wherever_it_is_certified_and_never_comes_back() {
     let folder = tempfile::tempdir().unwrap();

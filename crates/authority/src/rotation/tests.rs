@@ -223,6 +223,26 @@ async fn run_to(
     authority.retire_ca(OPERATION, Retirement::AtOnce, kill).await.unwrap()
 }
 
+/// Killed when the record said that the generation is gone, and before it had signed its last list.
+#[tokio::test]
+async fn no_key_is_destroyed_before_the_last_list_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (authority, clock) = world(folder.path()).await;
+    enrolled(&authority, P256).await;
+    roll(&authority, &clock, P256).await;
+    let kill = |step| if step == RollStep::Destroy { ControlFlow::Break(()) } else { go_on(step) };
+    let stopped = authority.retire_ca(OPERATION, Retirement::AtOnce, kill).await.unwrap();
+    assert_eq!(stopped, Rolled::Stopped(RollStep::Destroy));
+    let last = folder.path().join("authority/crl/ldevid-ca.crl");
+    assert!(!last.exists());
+    let authority = open_at(folder.path(), clock.clone()).await;
+    authority.retire_ca(OPERATION, Retirement::AtOnce, go_on).await.unwrap();
+    assert!(authority.core.keys.load("ldevid-ca").unwrap().is_none());
+    assert!(last.exists());
+    let scope = crate::status::Scope::from_path("ldevid-ca.crl").unwrap();
+    authority.crl(&scope).await.unwrap();
+}
+
 /// A run that was killed left the key and the certificate of another algorithm: nothing hangs on them.
 #[tokio::test]
 async fn what_a_killed_run_left_does_not_bind_the_next() {

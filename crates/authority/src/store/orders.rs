@@ -112,6 +112,35 @@ impl Turn {
         read(&row).map(Some).ok_or_else(|| self.damaged("an order's row"))
     }
 
+    /// Gives an order: what takes effect at once, and the row by which it is carried out.
+    pub(crate) async fn give_order(
+        &mut self,
+        at: Timestamp,
+        target: &Many,
+        reason: Reason,
+        certificates: u64,
+    ) -> Result<OrderRecord, StoreError> {
+        match target {
+            Many::Batch(batch) => self.suspend_batch(batch, reason).await?,
+            Many::Key(key) => {
+                self.bar_key(key, reason, at).await?;
+                for subject in self.holders_of(key).await? {
+                    let Some(known) = self.subject(&subject).await? else { continue };
+                    if self.has_another_key(&subject, key).await? {
+                        continue;
+                    }
+                    // Who is retired stays so.
+                    let Ok(state) = after(Some(known.state), reason.event()) else { continue };
+                    if state != known.state {
+                        self.put_subject(&subject, state, &known.grants, at).await?;
+                    }
+                }
+            }
+            Many::Issuer(_) => {}
+        }
+        self.put_order(at, target, reason, certificates).await
+    }
+
     /// Writes an order down; from the commit on it is carried out, whoever is killed.
     pub(crate) async fn put_order(
         &mut self,
@@ -169,7 +198,8 @@ impl Turn {
         Ok(())
     }
 
-    /// Revokes up to `most` certificates of an order; how many there were. None is left when it is fewer.
+    /// Revokes up to `most` certificates of an order; how many there were. None is left when it is fewer: then the order is
+    /// carried out, but for one about an issuing CA, see [`Turn::finish_order`].
     pub(crate) async fn step_order(
         &mut self,
         order: &OrderRecord,
@@ -217,13 +247,22 @@ impl Turn {
             "UPDATE revocation_orders SET done = done + $1, finished = $2, touched = $3 WHERE id = $4",
         )
         .bind(signed(count))
-        .bind(i64::from(count < most))
+        .bind(i64::from(count < most && !matches!(order.target, Many::Issuer(_))))
         .bind(signed(now.0))
         .bind(signed(order.id))
         .execute(self.connection())
         .await;
         self.done(done)?;
         Ok(count)
+    }
+
+    /// Nothing is left to do for an order about an issuing CA: the CA is retired too.
+    pub(crate) async fn finish_order(&mut self, order: &OrderRecord) -> Result<(), StoreError> {
+        let done = sqlx::query("UPDATE revocation_orders SET finished = 1 WHERE id = $1")
+            .bind(signed(order.id))
+            .execute(self.connection())
+            .await;
+        self.done(done).map(drop)
     }
 
     /// Bars a key for ever, whether or not anybody was certified with it.
