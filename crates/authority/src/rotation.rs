@@ -41,6 +41,9 @@ pub const PUBLICATION: Duration = Duration::from_secs(1);
 /// operator says otherwise: a device swaps within minutes of asking, a service's people within a day.
 pub const GRACE: Duration = Duration::from_secs(24 * 3600);
 
+/// How many serial numbers stand in one entry of the ledger: each takes up to 43 octets, half of a line's [`crate::ledger::MAX_LINE`].
+const SERIALS: usize = 750;
+
 /// The most generations of one CA that verify at the same time. Three CAs of them and the root fit into one answer of
 /// `cacerts`.
 const MAX_VERIFYING: usize = 4;
@@ -335,7 +338,6 @@ impl Authority {
             row.ca == ca && (old || one && row.state == KeyState::PreActivation)
         });
         let (mut labels, mut waiting) = (Vec::new(), Vec::new());
-        let mut serials = Vec::new();
         let mut retired = Vec::new();
         for row in old {
             let grace = match when {
@@ -351,18 +353,17 @@ impl Authority {
             if progress(RollStep::Retire).is_break() {
                 return Ok(Rolled::Stopped(RollStep::Retire));
             }
-            serials.extend(turn.issued_by(&row.label, now).await?);
+            let serials = turn.issued_by(&row.label, now).await?;
             labels.push(row.label.clone());
             let state = after(row.state, KeyEvent::Destroy)?;
-            retired.push(IssuingRow { state, since: now, ..row });
+            retired.push((IssuingRow { state, since: now, ..row }, serials));
         }
         // 1. The ledger, then the database: from this commit on verifiers refuse it.
-        for row in &retired {
-            let body = json!({"revoked": serials.len()});
-            self.told(&row.label, "retired", &body).await?;
+        for (row, serials) in &retired {
+            self.retirement_told(&row.label, serials).await?;
             turn.put_issuing(row).await?;
         }
-        for serial in &serials {
+        for serial in retired.iter().flat_map(|(_, serials)| serials) {
             let record = turn.certificate(serial).await?;
             let record =
                 record.ok_or_else(|| AuthorityError::Unknown(format!("serial {serial}")))?;
@@ -480,6 +481,19 @@ impl Authority {
     async fn told(&self, label: &str, step: &str, what: &Value) -> Result<(), AuthorityError> {
         let body = json!({"label": label, "step": step, "what": what});
         self.core.record(Kind::CaRolled, body).await.map(|_| ())
+    }
+
+    /// That a generation is retired, and with it which certificates: as many entries as their serial numbers take.
+    async fn retirement_told(&self, label: &str, serials: &[String]) -> Result<(), AuthorityError> {
+        let (first, last) = serials.split_at(serials.len().saturating_sub(1) / SERIALS * SERIALS);
+        let mut entries: Vec<_> = first
+            .chunks(SERIALS)
+            .map(|some| json!({"label": label, "step": "revoked", "what": {"serials": some}}))
+            .collect();
+        let what = json!({"revoked": serials.len(), "serials": last});
+        entries.push(json!({"label": label, "step": "retired", "what": what}));
+        let entries = entries.into_iter().map(|body| (Kind::CaRolled, body)).collect();
+        self.core.record_all(entries).await.map(|_| ())
     }
 
     /// Commits, and sees to it that this process goes by it at once; others do within [`crate::registry::POLL`].

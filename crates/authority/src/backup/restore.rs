@@ -1,5 +1,6 @@
 //! A backup becomes a data folder: beside its place first, verified there, and put in place as a whole.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,14 +13,17 @@ use countersign_model::time::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
-use super::compare::{Compared, Had, Told, compare};
+use super::compare::{Compared, Had, Order, Told, compare};
 use super::{Held, Manifest, PURPOSE, archive, signed_text};
+use crate::authorities::generations;
 use crate::authority::{Authority, Layout, Sources};
 use crate::config::AuthorityConfig;
 use crate::error::AuthorityError;
 use crate::ledger::note::{Note, VerifierKey};
 use crate::ledger::offline::{Beside, audit_lines};
 use crate::ledger::{Kind, checkpoint::SignedCheckpoint};
+use crate::registration::Reason;
+use crate::revocation::many::Many;
 use crate::store::{RevocationRecord, Store};
 
 /// What the restorer knows from elsewhere, and the backup must agree with.
@@ -63,7 +67,9 @@ pub struct Restored {
     pub unknown: u64,
     /// Revocations that the ledger told of and the database did not have.
     pub revocations: usize,
-    /// What does not fit: the database has it and the ledger does not.
+    /// Orders to revoke many that the ledger told of after the backup: given again and carried out.
+    pub orders: usize,
+    /// What does not fit: the database has it and the ledger does not, or the ledger took an issuing CA out of use and it still issues.
     pub findings: Vec<String>,
     /// SHA-256 of the root's certificate, hexadecimal.
     pub root_sha256: String,
@@ -112,12 +118,13 @@ impl Restoring {
             manifest(&stage.0, &mut files, &former).map_err(|what| refused(backup, what))?;
         let roots = pinned.agree(&stage.0, &former)?;
         // 5. The ledger, and the old authority's in its place.
+        let told = Told::to_backup_of(manifest.ledger_entries);
         let mut restoring = Self {
             stage,
             data: data.to_owned(),
             manifest,
             former,
-            told: Told::default(),
+            told,
             roots,
             later: 0,
             old_checkpoint: None,
@@ -182,8 +189,9 @@ impl Restoring {
         let store = Store::from_lines(&layout.database(), self.manifest.schema, &lines).await?;
         fs::remove_file(&lines_file).map_err(AuthorityError::io(&lines_file))?;
         // 2. Against the ledger; what that revoked stays revoked.
-        let compared = compare(&self.told, &had(&store).await?);
-        take_over(&store, &compared, sources.clock.now()).await?;
+        let mut compared = compare(&self.told, &had(&store, &self.told).await?);
+        take_over(&store, &compared, &self.told.orders, sources.clock.now()).await?;
+        let revocations = compared.revocations.len() + compared.superseded.len();
         store.close().await;
         //= specs/house.md#house-backup
         //# A restored authority MUST NOT sign checkpoints under the key of the ledger before.
@@ -202,11 +210,12 @@ impl Restoring {
         let (former, key) = (self.former.to_string(), authority.ledger_key().to_string());
         let body = json!({
             "backup_made_at": made_at.to_rfc3339(), "entries": self.manifest.ledger_entries,
-            "later_entries": self.later, "revocations": compared.revocations.len(),
+            "later_entries": self.later, "revocations": revocations, "orders": self.told.orders.len(),
             "unknown_certificates": compared.unknown, "findings": compared.findings.len(),
             "former_key": former, "key": key,
         });
         authority.core.record(Kind::Restored, body).await?;
+        compared.findings.extend(carry_out(&authority, &self.told.orders).await?);
         authority.close().await;
         drop(authority);
         // 5. In place, as a whole.
@@ -218,7 +227,8 @@ impl Restoring {
             later: self.later,
             old_checkpoint: self.old_checkpoint,
             unknown: compared.unknown,
-            revocations: compared.revocations.len(),
+            revocations,
+            orders: self.told.orders.len(),
             findings: compared.findings,
             root_sha256,
             former_ledger_key: former,
@@ -245,12 +255,17 @@ fn whole(mut lines: Vec<u8>) -> Vec<u8> {
     lines
 }
 
-async fn had(store: &Store) -> Result<Had, AuthorityError> {
+async fn had(store: &Store, told: &Told) -> Result<Had, AuthorityError> {
+    let mut ordered = BTreeSet::new();
+    for target in told.targets.iter().filter_map(|target| target.parse().ok()) {
+        ordered.extend(store.serials_of(&target).await?);
+    }
     let revoked = store.revocations_since(0).await?;
     let subjects = store.subjects_since(0).await?;
     Ok(Had {
         issued: store.serials().await?.into_iter().collect(),
         revoked: revoked.into_iter().map(|record: RevocationRecord| record.serial).collect(),
+        ordered,
         states: subjects.into_iter().map(|one| (one.subject.to_string(), one.state)).collect(),
     })
 }
@@ -261,9 +276,17 @@ async fn had(store: &Store) -> Result<Had, AuthorityError> {
 async fn take_over(
     store: &Store,
     compared: &Compared,
+    orders: &[Order],
     now: Timestamp,
 ) -> Result<(), AuthorityError> {
     let mut turn = store.exclusive().await?;
+    for (serial, holder) in &compared.superseded {
+        let known = turn.certificate(serial).await?.map(|record| record.subject);
+        if let Some(subject) = known.as_ref().or(holder.as_ref()) {
+            turn.mark_revoked(serial).await?;
+            turn.put_revocation(now, subject, serial, Reason::Superseded).await?;
+        }
+    }
     for (serial, subject, reason) in &compared.revocations {
         turn.mark_revoked(serial).await?;
         turn.put_revocation(now, subject, serial, *reason).await?;
@@ -273,7 +296,34 @@ async fn take_over(
         let grants = known.map(|known| known.grants).unwrap_or_default();
         turn.put_subject(subject, *state, &grants, now).await?;
     }
+    let issuing = generations(&turn.issuing().await?);
+    for order in orders {
+        // Below a CA that was made after the backup nothing counts here; another will have its label.
+        let known = |label: &String| issuing.iter().any(|row| row.label == *label);
+        if matches!(&order.target, Many::Issuer(label) if !known(label)) {
+            continue;
+        }
+        let hit = turn.hit(&order.target, order.reason).await?;
+        turn.give_order(order.at, &order.target, order.reason, hit.certificates).await?;
+    }
     Ok(turn.commit().await?)
+}
+
+/// Carries out the orders that were taken over; what the root is missing for.
+async fn carry_out(authority: &Authority, orders: &[Order]) -> Result<Vec<String>, AuthorityError> {
+    let mut findings = Vec::new();
+    for order in orders {
+        let Many::Issuer(label) = &order.target else { continue };
+        match authority.step_aside(label).await {
+            Ok(()) | Err(AuthorityError::Unknown(_)) => {}
+            Err(AuthorityError::RootNeeded(_)) => findings.push(format!(
+                "issuing CA {label} was revoked after the backup and still issues, and what it issues is revoked: prepare and activate a successor with `authority rotate` before anybody enrols"
+            )),
+            Err(error) => return Err(error),
+        }
+    }
+    authority.carry_on_orders(Duration::ZERO).await?;
+    Ok(findings)
 }
 
 /// The manifest, believed after its signature, with every file as it says.

@@ -166,6 +166,87 @@ async fn only_into_a_new_folder_and_only_of_the_authority_that_is_meant() {
     }
 }
 
+//= specs/house.md#house-backup
+//= type=test
+//# A revocation that the ledger tells of MUST be in force in a restored authority.
+#[tokio::test]
+async fn the_old_ledger_brings_the_orders_since() {
+    let house = House::new().await;
+    let authority = &house.authority;
+    let names = ["plug-000001", "plug-000002", "plug-000003"];
+    for name in names {
+        enrol(authority, house.folder.path(), name).await;
+    }
+    let things: Vec<_> = names.map(|name| name.parse().unwrap()).into();
+    authority.label_batch(&things[..2], "2026-11-A").await.unwrap();
+    let active = |authority: &Authority, name: &str| {
+        let subject = format!("thing:{name}").parse().unwrap();
+        authority.registry().subject(&subject).unwrap().state == State::Active
+    };
+    // An order that the backup knows is no finding, nor given again.
+    authority.label_batch(&things[2..], "2026-11-B").await.unwrap();
+    let before = "batch:2026-11-B".parse().unwrap();
+    authority.revoke_many(&before, Reason::Suspended, |_, _| {}).await.unwrap();
+    house.backup("one.backup").await;
+    let batch = "batch:2026-11-A".parse().unwrap();
+    authority.revoke_many(&batch, Reason::KeyCompromise, |_, _| {}).await.unwrap();
+    let revoked = authority.core.store.revocations_since(0).await.unwrap();
+    authority.ledger_checkpoint().await.unwrap();
+    let old = authority.layout().ledger();
+
+    let without = house.restore("one.backup", "without", None).await.unwrap();
+    assert_eq!((without.orders, without.findings.len()), (0, 0));
+    let with = house.restore("one.backup", "with", Some(&old)).await.unwrap();
+    assert_eq!((with.orders, with.findings.len()), (1, 0), "{with:?}");
+    let restored = house.open("with").await;
+    for one in &revoked {
+        assert!(restored.registry().revoked(&one.serial).is_some(), "{one:?}");
+    }
+    assert!(names.iter().all(|name| !active(&restored, name)));
+}
+
+/// An issuing CA that was rolled, retired and is known so; then one that an order took out of use.
+#[tokio::test]
+async fn what_went_with_its_issuing_ca_stays_gone() {
+    use crate::IssuingCa;
+    use crate::rotation::{PUBLICATION, Retirement, RollStep};
+    let go_on = |_: RollStep| std::ops::ControlFlow::Continue(());
+    let house = House::new().await;
+    let authority = &house.authority;
+    enrol(authority, house.folder.path(), "plug-000001").await;
+    let roll = async || {
+        authority.prepare_ca(IssuingCa::Operation, None, go_on).await.unwrap();
+        tokio::time::sleep(PUBLICATION).await;
+        authority.activate_ca(IssuingCa::Operation, go_on).await.unwrap();
+    };
+    roll().await;
+    authority.retire_ca(IssuingCa::Operation, Retirement::AtOnce, go_on).await.unwrap();
+    enrol(authority, house.folder.path(), "plug-000002").await;
+    roll().await;
+    house.backup("one.backup").await;
+    if authority.core.config.token().is_some() {
+        // What is restored has the same token, from which the old one's keys go below.
+        return;
+    }
+    // After the backup: one goes with its CA, another is made and goes by an order about the next.
+    authority.retire_ca(IssuingCa::Operation, Retirement::AtOnce, go_on).await.unwrap();
+    enrol(authority, house.folder.path(), "plug-000003").await;
+    let issuer = "issuer:ldevid-ca-3".parse().unwrap();
+    authority.revoke_many(&issuer, Reason::CaCompromise, |_, _| {}).await.unwrap();
+    let gone = authority.core.store.revocations_since(0).await.unwrap();
+    authority.ledger_checkpoint().await.unwrap();
+    let old = authority.layout().ledger();
+    let with = house.restore("one.backup", "with", Some(&old)).await.unwrap();
+    assert_eq!((with.revocations, with.orders, with.findings.len()), (1, 1, 0), "{with:?}");
+    let restored = house.open("with").await;
+    for one in gone.iter().filter(|one| one.subject.name() != "plug-000003") {
+        assert!(restored.registry().revoked(&one.serial).is_some(), "{one:?}");
+    }
+    let authorities = restored.authorities().unwrap();
+    assert_eq!(authorities.label(IssuingCa::Operation), "ldevid-ca-4");
+    assert!(restored.core.keys.load("ldevid-ca-3").unwrap().is_none(), "its key is destroyed");
+}
+
 /// Somebody who has a backup and its key puts another authority behind the genuine `roots.pem`.
 #[tokio::test]
 async fn the_roots_in_use_are_those_that_were_brought() {

@@ -224,7 +224,7 @@ impl Authority {
     }
 
     /// A generation that issues is replaced by its successor.
-    async fn step_aside(&self, label: &str) -> Result<(), AuthorityError> {
+    pub(crate) async fn step_aside(&self, label: &str) -> Result<(), AuthorityError> {
         let rows = generations(&self.core.store.issuing().await?);
         let row = rows.into_iter().find(|row| row.label == label);
         let row = row.ok_or_else(|| AuthorityError::Unknown(format!("issuing CA {label}")))?;

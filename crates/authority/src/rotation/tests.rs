@@ -243,6 +243,25 @@ async fn no_key_is_destroyed_before_the_last_list_is_there() {
     authority.crl(&scope).await.unwrap();
 }
 
+/// What a retired generation vouched for is in the ledger by its serial numbers, in lines that are not too long.
+#[tokio::test]
+async fn a_retirement_names_what_goes_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (authority, _) = world(folder.path()).await;
+    let serials: Vec<_> = (0..2 * SERIALS).map(|n| format!("{n:040x}")).collect();
+    for (count, entries) in [(0, 1), (1, 1), (SERIALS, 1), (SERIALS + 1, 2), (2 * SERIALS, 2)] {
+        let before = authority.ledger_entries().await.unwrap().len();
+        authority.retirement_told("ldevid-ca", &serials[..count]).await.unwrap();
+        let all = authority.ledger_entries().await.unwrap();
+        let told = &all[before..];
+        assert_eq!(told.len(), entries, "{count}");
+        assert_eq!(told[entries - 1].body["step"], "retired");
+        assert_eq!(told[entries - 1].body["what"]["revoked"], count);
+        let named = told.iter().flat_map(|one| one.body["what"]["serials"].as_array().unwrap());
+        assert!(named.eq(serials[..count].iter()), "{count}");
+    }
+}
+
 /// A run that was killed left the key and the certificate of another algorithm: nothing hangs on them.
 #[tokio::test]
 async fn what_a_killed_run_left_does_not_bind_the_next() {

@@ -31,20 +31,22 @@ pub struct OrderRecord {
     pub touched: Timestamp,
 }
 
-/// Which certificates are meant. `$1` is the target's own value, `$2` whether factory identities are among them.
-fn meant(target: &Many) -> &'static str {
+/// Which certificates are meant, whether or not they count. `$1` is the target's own value, `$2` whether factory identities
+/// are among them.
+fn all_meant(target: &Many) -> &'static str {
     match target {
         Many::Batch(_) => {
             "FROM subjects s JOIN certificates c ON c.kind = s.kind AND c.name = s.name
-             WHERE s.batch = $1 AND (c.purpose <> 'idevid' OR $2 = 1) AND c.status = 'active'"
+             WHERE s.batch = $1 AND (c.purpose <> 'idevid' OR $2 = 1)"
         }
-        Many::Issuer(_) => {
-            "FROM certificates c WHERE c.issuer = $1 AND $2 = $2 AND c.status = 'active'"
-        }
-        Many::Key(_) => {
-            "FROM certificates c WHERE c.spki_sha256 = $1 AND $2 = $2 AND c.status = 'active'"
-        }
+        Many::Issuer(_) => "FROM certificates c WHERE c.issuer = $1 AND $2 = $2",
+        Many::Key(_) => "FROM certificates c WHERE c.spki_sha256 = $1 AND $2 = $2",
     }
+}
+
+/// Those of them that count.
+fn meant(target: &Many) -> String {
+    format!("{} AND c.status = 'active'", all_meant(target))
 }
 
 /// Factory identities are how subjects come back; only what is for ever takes them along.
@@ -66,6 +68,16 @@ impl Store {
         .await
         .map_err(|error| self.failed(error))?;
         rows.iter().map(|row| read(row).ok_or_else(|| self.damaged_row())).collect()
+    }
+}
+
+impl Store {
+    /// Serial numbers of everything that an order about a target may have taken back.
+    pub(crate) async fn serials_of(&self, target: &Many) -> Result<Vec<String>, StoreError> {
+        let sql = format!("SELECT c.serial AS serial {}", all_meant(target));
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(target.value()).bind(1_i64);
+        let rows = rows.fetch_all(&self.pool).await.map_err(|error| self.failed(error))?;
+        Ok(rows.iter().map(|row| row.get("serial")).collect())
     }
 }
 

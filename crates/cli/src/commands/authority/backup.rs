@@ -112,7 +112,7 @@ pub(super) async fn restore(arguments: RestoreArgs) -> Ended {
     match restored.findings.len() {
         0 => Ok(()),
         count => Err(Failure::found(format!(
-            "{}: restored, and the database has {count} thing(s) that the ledger does not know",
+            "{}: restored, and {count} thing(s) do not fit the ledger",
             arguments.data.display()
         ))),
     }
@@ -136,8 +136,8 @@ fn tell(data: &Path, restored: &countersign_authority::backup::Restored, with_le
     say(&format!("                  {}", restored.ledger_key));
     if with_ledger {
         say(&format!(
-            "  since then      {} entries of the old ledger; {} revocation(s) taken over; {} certificate(s) issued that are not known here",
-            restored.later, restored.revocations, restored.unknown
+            "  since then      {} entries of the old ledger; {} revocation(s) and {} order(s) taken over; {} certificate(s) issued that are not known here",
+            restored.later, restored.revocations, restored.orders, restored.unknown
         ));
         if restored.old_checkpoint.is_none() {
             say(
