@@ -220,11 +220,7 @@ impl Core {
     /// Destroys a root's key where it is here. One in a file elsewhere is destroyed by its keepers.
     pub(crate) fn destroy_root(&self, label: &str) -> Result<(), AuthorityError> {
         let here = self.layout.root_folder().join(format!("{label}.vault"));
-        if let Ok(sealed) = std::fs::read(&here) {
-            let zeros = vec![0; sealed.len()];
-            std::fs::write(&here, zeros).map_err(AuthorityError::io(&here))?;
-            std::fs::remove_file(&here).map_err(AuthorityError::io(&here))?;
-        }
+        file::destroy(&here).map_err(AuthorityError::io(&here))?;
         if !self.layout.public_vault(label).exists() {
             self.keys.destroy(label)?;
         }

@@ -159,7 +159,10 @@ impl Authority {
         let mut turn = core.store.exclusive().await?;
         let rows = roots(turn.issuing().await?.roots);
         if let Some(begun) = rows.iter().find(|row| row.state == KeyState::PreActivation) {
-            return Ok(RootRolled::Done(Some(begun.label.clone())));
+            let label = begun.label.clone();
+            drop(turn);
+            self.publish_roots()?;
+            return Ok(RootRolled::Done(Some(label)));
         }
         let (before, label, position) = next(&rows)?;
         let folder = core.layout.authority();
@@ -223,6 +226,8 @@ impl Authority {
         let mut turn = core.store.exclusive().await?;
         let rows = roots(turn.issuing().await?.roots);
         let Some(next) = rows.iter().find(|row| row.state == KeyState::PreActivation) else {
+            drop(turn);
+            self.publish_roots()?;
             return Ok(RootRolled::Done(None));
         };
         let (now, from) = (core.now(), next.since.plus(PUBLICATION));
@@ -256,17 +261,19 @@ impl Authority {
         let mut turn = core.store.exclusive().await?;
         let recorded = turn.issuing().await?;
         let authorities = core.authorities_as(&recorded)?;
-        let mut last = None;
+        let (mut last, mut needed, mut stopped) = (None, Vec::new(), false);
         for row in roots(recorded.roots) {
             if row.state != KeyState::Deactivated {
                 continue;
             }
-            let needed = authorities.issuing_below(&row.label);
-            if !needed.is_empty() {
-                return Ok(RootRolled::Needed(needed));
+            let below = authorities.issuing_below(&row.label);
+            if !below.is_empty() {
+                needed.extend(below);
+                continue;
             }
             if progress(RootStep::Retire).is_break() {
-                return Ok(RootRolled::Stopped(RootStep::Retire));
+                stopped = true;
+                break;
             }
             self.root_told(&row.label, "retired", &Value::Null).await?;
             core.destroy_root(&row.label)?;
@@ -274,8 +281,13 @@ impl Authority {
             turn.put_root(&RootRow { state, since: core.now(), ..row.clone() }).await?;
             last = Some(row.label);
         }
+        // Whatever is still needed: a key that was destroyed is so by the record too.
         self.settle_roots(turn).await?;
-        Ok(RootRolled::Done(last))
+        Ok(match needed.is_empty() {
+            _ if stopped => RootRolled::Stopped(RootStep::Retire),
+            true => RootRolled::Done(last),
+            false => RootRolled::Needed(needed),
+        })
     }
 
     /// Where every root stands. Nothing is changed.
@@ -345,9 +357,14 @@ impl Authority {
         self.core.record(Kind::RootRolled, body).await.map(|_| ())
     }
 
-    /// Commits, and writes what people are given as the maker's roots: the one that signs first.
+    /// Commits, and publishes the roots.
     async fn settle_roots(&self, turn: Turn) -> Result<(), AuthorityError> {
         self.settle(turn).await?;
+        self.publish_roots()
+    }
+
+    /// Writes what people are given as the maker's roots, the one that signs first; also where a killed run committed and did not.
+    fn publish_roots(&self) -> Result<(), AuthorityError> {
         let pem = self.core.authorities()?.roots_pem();
         let path = self.core.layout.roots();
         file::write_atomic(&path, pem.as_bytes(), file::PUBLIC).map_err(AuthorityError::io(&path))

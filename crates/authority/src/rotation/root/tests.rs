@@ -179,6 +179,51 @@ async fn a_roll_killed_before_every_step_is_carried_on() {
     );
 }
 
+/// Of two old roots the younger one is still needed: the other is gone by its key and by the record.
+#[tokio::test]
+async fn a_root_that_is_still_needed_keeps_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = ready(folder.path()).await;
+    rolled(&authority).await;
+    authority.prepare_root(None, &RootAccess::default(), go_on).await.unwrap();
+    tokio::time::sleep(PUBLICATION).await;
+    authority.activate_root(go_on).await.unwrap();
+    let needed = authority.retire_root(go_on).await.unwrap();
+    assert!(matches!(&needed, RootRolled::Needed(by) if by.len() == 3), "{needed:?}");
+    assert!(authority.core.keys.load(ROOT).unwrap().is_none(), "the key is gone");
+    let states: Vec<_> =
+        authority.root_status().await.unwrap().iter().map(|one| one.state).collect();
+    assert_eq!(states, [KeyState::Destroyed, KeyState::Deactivated, KeyState::Active]);
+    let told = authority.ledger_entries().await.unwrap();
+    let told = told.iter().filter(|entry| entry.body["step"] == "retired").count();
+    authority.retire_root(go_on).await.unwrap();
+    let again = authority.ledger_entries().await.unwrap();
+    let again = again.iter().filter(|entry| entry.body["step"] == "retired").count();
+    assert_eq!(again, told, "retired once");
+}
+
+/// Killed between a step's commit and the file that people are given.
+#[tokio::test]
+async fn a_step_that_was_done_publishes_the_roots() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = ready(folder.path()).await;
+    let path = authority.layout().roots();
+    let before = std::fs::read(&path).unwrap();
+    let access = RootAccess::default();
+    authority.prepare_root(None, &access, go_on).await.unwrap();
+    let prepared = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &before).unwrap();
+    let again = authority.prepare_root(None, &access, go_on).await.unwrap();
+    assert_eq!(again, RootRolled::Done(Some("root-2".to_owned())));
+    assert_eq!(std::fs::read(&path).unwrap(), prepared);
+    tokio::time::sleep(PUBLICATION).await;
+    authority.activate_root(go_on).await.unwrap();
+    let activated = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &prepared).unwrap();
+    assert_eq!(authority.activate_root(go_on).await.unwrap(), RootRolled::Done(None));
+    assert_eq!(std::fs::read(&path).unwrap(), activated);
+}
+
 /// NIST SP 800-57 states, every transition, and what of a root stays where its key does not.
 #[test]
 fn every_state_of_a_root_is_as_reviewed() {
