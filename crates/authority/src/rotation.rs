@@ -152,14 +152,15 @@ impl Authority {
             generations(&turn.issuing().await?).into_iter().filter(|row| row.ca == ca).collect();
         if let Some(begun) = rows.iter().find(|row| row.state == KeyState::PreActivation) {
             let key = core.keys.require(&begun.label)?;
-            return match algorithm.is_none_or(|wanted| wanted == key.algorithm()) {
-                true => Ok(Rolled::Done { labels: vec![begun.label.clone()] }),
-                false => Err(refused(format!(
+            if algorithm.is_some_and(|wanted| wanted != key.algorithm()) {
+                return Err(refused(format!(
                     "{} is prepared with {}: carry that roll on without --algorithm first",
                     begun.label,
                     key.algorithm()
-                ))),
-            };
+                )));
+            }
+            core.used_up(access, &begun.label)?;
+            return Ok(Rolled::Done { labels: vec![begun.label.clone()] });
         }
         if rows.iter().filter(|row| row.state.verifies()).count() >= MAX_VERIFYING {
             return Err(refused(format!(
@@ -194,7 +195,7 @@ impl Authority {
         let row = IssuingRow { label, ca, state: KeyState::PreActivation, since: core.now() };
         turn.put_issuing(&row).await?;
         self.settle(turn).await?;
-        core.used_up(access)?;
+        core.used_up(access, &row.label)?;
         Ok(Rolled::Done { labels: vec![row.label] })
     }
 

@@ -155,7 +155,8 @@ fn gather(data: &Path, configuration: &Path) -> io::Result<Vec<(String, Vec<u8>)
     Ok(files)
 }
 
-/// Whether a file of the data folder goes into a backup as it is.
+/// Whether a file of the data folder goes into a backup as it is. Requests for the root's use do not: the restored ledger has
+/// another key, so nobody can go on with them there, and the keys to which custodians answer are to be gone once they are used.
 //= specs/house.md#house-backup
 //# The key that signs the ledger's checkpoints MUST NOT be in a backup.
 fn belongs(name: &str) -> bool {
@@ -164,7 +165,9 @@ fn belongs(name: &str) -> bool {
     let its_key = name.starts_with("authority/ledger-key/")
         || name == format!("authority/keys/{LEDGER_KEY}.key");
     let passing = name.ends_with(".lock") || name.contains(".tmp");
-    !(database || ledger || its_key || passing)
+    let request = name.starts_with("authority/root/")
+        && (name.ends_with(".reply") || name.ends_with(".request"));
+    !(database || ledger || its_key || passing || request)
 }
 
 /// The file while it is written; gone if it does not become whole.

@@ -247,6 +247,20 @@ async fn what_went_with_its_issuing_ca_stays_gone() {
     assert!(restored.core.keys.load("ldevid-ca-3").unwrap().is_none(), "its key is destroyed");
 }
 
+/// Nobody can go on with them under the restored ledger's key, and what custodians answered to is destroyed when it was used.
+#[tokio::test]
+async fn requests_for_the_roots_use_are_not_in_a_backup() {
+    let house = House::new().await;
+    let root = house.path("data/authority/root");
+    std::fs::create_dir_all(&root).unwrap();
+    for name in ["0011.reply", "0011.request", "root.public"] {
+        std::fs::write(root.join(name), name).unwrap();
+    }
+    let made = house.backup("one.backup").await;
+    let names = made.manifest.files.keys().filter(|name| name.starts_with("authority/root/"));
+    assert!(names.eq(["authority/root/root.public"]));
+}
+
 /// Somebody who has a backup and its key puts another authority behind the genuine `roots.pem`.
 #[tokio::test]
 async fn the_roots_in_use_are_those_that_were_brought() {

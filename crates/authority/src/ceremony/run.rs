@@ -160,6 +160,7 @@ impl Authority {
         if is_finished(&layout) {
             let transcript = read_transcript(&layout)?;
             self.publish_transcript(&transcript).await?;
+            self.core.used_up(access, ROOT)?;
             return Ok(CeremonyOutcome::AlreadyFinished(transcript));
         }
         let mut made = Vec::new();
@@ -182,7 +183,7 @@ impl Authority {
             made.push(Made { step: step.to_string(), at: Some(entry.at), what });
         }
         let transcript = self.finish(plan, made).await?;
-        self.core.used_up(access)?;
+        self.core.used_up(access, ROOT)?;
         Ok(CeremonyOutcome::Finished(transcript))
     }
 

@@ -414,21 +414,20 @@ impl Core {
     /// Ends a request: the key to which shares were sent is destroyed, so that its approvals open nothing any more.
     pub(crate) fn forget_request(&self, id: &str) -> Result<(), AuthorityError> {
         for path in [self.layout.reply(id), self.layout.request(id)] {
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(AuthorityError::Io { path, source: error });
-                }
-                _ => {}
-            }
+            file::destroy(&path).map_err(AuthorityError::io(&path))?;
         }
         Ok(())
     }
 
-    /// Ends the request that was brought, if one was.
-    pub(crate) fn used_up(&self, access: &RootAccess) -> Result<(), AuthorityError> {
-        match &access.request {
-            Some(bytes) => self.forget_request(RootRequest::parse(bytes)?.id()),
-            None => Ok(()),
+    /// Ends the request that was brought, if one was and it is ours and for what is done: the certificate of `label`, made now or by
+    /// a run that was killed before it came here.
+    pub(crate) fn used_up(&self, access: &RootAccess, label: &str) -> Result<(), AuthorityError> {
+        let Some(bytes) = &access.request else { return Ok(()) };
+        let request = RootRequest::parse(bytes)?;
+        let done = request.acts().iter().any(|act| act.label == label);
+        match done && request.signed_by(self.ledger.verifier())? {
+            true => self.forget_request(request.id()),
+            false => Ok(()),
         }
     }
 }

@@ -16,6 +16,8 @@ use crate::rotation::Rolled;
 use crate::testing::open;
 use crate::{Authority, AuthorityError, IssuingCa};
 
+mod requests;
+
 const GO_ON: ControlFlow<()> = ControlFlow::Continue(());
 
 struct People(Vec<CustodianKey>);

@@ -162,6 +162,7 @@ impl Authority {
             let label = begun.label.clone();
             drop(turn);
             self.publish_roots()?;
+            core.used_up(access, &label)?;
             return Ok(RootRolled::Done(Some(label)));
         }
         let (before, label, position) = next(&rows)?;
@@ -210,7 +211,7 @@ impl Authority {
         let row = RootRow { label, position, state, since: core.now() };
         turn.put_root(&row).await?;
         self.settle_roots(turn).await?;
-        core.used_up(access)?;
+        core.used_up(access, &row.label)?;
         Ok(RootRolled::Done(Some(row.label)))
     }
 
