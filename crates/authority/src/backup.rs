@@ -16,6 +16,7 @@
 //! | certificates | unknown ones are refused by EST; a device comes back by its factory identity |
 
 mod archive;
+mod carried;
 mod compare;
 mod make;
 mod restore;

@@ -1,6 +1,5 @@
 //! A backup becomes a data folder: beside its place first, verified there, and put in place as a whole.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,18 +12,16 @@ use countersign_model::time::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
-use super::compare::{Compared, Had, Order, Told, compare};
+use super::carried::{carry_out, had, take_over};
+use super::compare::{Told, compare};
 use super::{Held, Manifest, PURPOSE, archive, signed_text};
-use crate::authorities::generations;
 use crate::authority::{Authority, Layout, Sources};
 use crate::config::AuthorityConfig;
 use crate::error::AuthorityError;
 use crate::ledger::note::{Note, VerifierKey};
 use crate::ledger::offline::{Beside, audit_lines};
 use crate::ledger::{Kind, checkpoint::SignedCheckpoint};
-use crate::registration::Reason;
-use crate::revocation::many::Many;
-use crate::store::{RevocationRecord, Store};
+use crate::store::Store;
 
 /// What the restorer knows from elsewhere, and the backup must agree with.
 #[derive(Debug, Clone, Default)]
@@ -215,7 +212,7 @@ impl Restoring {
             "former_key": former, "key": key,
         });
         authority.core.record(Kind::Restored, body).await?;
-        compared.findings.extend(carry_out(&authority, &self.told.orders).await?);
+        compared.findings.extend(carry_out(&authority).await?);
         authority.close().await;
         drop(authority);
         // 5. In place, as a whole.
@@ -253,77 +250,6 @@ fn whole(mut lines: Vec<u8>) -> Vec<u8> {
         lines.push(b'\n');
     }
     lines
-}
-
-async fn had(store: &Store, told: &Told) -> Result<Had, AuthorityError> {
-    let mut ordered = BTreeSet::new();
-    for target in told.targets.iter().filter_map(|target| target.parse().ok()) {
-        ordered.extend(store.serials_of(&target).await?);
-    }
-    let revoked = store.revocations_since(0).await?;
-    let subjects = store.subjects_since(0).await?;
-    Ok(Had {
-        issued: store.serials().await?.into_iter().collect(),
-        revoked: revoked.into_iter().map(|record: RevocationRecord| record.serial).collect(),
-        ordered,
-        states: subjects.into_iter().map(|one| (one.subject.to_string(), one.state)).collect(),
-    })
-}
-
-/// Revocations that the ledger tells of and the database does not have.
-//= specs/house.md#house-backup
-//# A revocation that the ledger tells of MUST be in force in a restored authority.
-async fn take_over(
-    store: &Store,
-    compared: &Compared,
-    orders: &[Order],
-    now: Timestamp,
-) -> Result<(), AuthorityError> {
-    let mut turn = store.exclusive().await?;
-    for (serial, holder) in &compared.superseded {
-        let known = turn.certificate(serial).await?.map(|record| record.subject);
-        if let Some(subject) = known.as_ref().or(holder.as_ref()) {
-            turn.mark_revoked(serial).await?;
-            turn.put_revocation(now, subject, serial, Reason::Superseded).await?;
-        }
-    }
-    for (serial, subject, reason) in &compared.revocations {
-        turn.mark_revoked(serial).await?;
-        turn.put_revocation(now, subject, serial, *reason).await?;
-    }
-    for (subject, state) in &compared.barred {
-        let known = turn.subject(subject).await?;
-        let grants = known.map(|known| known.grants).unwrap_or_default();
-        turn.put_subject(subject, *state, &grants, now).await?;
-    }
-    let issuing = generations(&turn.issuing().await?);
-    for order in orders {
-        // Below a CA that was made after the backup nothing counts here; another will have its label.
-        let known = |label: &String| issuing.iter().any(|row| row.label == *label);
-        if matches!(&order.target, Many::Issuer(label) if !known(label)) {
-            continue;
-        }
-        let hit = turn.hit(&order.target, order.reason).await?;
-        turn.give_order(order.at, &order.target, order.reason, hit.certificates).await?;
-    }
-    Ok(turn.commit().await?)
-}
-
-/// Carries out the orders that were taken over; what the root is missing for.
-async fn carry_out(authority: &Authority, orders: &[Order]) -> Result<Vec<String>, AuthorityError> {
-    let mut findings = Vec::new();
-    for order in orders {
-        let Many::Issuer(label) = &order.target else { continue };
-        match authority.step_aside(label).await {
-            Ok(()) | Err(AuthorityError::Unknown(_)) => {}
-            Err(AuthorityError::RootNeeded(_)) => findings.push(format!(
-                "issuing CA {label} was revoked after the backup and still issues, and what it issues is revoked: prepare and activate a successor with `authority rotate` before anybody enrols"
-            )),
-            Err(error) => return Err(error),
-        }
-    }
-    authority.carry_on_orders(Duration::ZERO).await?;
-    Ok(findings)
 }
 
 /// The manifest, believed after its signature, with every file as it says.

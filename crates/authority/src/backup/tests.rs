@@ -247,6 +247,50 @@ async fn what_went_with_its_issuing_ca_stays_gone() {
     assert!(restored.core.keys.load("ldevid-ca-3").unwrap().is_none(), "its key is destroyed");
 }
 
+/// The root is in a file that is elsewhere: a CA that was revoked since has no successor yet, which is said, and nothing below it counts.
+#[tokio::test]
+async fn an_issuing_ca_that_was_revoked_waits_for_the_root() {
+    use crate::IssuingCa;
+    use crate::rotation::{PUBLICATION, RollStep};
+    let house = House::new().await;
+    let authority = &house.authority;
+    if authority.core.config.token().is_some() {
+        return;
+    }
+    enrol(authority, house.folder.path(), "plug-000001").await;
+    let plan = crate::ceremony::plan_file(authority.layout());
+    let here = std::fs::read_to_string(&plan).unwrap();
+    std::fs::write(&plan, format!("{here}\n[root]\nkeep = \"file\"\n")).unwrap();
+    house.backup("one.backup").await;
+    std::fs::write(&plan, &here).unwrap();
+    // Two orders, of which the second is about the first one's successor: the backup does not know it.
+    for label in ["issuer:ldevid-ca", "issuer:ldevid-ca-2"] {
+        let issuer = label.parse().unwrap();
+        authority.revoke_many(&issuer, Reason::CaCompromise, |_, _| {}).await.unwrap();
+    }
+    authority.ledger_checkpoint().await.unwrap();
+    let old = authority.layout().ledger();
+    let with = house.restore("one.backup", "with", Some(&old)).await.unwrap();
+    assert!(matches!(&with.findings[..], [one] if one.contains("ldevid-ca ")), "{with:?}");
+    let restored = house.open("with").await;
+    let ca = IssuingCa::Operation;
+    let counts = restored.core.store.revocations_since(0).await.unwrap();
+    assert_eq!((counts.len(), restored.authorities().unwrap().label(ca)), (1, "ldevid-ca"));
+    enrol(&restored, &house.path("again"), "plug-000002").await;
+    assert_eq!(restored.carry_on_orders(std::time::Duration::ZERO).await.unwrap(), 1);
+    assert_eq!(restored.core.store.revocations_since(0).await.unwrap().len(), 2);
+    // With the root it ends.
+    std::fs::write(crate::ceremony::plan_file(restored.layout()), &here).unwrap();
+    let go_on = |_: RollStep| std::ops::ControlFlow::Continue(());
+    restored.prepare_ca(ca, None, go_on).await.unwrap();
+    tokio::time::sleep(PUBLICATION).await;
+    restored.activate_ca(ca, go_on).await.unwrap();
+    restored.carry_on_orders(std::time::Duration::ZERO).await.unwrap();
+    assert!(restored.core.keys.load("ldevid-ca").unwrap().is_none(), "its key is destroyed");
+    assert_eq!(restored.authorities().unwrap().label(ca), "ldevid-ca-2");
+    assert_eq!(restored.carry_on_orders(std::time::Duration::ZERO).await.unwrap(), 0);
+}
+
 /// Nobody can go on with them under the restored ledger's key, and what custodians answered to is destroyed when it was used.
 #[tokio::test]
 async fn requests_for_the_roots_use_are_not_in_a_backup() {
