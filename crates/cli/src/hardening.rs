@@ -50,3 +50,21 @@ impl Hardened {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    //= specs/house.md#house-secrets
+    //= type=test
+    //# A process that holds keys MUST leave no core dump and MUST NOT be readable for other processes of its user.
+    #[test]
+    fn this_process_is_closed_afterwards() {
+        assert_eq!(rustix::process::dumpable_behavior().unwrap(), DumpableBehavior::Dumpable);
+        let hardened = harden();
+        assert_eq!(rustix::process::dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+        assert_eq!(getrlimit(Resource::Core).maximum, Some(0));
+        assert!(hardened.0.iter().all(|missing| missing.starts_with("memory may be swapped")));
+    }
+}

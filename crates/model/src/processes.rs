@@ -92,6 +92,13 @@ pub enum Rule {
         /// What it shows when it holds.
         shows: String,
     },
+    /// In the device's own record of who changed who may what.
+    History {
+        /// The entry's word, such as `network-replaced`.
+        what: String,
+        /// What the entry shows.
+        shows: String,
+    },
 }
 
 /// Whose entries count.
@@ -184,7 +191,7 @@ impl Process {
         rules
             .filter_map(|rule| match rule {
                 Rule::Device { check, .. } => Some(*check),
-                Rule::Ledger { .. } => None,
+                Rule::Ledger { .. } | Rule::History { .. } => None,
             })
             .collect()
     }

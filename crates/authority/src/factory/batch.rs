@@ -385,7 +385,7 @@ mod tests {
     fn the_example_is_a_batch() {
         let batch = parse(EXAMPLE).unwrap();
         assert_eq!((batch.serials().len(), batch.quota()), (10_000, 10_000));
-        assert_eq!(batch.serials()[9_999].as_str(), "plug-010000");
+        assert_eq!(batch.serials()[9_999].as_str(), "plug-a-010000");
         assert_eq!(batch.out(), Path::new("/factory/out"));
         assert_eq!(batch.keys(), &KeySource::Station);
     }
@@ -397,8 +397,8 @@ mod tests {
             ("product =", "produkt =", "produkt"),
             ("name = \"2026", "name = \"../2026", "name"),
             ("count = 10000", "count = 100001", "100000"),
-            ("prefix = \"plug-\"", "prefix = \"PLUG-\"", "upper-case"),
-            ("prefix = \"plug-\"", "list = [\"a\", \"a\"]\nprefix = \"plug-\"", "only one"),
+            ("prefix = \"plug-a-\"", "prefix = \"PLUG-\"", "upper-case"),
+            ("prefix = \"plug-a-\"", "list = [\"a\", \"a\"]\nprefix = \"plug-\"", "only one"),
             ("source = \"station\"", "source = \"device\"", "requests"),
             ("source = \"station\"", "source = \"token\"", "keys.token"),
             ("class = \"standard\"", "class = \"weak\"", "weak"),

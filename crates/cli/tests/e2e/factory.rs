@@ -118,6 +118,15 @@ fn a_batch_that_is_killed_three_times_is_made_once() {
     let keys: BTreeSet<&str> =
         items.iter().map(|one| one["key_sha256"].as_str().unwrap()).collect();
     assert_eq!((shown["issued"].as_u64(), keys.len()), (Some(COUNT as u64), COUNT));
+
+    // So many are not taken back by a slip of the hand, and a typing error is no revocation.
+    let subjects = || ask(&authority, &["subjects"], &[])["subjects"].clone();
+    let before = subjects();
+    assert!(before.as_array().unwrap().len() >= COUNT);
+    let revoke = |batch: &str| authority.command(&["revoke"], &["--batch", batch]);
+    countersign_fails(1, revoke("b")).saying("--yes");
+    countersign_fails(1, revoke("bb")).saying("no such batch");
+    assert_eq!(subjects(), before);
     let issued = fs::read_to_string(authority.data().join("authority/ledger.log")).unwrap();
     assert_eq!(issued.matches("\"kind\":\"factory-identity\"").count(), COUNT);
     countersign(authority.command(&["ledger", "verify"], &[])).with_code(0);

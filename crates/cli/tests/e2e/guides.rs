@@ -45,8 +45,13 @@ fn ports(of: &[&str]) -> Vec<(String, String)> {
 fn run(example: &str, names: &[&str]) -> Finished {
     let folder = tempfile::tempdir().unwrap();
     let ports = ports(&["8080", "5540", "5541", "5550", "5551"]);
-    let placed =
-        |text: String| ports.iter().fold(text, |text, (written, free)| text.replace(written, free));
+    // In two steps: a free port may hold the digits of a written one.
+    let placed = |text: String| {
+        let numbered = || ports.iter().enumerate();
+        let marked = numbered()
+            .fold(text, |text, (at, (written, _))| text.replace(written, &format!("@port-{at}@")));
+        numbered().fold(marked, |text, (at, (_, free))| text.replace(&format!("@port-{at}@"), free))
+    };
     for entry in fs::read_dir(guides().join(example)).unwrap().flatten() {
         let text = fs::read_to_string(entry.path()).unwrap();
         fs::write(folder.path().join(entry.file_name()), placed(text)).unwrap();

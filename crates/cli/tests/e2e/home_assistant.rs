@@ -90,6 +90,9 @@ fn a_device_shows_up_tells_its_state_and_is_switched() {
     // Owners' business is not announced as something to set.
     let all = assistant.subscribe(1, "homeassistant/#");
     all.0.wait_for(&format!("{SWITCH} {{"));
+    // What is retained comes before what is published now.
+    assistant.publish(1, "homeassistant/status", "online");
+    all.receives("homeassistant/status", "online");
     all.never_heard("maxPower/set");
     all.never_heard("resetEnergy");
 

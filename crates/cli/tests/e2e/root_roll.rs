@@ -18,10 +18,9 @@ fn root_rolled(house: &House) {
 }
 
 /// The server's chain, judged by OpenSSL for whoever has that file of roots.
-fn believed(house: &House, address: &str, roots: &std::path::Path) -> bool {
+fn believed(address: &str, roots: &std::path::Path) -> bool {
     let mut command = s_client(address, roots, None, &[]);
     let said = command.stdin(std::process::Stdio::null()).output().unwrap();
-    let _ = house;
     String::from_utf8_lossy(&said.stdout).contains("Verify return code: 0")
 }
 
@@ -55,7 +54,7 @@ fn devices_and_clients_of_the_first_root_go_on_through_two_rolls() {
         let command = house.command(&["rotate", "root"], &[]);
         let running = crate::support::Running::start(&mut crate::support::program(&command));
         let _ = running.end_within(std::time::Duration::from_millis(millis));
-        assert!(believed(&house, &house.mqtt, &old_roots));
+        assert!(believed(&house.mqtt, &old_roots));
     }
     root_rolled(&house);
     root_rolled(&house);
@@ -66,8 +65,8 @@ fn devices_and_clients_of_the_first_root_go_on_through_two_rolls() {
             let said = String::from_utf8_lossy(&said.stdout).into_owned();
             (said.contains("Root G2") && said.contains("Service CA")).then_some(())
         });
-        assert!(believed(&house, &address, &old_roots), "with the first root alone");
-        assert!(believed(&house, &address, &house.roots()), "with all roots");
+        assert!(believed(&address, &old_roots), "with the first root alone");
+        assert!(believed(&address, &house.roots()), "with all roots");
     }
     Client::new(&house, &service, Version::V5).publish(
         1,
@@ -100,7 +99,7 @@ fn devices_and_clients_of_the_first_root_go_on_through_two_rolls() {
     assert!(!house.data().join("authority/keys/root.key").exists());
     house.kill();
     house.start();
-    assert!(believed(&house, &house.mqtt, &old_roots));
+    assert!(believed(&house.mqtt, &old_roots));
     countersign(house.command(&["ledger", "verify"], &[])).with_code(0);
     let text =
         openssl(&["x509", "-noout", "-subject", "-in", house.roots().to_str().unwrap()], b"");

@@ -18,7 +18,11 @@ const OTHERS: u32 = 0o077;
 
 /// What was seen, by check: where, and when that was written.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Seen(BTreeMap<Check, (String, Timestamp)>);
+pub(super) struct Seen {
+    checks: BTreeMap<Check, (String, Timestamp)>,
+    /// The newest entry of the device's record, by its word.
+    history: BTreeMap<&'static str, (String, Timestamp)>,
+}
 
 /// Looks at the data folder; `factory` and `record` were just opened with `seal` from it.
 pub(super) fn look(root: &Path, record: &Record, seal: &SealKey) -> Seen {
@@ -46,7 +50,11 @@ pub(super) fn look(root: &Path, record: &Record, seal: &SealKey) -> Seen {
     }
     let installed = record.home.as_ref().is_some_and(|home| home.network.is_some());
     note(Check::NetworkInstalled, private(&state).filter(|_| installed));
-    Seen(seen)
+    let history = record.journal.entries().map(|entry| {
+        let place = format!("record of changes, entry {}", entry.number());
+        (entry.note().what().as_str(), (place, entry.at()))
+    });
+    Seen { checks: seen, history: history.collect() }
 }
 
 impl Seen {
@@ -58,12 +66,15 @@ impl Seen {
             .flat_map(|(phase, what)| what.record.iter().map(move |rule| (*phase, rule)));
         rules
             .filter_map(|(phase, rule)| match rule {
-                Rule::Device { check, shows } => {
-                    let (place, at) = self.0.get(check)?;
-                    let (place, shows) = (format!("device, {place}"), shows.clone());
-                    Some(processes::Record { phase, place, shows, at: *at })
+                Rule::Device { check, shows } => Some((phase, self.checks.get(check)?, shows)),
+                Rule::History { what, shows } => {
+                    Some((phase, self.history.get(what.as_str())?, shows))
                 }
                 Rule::Ledger { .. } => None,
+            })
+            .map(|(phase, (place, at), shows)| {
+                let (place, shows) = (format!("device, {place}"), shows.clone());
+                processes::Record { phase, place, shows, at: *at }
             })
             .collect()
     }

@@ -28,7 +28,7 @@ const ROWS: &[Row] = &[
         unique: true,
         reach: Reach::Never,
         mechanisms: &[],
-        provisioning: "made in the device's own keystore; the factory certifies the public half",
+        provisioning: "made in the device's own keystore, or by the factory and brought in its sealed file; the factory certifies the public half",
         generation: "ECDSA key from the provider's random generator",
     },
     Row {

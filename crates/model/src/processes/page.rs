@@ -43,6 +43,7 @@ fn line(rule: &Rule) -> String {
             let later = if *after_the_first { ", from the second on" } else { "" };
             format!("ledger, `{kind}` {whose}{}{later}: {shows}", purpose.unwrap_or_default())
         }
+        Rule::History { what, shows } => format!("the device's record, `{what}`: {shows}"),
         Rule::Device { shows, .. } => format!("the device, when it declares itself: {shows}"),
     }
 }

@@ -61,7 +61,7 @@ fn show(process: &Process, report: &EvidenceReport) {
             say(&format!("    {}  {}: {}", record.at.to_rfc3339(), record.place, record.shows));
         }
         if of_phase.is_empty() {
-            let seen = what.record.iter().any(|rule| matches!(rule, Rule::Device { .. }));
+            let seen = what.record.iter().any(|rule| !matches!(rule, Rule::Ledger { .. }));
             say(if seen {
                 "    the device looks when it declares itself"
             } else {

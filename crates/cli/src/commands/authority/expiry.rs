@@ -14,7 +14,7 @@ pub(crate) struct ExpiryArgs {
     /// The authority's data folder.
     #[arg(long)]
     data: PathBuf,
-    /// How far ahead to look, in days: 90d or 90.
+    /// How far ahead to look, in days: 90d or 90. What lives shorter is due in the last third of its life.
     #[arg(long, default_value = "90d", value_parser = days)]
     within: Duration,
     /// Print one JSON object.
@@ -42,7 +42,7 @@ pub(super) async fn run(arguments: ExpiryArgs) -> Ended {
     match report.due().count() {
         0 if devices == 0 => Ok(()),
         _ if arguments.json => Err(Failure::found("")),
-        count => Err(Failure::found(format!("{count} of these are due or expired"))),
+        count => Err(Failure::found(format!("{} are due or expired", count as u64 + devices))),
     }
 }
 

@@ -206,8 +206,9 @@ fn tell(batch: &Batch, report: &BatchReport, dry_run: bool, seconds: f64) {
             batch.out().display()
         ));
         say(&format!(
-            "labels: countersign authority label --data DIR --batch {} --out DIR",
-            batch.name()
+            "labels: countersign authority label --data DIR --batch {} --layout {} --out DIR",
+            batch.name(),
+            batch.layout().as_str()
         ));
     }
 }

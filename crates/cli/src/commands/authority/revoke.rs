@@ -15,7 +15,8 @@ use super::{SubjectArgs, open};
 use crate::console::{Progress, json as print_json, say};
 use crate::failure::{Ended, Failure, Named as _};
 
-/// More certificates than this are revoked only when somebody says so twice: a subject with some renewals has fewer.
+/// More certificates or subjects than this are revoked only when somebody says so twice: a subject with some renewals has
+/// fewer.
 const MANY: u64 = 10;
 
 #[derive(Debug, clap::Args)]
@@ -112,8 +113,16 @@ pub(super) async fn run(arguments: RevokeArgs) -> Ended {
         }
         return Ok(());
     }
-    if hit.certificates > MANY && !arguments.yes {
-        confirm(&words, hit.certificates)?;
+    // A typing error must not look like a batch that was taken back.
+    if let (Whom::Many(target @ Many::Batch(_)), 0, 0) = (&whom, hit.subjects, hit.certificates) {
+        return Err(Failure::found(format!(
+            "{target}: nothing of it is left to revoke, or there is no such batch: see `authority batch list` and \
+             `authority subjects`"
+        )));
+    }
+    let many = hit.certificates.max(hit.subjects);
+    if many > MANY && !arguments.yes {
+        confirm(&words, many)?;
     }
     match whom {
         Whom::One(target) => {
@@ -146,18 +155,18 @@ pub(super) async fn run(arguments: RevokeArgs) -> Ended {
 }
 
 /// Somebody at a terminal types the number; a script says `--yes`.
-fn confirm(words: &str, certificates: u64) -> Ended {
+fn confirm(words: &str, many: u64) -> Ended {
     let refused = |why: &str| {
         Failure::found(format!("{words} would be revoked, for good: {why}; nothing was changed"))
     };
     if !std::io::stdin().is_terminal() {
         return Err(refused("say --yes if that is meant, or --dry-run to look"));
     }
-    eprint!("{words} will be revoked, for good. Type {certificates} to do it: ");
+    eprint!("{words} will be revoked, for good. Type {many} to do it: ");
     let _ = std::io::stderr().flush();
     let mut typed = String::new();
     std::io::stdin().read_line(&mut typed)?;
-    if typed.trim() == certificates.to_string() { Ok(()) } else { Err(refused("not confirmed")) }
+    if typed.trim() == many.to_string() { Ok(()) } else { Err(refused("not confirmed")) }
 }
 
 pub(super) async fn crl(arguments: CrlArgs) -> Ended {

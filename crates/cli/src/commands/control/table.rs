@@ -25,16 +25,37 @@ pub(crate) fn things(things: &[PairedThing]) {
 
 /// One value, or all of them, with title and unit.
 pub(crate) fn values(name: Option<&str>, value: &Value, description: &Value) {
-    let row = |name: &str, value: &Value| {
-        let about = &description["properties"][name];
-        let unit = about["unit"].as_str().unwrap_or_default();
-        let title = about["title"].as_str().unwrap_or_default();
-        [name.to_owned(), format!("{value} {unit}").trim_end().to_owned(), title.to_owned()]
-    };
     match (name, value.as_object()) {
-        (None, Some(all)) => print(&[], all.iter().map(|(name, value)| row(name, value))),
-        (name, _) => print(&[], [row(name.unwrap_or_default(), value)]),
+        (None, Some(all)) => {
+            print(&[], all.iter().map(|(name, value)| row(name, value, description)))
+        }
+        (name, _) => {
+            let name = name.unwrap_or_default();
+            let [_, _, title] = row(name, &Value::Null, description);
+            let unit = &description["properties"][name]["unit"];
+            print(&[], [[plain(name), plain(&with_unit(&value.to_string(), unit)), title]]);
+        }
     }
+}
+
+/// A property among others: what has parts would fill the screen, and is left to who asks for it by name.
+fn row(name: &str, value: &Value, description: &Value) -> [String; 3] {
+    let about = &description["properties"][name];
+    let short = match value {
+        Value::Array(parts) => format!("({} entries)", parts.len()),
+        Value::Object(_) => "(see it by name)".to_owned(),
+        value => with_unit(&value.to_string(), &about["unit"]),
+    };
+    [name, &short, about["title"].as_str().unwrap_or_default()].map(plain)
+}
+
+fn with_unit(value: &str, unit: &Value) -> String {
+    format!("{value} {}", unit.as_str().unwrap_or_default()).trim_end().to_owned()
+}
+
+/// What a device says, without what would steer a terminal: the device may be somebody else's.
+fn plain(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control()).collect()
 }
 
 /// Columns as wide as their widest cell.
@@ -60,6 +81,16 @@ fn lines(rows: &[[String; 3]]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_does_not_steer_the_terminal_and_long_values_stay_out_of_the_way() {
+        let title = "Relay\u{1b}]0;owned\u{7}";
+        let description = serde_json::json!({ "properties": { "relay": { "title": title } } });
+        let [_, value, title] = row("relay", &serde_json::json!(["a", "b"]), &description);
+        assert_eq!((value.as_str(), title.as_str()), ("(2 entries)", "Relay]0;owned"));
+        let [_, value, _] = row("power", &serde_json::json!("\u{1b}[31m"), &description);
+        assert!(!value.contains('\u{1b}'), "{value:?}");
+    }
 
     #[test]
     fn columns_stand_below_each_other() {

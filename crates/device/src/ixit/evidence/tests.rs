@@ -4,6 +4,8 @@ use super::*;
 use crate::data::Slot;
 use countersign_crypto::random::SystemRandom;
 use countersign_crypto::signature::SignatureAlgorithm;
+use countersign_model::ixit::LifePhase;
+use countersign_protocol::journal::{Note, What};
 use std::os::unix::fs::PermissionsExt as _;
 
 struct Place {
@@ -32,7 +34,7 @@ fn using(labels: &[&str], next_label: u64) -> Record {
 }
 
 fn seen(place: &Place, record: &Record) -> Vec<Check> {
-    look(place.folder.path(), record, &place.seal).0.into_keys().collect()
+    look(place.folder.path(), record, &place.seal).checks.into_keys().collect()
 }
 
 //= specs/en-303-645.md#5.5-8
@@ -91,4 +93,32 @@ fn a_key_of_an_ownership_counts_only_when_no_other_is_left() {
     assert!(!claimed(&place));
     std::fs::remove_file(root.join("home.key.next")).unwrap();
     assert!(claimed(&place));
+}
+
+#[test]
+fn the_processes_ask_for_words_that_the_record_has() {
+    let rules = processes::built_in().iter().flat_map(|process| process.phase.values());
+    for rule in rules.flat_map(|phase| &phase.record) {
+        if let Rule::History { what, .. } = rule {
+            let known = serde_json::from_value::<What>(serde_json::json!(what));
+            assert_eq!(known.unwrap().as_str(), what);
+        }
+    }
+}
+
+#[test]
+fn what_an_owner_did_is_evidence_of_its_process_alone() {
+    let place = place();
+    let mut record = Record::default();
+    record.journal.append(Timestamp(7), "person:owner", Note::new(What::NetworkReplaced));
+    let seen = look(place.folder.path(), &record, &place.seal);
+    let of = |id: &str| {
+        let process = processes::built_in().iter().find(|one| one.parameter.as_str() == id);
+        let records = seen.records(process.unwrap());
+        let own = records.into_iter().filter(|one| one.place.contains("record of changes"));
+        own.map(|one| (one.phase, one.at)).collect::<Vec<_>>()
+    };
+    let both = [LifePhase::Updates, LifePhase::ExpirationAndCompromise];
+    assert_eq!(of("SecParam-Network"), both.map(|phase| (phase, Timestamp(7))));
+    assert_eq!(of("SecParam-InvitationVerifier"), []);
 }
