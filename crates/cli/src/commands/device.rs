@@ -16,7 +16,7 @@ use countersign_device::config::Config;
 use countersign_device::data::{Blank, Factory};
 use countersign_device::functions::{Functions, Programs, SimulatedPlug, bind};
 use countersign_device::ixit::{Maker, declare};
-use countersign_device::sandbox::{Launcher, Sandbox};
+use countersign_device::sandbox::{Launcher, RunsAs, Sandbox};
 use countersign_model::factory;
 use countersign_model::thing::{Need, Rule, ThingDescription};
 use serde_json::json;
@@ -244,10 +244,10 @@ fn product(
     if arguments.simulate.is_some() {
         return Ok(Arc::new(SimulatedPlug::new()));
     }
-    unprivileged(config.allow_root)?;
+    let user = RunsAs::accepted(config.allow_root)?;
     if let Some(folder) = &arguments.functions {
         let (sandbox, data) = (config.sandbox.clone(), &config.data);
-        return Ok(Arc::new(Programs::new(folder, launcher, sandbox, data).at(folder)?));
+        return Ok(Arc::new(Programs::new(folder, launcher, sandbox, data, user).at(folder)?));
     }
     let Some(file) = &config.bindings else {
         return Err(Failure::environment("--bindings, --functions or --simulate is needed"));
@@ -262,26 +262,8 @@ fn product(
         let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
         Failure::environment(format!("{}: {}", thing.display(), faults.join("; ")))
     })?;
-    let bound = bind(file, &thing, &config.data, launcher).map_err(Failure::environment)?;
+    let bound = bind(file, &thing, &config.data, launcher, user).map_err(Failure::environment)?;
     Ok(Arc::new(bound))
-}
-
-//= specs/house.md#house-sandbox
-//# An agent with a product behind it MUST refuse to run as root unless its configuration says so.
-fn unprivileged(allow_root: bool) -> Ended {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let users = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
-    let root = users.split_whitespace().any(|user| user == "0");
-    if root && !allow_root {
-        return Err(Failure::environment(
-            "runs as root, and so would whoever breaks into it: give the agent a user of its own, as \
-             contrib/systemd/countersign-device.service does, or accept it with --allow-root (allow_root = true)",
-        ));
-    }
-    if root {
-        tracing::warn!("the agent runs as root because its configuration allows it");
-    }
-    Ok(())
 }
 
 fn check(file: &Path, bindings: Option<&Path>, as_json: bool) -> Ended {

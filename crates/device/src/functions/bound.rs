@@ -13,7 +13,7 @@ use super::running::{Runner, What};
 use super::socket::{Op, Socket};
 use super::{Answer, FunctionError, Functions, ProductEvent};
 use crate::bindings::{Binding, Bindings, HttpAt, Source, Watch};
-use crate::sandbox::Launcher;
+use crate::sandbox::{Launcher, RunsAs};
 use countersign_model::id::AffordanceName;
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -58,7 +58,7 @@ impl Bound {
     ///
     /// # Errors
     /// When they start programs and this kernel cannot confine those as they say.
-    pub fn new(bindings: Bindings, launcher: Launcher) -> Result<Self, String> {
+    pub fn new(bindings: Bindings, launcher: Launcher, _user: RunsAs) -> Result<Self, String> {
         if bindings.starts_programs() {
             for missing in launcher.probe(&bindings.sandbox)? {
                 tracing::warn!("programs run with less than all confinement: {missing}");
@@ -320,9 +320,10 @@ pub fn bind(
     thing: &countersign_model::thing::ThingDescription,
     data: &Path,
     launcher: Launcher,
+    user: RunsAs,
 ) -> Result<Bound, String> {
     let bindings = Bindings::read(file, thing, Some(data)).map_err(|error| error.to_string())?;
-    Bound::new(bindings, launcher)
+    Bound::new(bindings, launcher, user)
 }
 
 #[cfg(test)]

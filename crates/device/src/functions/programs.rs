@@ -13,7 +13,7 @@
 
 use super::running::{Lines, Runner, What};
 use super::{Answer, FunctionError, Functions, ProductEvent};
-use crate::sandbox::{Launcher, Sandbox};
+use crate::sandbox::{Launcher, RunsAs, Sandbox};
 use countersign_model::id::AffordanceName;
 use serde::Deserialize;
 use serde_json::Value;
@@ -50,6 +50,7 @@ impl Programs {
         launcher: Launcher,
         sandbox: Sandbox,
         data: &Path,
+        _user: RunsAs,
     ) -> std::io::Result<Self> {
         let other = std::io::Error::other::<String>;
         let mut seen = sandbox.clone();

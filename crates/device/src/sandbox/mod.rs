@@ -10,12 +10,13 @@
 //! [`Launcher`].
 //!
 //! ```no_run
-//! use countersign_device::sandbox::{Launcher, Sandbox};
+//! use countersign_device::sandbox::{Launcher, RunsAs, Sandbox};
 //! use countersign_device::functions::Programs;
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let launcher = Launcher::at_start_of_main();
 //! let data = std::path::Path::new("/var/lib/lamp");
-//! let programs = Programs::new("/usr/lib/lamp".as_ref(), launcher, Sandbox::default(), data)?;
+//! let user = RunsAs::accepted(false)?;
+//! let programs = Programs::new("/usr/lib/lamp".as_ref(), launcher, Sandbox::default(), data, user)?;
 //! # Ok(())
 //! # }
 //! ```
@@ -23,8 +24,10 @@
 mod calls;
 mod confine;
 mod group;
+mod user;
 
 pub use group::Group;
+pub use user::{RunsAs, RunsAsRoot};
 
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
