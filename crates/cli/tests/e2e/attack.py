@@ -2,6 +2,7 @@
 import ctypes
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -94,6 +95,8 @@ attempts = {
     "unix": lambda: socket.socket(socket.AF_UNIX),
     "ptrace": lambda: call("ptrace", 16, agent, 0, 0),
     "kill": lambda: os.kill(agent, 9),
+    "limits of the agent": lambda: resource.prlimit(agent, resource.RLIMIT_NOFILE, (1, 1)),
+    "limits of its own": lambda: resource.prlimit(0, resource.RLIMIT_AS, (1 << 40, 1 << 40)),
     "setsid": os.setsid,
     "namespace": lambda: call("unshare", 0x10000000),
     "mount": lambda: call("mount", b"none", b"/mnt", b"tmpfs", 0, 0),

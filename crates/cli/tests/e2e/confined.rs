@@ -26,6 +26,8 @@ const ATTEMPTS: &[(&str, &str)] = &[
     ("unix", NOT_PERMITTED),
     ("ptrace", NOT_PERMITTED),
     ("kill", NOT_PERMITTED),
+    ("limits of the agent", NOT_PERMITTED),
+    ("limits of its own", NOT_PERMITTED),
     ("setsid", NOT_PERMITTED),
     ("namespace", NOT_PERMITTED),
     ("mount", NOT_PERMITTED),
@@ -161,15 +163,17 @@ fn children(parent: u32) -> usize {
 #[test]
 fn where_the_kernel_cannot_confine_nothing_starts_unless_less_is_accepted() {
     // The kernel takes sixteen layers of landlock; below them it cannot confine any more.
-    let profile = |level: &str| {
-        json!({ "sandbox": { "level": level, "read": ["/proc", env!("CARGO_BIN_EXE_countersign")] }, "own": [], "parent": 0 })
-            .to_string()
+    // Of processes, the outermost has the least, so that root, confined already, has no limit to set.
+    let profile = |level: &str, processes: u32| {
+        let read = ["/proc", env!("CARGO_BIN_EXE_countersign")];
+        let sandbox = json!({ "level": level, "read": read, "processes": processes });
+        json!({ "sandbox": sandbox, "own": [], "parent": 0 }).to_string()
     };
     let nested = |last: &str| {
-        let mut command = program(["device", "confined", &profile("full"), "--"]);
+        let mut command = program(["device", "confined", &profile("full", 1), "--"]);
         for level in 1..17 {
             command.arg(env!("CARGO_BIN_EXE_countersign")).args(["device", "confined"]);
-            command.arg(profile(if level == 16 { last } else { "full" })).arg("--");
+            command.arg(profile(if level == 16 { last } else { "full" }, 1024)).arg("--");
         }
         command.args(["/bin/echo", "started"]);
         crate::support::Running::start(&mut command).finish()

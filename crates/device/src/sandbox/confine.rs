@@ -1,7 +1,7 @@
 //! The helper's side: a process restricts itself, step by step, and becomes the program.
 
 use super::calls;
-use super::{Level, NOT_CONFINED, Profile, Sandbox};
+use super::{Level, NOT_CONFINED, Profile, Sandbox, user};
 use landlock::{
     ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
     RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
@@ -103,7 +103,7 @@ fn confine(profile: &Profile) -> Result<Vec<String>, String> {
         }
     };
     // 5. System calls.
-    if let Err(error) = calls::restrict(sandbox, scoped) {
+    if let Err(error) = calls::restrict(sandbox, scoped, user::is_root()) {
         accept(&mut missing, format!("system calls are not confined (seccomp: {error})"))?;
     }
     Ok(missing)
@@ -127,8 +127,10 @@ fn close_descriptors() -> Result<(), String> {
 fn limits(sandbox: &Sandbox) -> nix::Result<()> {
     // What the agent itself is limited to is not given back.
     let set = |resource, most: u64| {
-        let (_, hard) = getrlimit(resource)?;
-        setrlimit(resource, most.min(hard), most.min(hard))
+        let (soft, hard) = getrlimit(resource)?;
+        let most = most.min(hard);
+        // Root that is confined already can set none; what is set is enough.
+        if (soft, hard) == (most, most) { Ok(()) } else { setrlimit(resource, most, most) }
     };
     set(Resource::RLIMIT_CORE, 0)?;
     set(Resource::RLIMIT_NOFILE, sandbox.open_files)?;
