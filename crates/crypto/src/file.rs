@@ -129,16 +129,15 @@ fn write_beside(path: &Path, bytes: &[u8], mode: u32) -> io::Result<PathBuf> {
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
     name.push(format!(".{}-{count}.tmp", std::process::id()));
     let temporary = PathBuf::from(name);
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(&temporary)
-        .and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        });
+    // What a kill left, or a link that somebody put there: it goes, and nobody's file is written through it.
+    let _ = fs::remove_file(&temporary);
+    let written =
+        OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary).and_then(
+            |mut file| {
+                file.write_all(bytes)?;
+                file.sync_all()
+            },
+        );
     if let Err(error) = written {
         let _ = fs::remove_file(&temporary);
         return Err(named(path, &error));
@@ -199,6 +198,21 @@ mod tests {
         assert!(refused.to_string().contains("state"));
         let names = fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(names, 2, "no temporary file stays behind");
+    }
+
+    #[test]
+    fn a_link_in_the_temporary_files_place_leads_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("state"), folder.path().join("other"));
+        fs::write(&other, b"another's").unwrap();
+        // One of these is the next.
+        for count in 0..100 {
+            let temporary = format!("state.{}-{count}.tmp", std::process::id());
+            std::os::unix::fs::symlink(&other, folder.path().join(temporary)).unwrap();
+        }
+        write_atomic(&path, b"one", PUBLIC).unwrap();
+        assert_eq!(fs::read(&other).unwrap(), b"another's");
+        assert!(fs::symlink_metadata(&path).unwrap().is_file());
     }
 
     #[test]
