@@ -1,6 +1,7 @@
 //! Values in files: of the kernel's (`/sys`, `/proc`), or of a product's own.
 
 use super::FunctionError;
+use countersign_crypto::file;
 use countersign_model::id::AffordanceName;
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
 use std::fs::{File, OpenOptions};
@@ -54,8 +55,11 @@ impl Files {
         path: &Path,
         work: impl FnOnce(&Path) -> Result<T> + Send + 'static,
     ) -> std::result::Result<T, FunctionError> {
-        let failed =
-            |why: String| FunctionError::Failed(format!("{name}: {}: {why}", path.display()));
+        let failed = |why: String| {
+            let at = path.display().to_string();
+            let at = if why.starts_with(&at) { String::new() } else { at + ": " };
+            FunctionError::Failed(format!("{name}: {at}{why}"))
+        };
         // A driver that hangs keeps its turn, and so no more than so many threads.
         let turn = self.turns.clone().acquire_owned().await;
         let turn: OwnedSemaphorePermit = turn.map_err(|error| failed(error.to_string()))?;
@@ -107,28 +111,10 @@ fn replace_whole(path: &Path, text: &str) -> Result<()> {
     let mode = match path.symlink_metadata() {
         Ok(about) if about.is_file() => about.permissions().mode() & 0o777,
         Ok(_) => return Err(Error::other("is no regular file")),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0o644,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => file::PUBLIC,
         Err(error) => return Err(error),
     };
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".new-{}", std::process::id()));
-    let beside = PathBuf::from(beside);
-    let made = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .custom_flags(CAREFULLY)
-        .open(&beside);
-    let done = made.and_then(|file| {
-        let mut file = regular(file)?;
-        file.write_all(format!("{text}\n").as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&beside, path)
-    });
-    done.inspect_err(|_| {
-        let _ = std::fs::remove_file(&beside);
-    })
+    file::write_atomic(path, format!("{text}\n").as_bytes(), mode)
 }
 
 #[cfg(test)]
@@ -167,6 +153,21 @@ mod tests {
         std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
         replace_whole(&file, "8").unwrap();
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn many_may_replace_one_file_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("level");
+        std::thread::scope(|scope| {
+            for digit in ["1", "22", "333", "4444"] {
+                let file = &file;
+                scope.spawn(move || (0..50).for_each(|_| replace_whole(file, digit).unwrap()));
+            }
+        });
+        let left = String::from_utf8(read(&file, 10).unwrap()).unwrap();
+        assert!(["1\n", "22\n", "333\n", "4444\n"].contains(&left.as_str()), "{left:?}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }
