@@ -11,7 +11,9 @@ use crate::clock::DeviceClock;
 use countersign_crypto::file;
 use countersign_crypto::random::Random;
 use countersign_crypto::seal::{self, SealError, SealKey};
+use countersign_crypto::secret::Secret;
 use countersign_crypto::tls::Clock as _;
+use countersign_protocol::pairing::NetworkCredentials;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -112,6 +114,7 @@ impl Store {
         let mut inside = self.lock();
         let mut next = inside.record.clone();
         let answer = change(&mut next);
+        lock_network_key(&mut next);
         let at = self.clock.get().map_or(next.time_floor, |clock| clock.now());
         notes::add(&inside.record, &mut next, at, by);
         let bytes = inside.sealed(&self.path, &next)?;
@@ -139,6 +142,19 @@ impl Store {
     fn lock(&self) -> MutexGuard<'_, Inside> {
         // A change that panicked has not touched the record: `update` replaces it only at its end.
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// However a network key came in, it stays in memory of its own.
+//= specs/house.md#house-secrets
+//# A sealing key, a setup code's verifier and a network key MUST lie in locked memory where the machine gives it.
+fn lock_network_key(record: &mut Record) {
+    let network = record.home.as_mut().and_then(|home| home.network.as_mut());
+    let open = network.filter(|network| !network.key.is_locked());
+    // One that somebody else holds too came from the record, where it is locked already.
+    if let Some(NetworkCredentials { key, .. }) = open.and_then(Arc::get_mut) {
+        let nothing = Secret::new(Vec::new(), key.strength());
+        *key = std::mem::replace(key, nothing).locked();
     }
 }
 

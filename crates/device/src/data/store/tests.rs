@@ -97,6 +97,25 @@ fn everything_comes_back() {
     assert_eq!((record.next_label, record.command_floor.0), (8, 77));
 }
 
+//= specs/house.md#house-secrets
+//= type=test
+//# A sealing key, a setup code's verifier and a network key MUST lie in locked memory where the machine gives it.
+#[test]
+fn a_network_key_that_is_replaced_lies_in_locked_memory() {
+    let key = || Secret::new(b"another wifi".to_vec(), Strength(128));
+    let machine_gives_it = key().locked().is_locked();
+    let world = World::new();
+    let store = paired(&world);
+    let network = Arc::new(NetworkCredentials { ssid: "home".to_owned(), key: key() });
+    store.update(|record| record.home.as_mut().unwrap().network = Some(network)).unwrap();
+    for store in [store, world.open().unwrap()] {
+        let network = store.get().home.unwrap().network.unwrap();
+        assert_eq!(network.key.is_locked(), machine_gives_it);
+        assert_eq!(network.key.strength(), Strength(128));
+        assert!(network.key.expose(|bytes| bytes == b"another wifi"));
+    }
+}
+
 #[test]
 fn a_torn_file_falls_back_to_the_last_good_one() {
     let world = World::new();
