@@ -102,8 +102,10 @@ pub const INVITE: &str = "invite";
 pub const HISTORY: &str = "history";
 /// The built-in property that replaces the network's credentials; nobody can read it.
 pub const NETWORK: &str = "networkCredentials";
-/// What is built into every device, and so no description may declare.
-pub const BUILT_IN: [&str; 5] = [ACCESS, HISTORY, NETWORK, INVITE, RESET];
+/// Properties that are built into every device, and so no description may declare.
+pub const BUILT_IN_PROPERTIES: [&str; 3] = [ACCESS, HISTORY, NETWORK];
+/// The same for actions.
+pub const BUILT_IN_ACTIONS: [&str; 2] = [INVITE, RESET];
 
 /// One error of a description.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -4,7 +4,9 @@ use super::raw::{Compiled, Entry, Making, Raw, RawProperty, Rest};
 use super::{Binding, Bindings, Format, HttpAt, Property, Source, Watch};
 use crate::sandbox::find_program;
 use countersign_model::id::AffordanceName;
-use countersign_model::thing::{BUILT_IN, DataSchema, ThingDescription};
+use countersign_model::thing::{
+    BUILT_IN_ACTIONS, BUILT_IN_PROPERTIES, DataSchema, ThingDescription,
+};
 use nix::unistd::{AccessFlags, access};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -22,8 +24,9 @@ impl Making<'_> {
         let rest = (raw.rest == Some(Rest::Socket))
             .then_some(Binding { source: Source::Socket, format: Format::Json });
         let none = RawProperty::default();
+        let of_product = |own: &[&str], name: &AffordanceName| !own.contains(&name.as_str());
         for (name, property) in
-            thing.properties().iter().filter(|(name, _)| !BUILT_IN.contains(&name.as_str()))
+            thing.properties().iter().filter(|(name, _)| of_product(&BUILT_IN_PROPERTIES, name))
         {
             let at = format!("properties.{name}");
             let entry = raw.properties.get(name.as_str()).unwrap_or(&none);
@@ -47,7 +50,7 @@ impl Making<'_> {
             compiled.0.insert(name.clone(), Property { read, write });
         }
         for (name, action) in
-            thing.actions().iter().filter(|(name, _)| !BUILT_IN.contains(&name.as_str()))
+            thing.actions().iter().filter(|(name, _)| of_product(&BUILT_IN_ACTIONS, name))
         {
             let at = format!("actions.{name}");
             let binding = match raw.actions.get(name.as_str()) {
@@ -77,9 +80,10 @@ impl Making<'_> {
             }
             compiled.2.insert(name.clone(), watch);
         }
-        self.unknown("properties", raw.properties.keys(), thing.properties());
-        self.unknown("actions", raw.actions.keys(), thing.actions());
-        self.unknown("events", raw.events.keys(), thing.events());
+        let (properties, actions) = (thing.properties(), thing.actions());
+        self.unknown("properties", raw.properties.keys(), properties, &BUILT_IN_PROPERTIES);
+        self.unknown("actions", raw.actions.keys(), actions, &BUILT_IN_ACTIONS);
+        self.unknown("events", raw.events.keys(), thing.events(), &[]);
         compiled
     }
 
@@ -96,10 +100,11 @@ impl Making<'_> {
         table: &str,
         bound: impl Iterator<Item = &'a String>,
         declared: &BTreeMap<AffordanceName, T>,
+        own: &[&str],
     ) {
         let declared: BTreeSet<&str> = declared.keys().map(AffordanceName::as_str).collect();
         for name in bound {
-            if BUILT_IN.contains(&name.as_str()) {
+            if own.contains(&name.as_str()) {
                 self.fault(&format!("{table}.{name}"), "is the agent's own; take it out");
             } else if !declared.contains(name.as_str()) {
                 self.fault(&format!("{table}.{name}"), "is not in the Thing Description");
@@ -317,6 +322,26 @@ mod tests {
             let found = faults(&text).join("\n");
             assert!(found.contains(fault), "{fault}: {found}");
         }
+    }
+
+    /// The agent's own names are its own among those of the same kind.
+    #[test]
+    fn an_action_may_be_called_as_a_property_of_the_agents_is() {
+        let text = serde_json::json!({
+            "@context": ["https://www.w3.org/2022/wot/td/v1.1", { "countersign": "urn:countersign:td#" }],
+            "title": "Door",
+            "securityDefinitions": { "home": { "scheme": "auto" } },
+            "security": ["home"],
+            "properties": { "invite": { "type": "string", "readOnly": true, "countersign:role": "viewer" } },
+            "actions": { "access": { "countersign:role": "member" } },
+            "events": { "reset": { "countersign:role": "viewer" } },
+        });
+        let door = ThingDescription::parse(text.to_string().as_bytes()).unwrap();
+        let faults = |text: &str| Bindings::compile(text, Path::new("/b"), &door).1;
+        let whole = "[properties.invite]\nread = { file = 'i' }\n[actions]\naccess = { command = ['./open'] }\n\
+                     [events]\nreset = { file = 'r' }";
+        assert_eq!(faults(whole), [] as [&str; 0]);
+        assert_eq!(faults("").len(), 3, "{:?}", faults(""));
     }
 
     #[test]
