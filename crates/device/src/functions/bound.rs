@@ -179,7 +179,7 @@ impl Inner {
             Source::Http { method, path, pointer } => {
                 let http = self.http.as_ref().ok_or_else(|| failed(name, "is bound to no HTTP"))?;
                 let value = value.filter(|value| op == Op::Write || !value.is_null());
-                let answer = http.call(name, method, path, pointer, value).await?;
+                let answer = http.call(op, name, (method, path, pointer), value).await?;
                 match op {
                     Op::Write => Ok(Value::Null),
                     Op::Invoke if answer.is_null() => Ok(answer),

@@ -1,6 +1,7 @@
 //! An existing product's HTTP, over loopback or a Unix socket: the gate in front of it is the only way from outside.
 
 use super::FunctionError;
+use super::socket::Op;
 use crate::bindings::HttpAt;
 use countersign_model::id::AffordanceName;
 use countersign_model::thing::parse_value;
@@ -37,10 +38,9 @@ impl Http {
     /// One call, on a connection of its own. `value` is placed at `pointer` of the body; an empty answer is null.
     pub(super) async fn call(
         &self,
+        op: Op,
         name: &AffordanceName,
-        method: &str,
-        path: &str,
-        pointer: &str,
+        (method, path, pointer): (&str, &str, &str),
         value: Option<&Value>,
     ) -> Result<Value, FunctionError> {
         let failed = |why: String| FunctionError::Failed(format!("{name}: {method} {path}: {why}"));
@@ -81,8 +81,8 @@ impl Http {
         }
         match parse_value(&bytes) {
             Ok(value) => Ok(value),
-            // A product that answers a change with a page of text has done it.
-            Err(_) if value.is_some() => Ok(Value::Null),
+            // A product that answers a change, or a call without a value, with a page of text has done it.
+            Err(_) if op != Op::Read => Ok(Value::Null),
             Err(error) => Err(failed(format!("answered with no JSON: {error}"))),
         }
     }

@@ -127,6 +127,9 @@ async fn an_http_product_is_asked_and_not_believed_everything() {
             "not HTTP at all\r\n\r\n",
             "HTTP/1.1 422 No\r\nContent-Length: 0\r\n\r\n",
             "HTTP/1.1 204 No Content\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ndone!",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ndone!",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ndone!",
         ],
     ));
     let level = name("level");
@@ -136,6 +139,11 @@ async fn an_http_product_is_asked_and_not_believed_everything() {
     }
     assert!(matches!(product.write(&level, json!(1)).await, Err(FunctionError::Input(_))));
     assert_eq!(product.invoke(&name("go"), json!(1)).await.unwrap(), Value::Null);
+    // Words are an answer to what changes something, with a value or without, and no value of a property.
+    for input in [json!(1), Value::Null] {
+        assert_eq!(product.invoke(&name("go"), input).await.unwrap(), Value::Null);
+    }
+    assert!(product.read(&level).await.unwrap_err().to_string().contains("no JSON"));
     let asked = asked.await.unwrap();
     assert!(asked[0].starts_with("GET /status HTTP/1.1\r\n"), "{}", asked[0]);
     assert!(product.read(&level).await.is_err(), "nobody listens any more");
