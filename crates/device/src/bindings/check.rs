@@ -167,10 +167,10 @@ impl Bindings {
             };
             faults.extend(fault.map(|fault| format!("{at}: {fault}")));
         }
-        if let Some(HttpAt::Unix(path)) = &self.http
-            && !is_socket_or_absent(path)
+        if let Some(HttpAt::Unix(at)) = &self.http
+            && !is_socket_or_absent(&at.path)
         {
-            faults.push(format!("http.base: {} is no socket", path.display()));
+            faults.push(format!("http.base: {} is no socket", at.path.display()));
         }
         if let Some(socket) = &self.socket
             && !is_socket_or_absent(&socket.path)
@@ -299,6 +299,7 @@ mod tests {
             ("\"number\", scale = 0.001", "\"colour\"", "properties.power.read: format: use json"),
             ("127.0.0.1:8080", "192.168.1.9:8080", "http.base: the product must not be reachable"),
             ("http://127.0.0.1:8080", "https://plug.local", "http.base: write http://127.0.0.1"),
+            ("[http]", "[http]\nuser = 7", "http.user: is for a Unix socket"),
             ("POST /toggle", "TOGGLE /", "actions.toggle: http: the method"),
             ("POST /toggle", "POST toggle", "actions.toggle: http: the path"),
             ("[\"./reset\"]", "[]", "actions.resetEnergy: command: name the program"),

@@ -81,10 +81,10 @@ pub(crate) enum Source {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum HttpAt {
     Loopback(SocketAddr),
-    Unix(PathBuf),
+    Unix(SocketAt),
 }
 
-/// The product's Unix socket.
+/// A Unix socket of the product's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SocketAt {
     pub(crate) path: PathBuf,

@@ -71,6 +71,7 @@ impl Limits {
 #[serde(deny_unknown_fields)]
 struct RawHttp {
     base: String,
+    user: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -131,7 +132,7 @@ impl Bindings {
         let faults = raw.limits.faults();
         let mut made = Making { base, sandbox, faults, http: false, socket: false };
         let (properties, actions, events) = made.against(&raw, thing);
-        let http = raw.http.and_then(|http| made.http_at(&http.base));
+        let http = raw.http.and_then(|http| made.http_at(&http));
         let socket =
             raw.socket.map(|socket| SocketAt { path: base.join(socket.path), user: socket.user });
         for (used, there, table) in
@@ -295,11 +296,14 @@ impl Making<'_> {
 
     //= specs/house.md#house-bindings
     //# A product behind the gate MUST be reached over loopback or a Unix socket only.
-    fn http_at(&mut self, base: &str) -> Option<HttpAt> {
-        if let Some(path) = base.strip_prefix("unix:") {
-            return Some(HttpAt::Unix(self.base.join(path)));
+    fn http_at(&mut self, http: &RawHttp) -> Option<HttpAt> {
+        if let Some(path) = http.base.strip_prefix("unix:") {
+            return Some(HttpAt::Unix(SocketAt { path: self.base.join(path), user: http.user }));
         }
-        let address = base.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+        if http.user.is_some() {
+            self.fault("http.user", "is for a Unix socket; take it out");
+        }
+        let address = http.base.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
         match address.and_then(|text| text.parse::<SocketAddr>().ok()) {
             Some(address) if address.ip().is_loopback() && address.port() != 0 => {
                 Some(HttpAt::Loopback(address))

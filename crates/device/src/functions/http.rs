@@ -1,7 +1,7 @@
 //! An existing product's HTTP, over loopback or a Unix socket: the gate in front of it is the only way from outside.
 
 use super::FunctionError;
-use super::socket::Op;
+use super::socket::{Op, connect};
 use crate::bindings::HttpAt;
 use countersign_model::id::AffordanceName;
 use countersign_model::thing::parse_value;
@@ -13,7 +13,7 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Map, Value};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 /// Longest head of the product's answers, in bytes.
@@ -63,10 +63,9 @@ impl Http {
                 exchange(stream.map_err(|error| failed(error.to_string()))?, request, self.most)
                     .await
             }
-            HttpAt::Unix(path) => {
-                let stream = UnixStream::connect(path).await;
-                exchange(stream.map_err(|error| failed(error.to_string()))?, request, self.most)
-                    .await
+            HttpAt::Unix(at) => {
+                let stream = connect(at, "http.user").await.map_err(failed)?;
+                exchange(stream, request, self.most).await
             }
         };
         let (status, bytes) = answered.map_err(failed)?;

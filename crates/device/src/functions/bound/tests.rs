@@ -206,17 +206,20 @@ async fn a_program_that_stays_answers_tells_goes_away_and_comes_back() {
 //# The agent MUST NOT speak to a product's socket that another user has opened than the one its configuration names.
 #[tokio::test]
 async fn a_socket_of_another_user_gets_no_word() {
-    let folder = tempfile::tempdir().unwrap();
-    let text = "rest = 'socket'\n[socket]\npath = 'sock'\nuser = 54321";
-    let product = bound(folder.path(), text);
-    let listener = UnixListener::bind(folder.path().join("sock")).unwrap();
-    let level = name("level");
-    let (asked, heard) = tokio::join!(product.read(&level), async {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut said = Vec::new();
-        stream.read_to_end(&mut said).await.unwrap();
-        said
-    });
-    assert!(asked.is_err());
-    assert_eq!(heard, b"");
+    let http = "[http]\nbase = 'unix:sock'\nuser = 54321\n[properties.level]\nread = { http = 'GET /level' }\n\
+                write = { http = 'PUT /level' }\n[actions]\ngo = { http = 'POST /go' }\n[events]\nbeep = { http = 'GET /' }";
+    for text in ["rest = 'socket'\n[socket]\npath = 'sock'\nuser = 54321", http] {
+        let folder = tempfile::tempdir().unwrap();
+        let product = bound(folder.path(), text);
+        let listener = UnixListener::bind(folder.path().join("sock")).unwrap();
+        let level = name("level");
+        let (asked, heard) = tokio::join!(product.read(&level), async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut said = Vec::new();
+            stream.read_to_end(&mut said).await.unwrap();
+            said
+        });
+        assert!(asked.is_err());
+        assert_eq!(heard, b"", "{text}");
+    }
 }

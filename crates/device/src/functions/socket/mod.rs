@@ -120,7 +120,7 @@ async fn keep(at: SocketAt, mut calls: mpsc::Receiver<Call>, events: mpsc::Sende
     let mut pause = PAUSE;
     let mut told = String::new();
     loop {
-        let why = match connect(&at).await {
+        let why = match connect(&at, "socket.user").await {
             Ok(stream) => {
                 pause = PAUSE;
                 told.clear();
@@ -155,7 +155,8 @@ async fn keep(at: SocketAt, mut calls: mpsc::Receiver<Call>, events: mpsc::Sende
 
 //= specs/house.md#house-bindings
 //# The agent MUST NOT speak to a product's socket that another user has opened than the one its configuration names.
-async fn connect(at: &SocketAt) -> Result<UnixStream, String> {
+/// `field` is where the configuration names the user.
+pub(super) async fn connect(at: &SocketAt, field: &str) -> Result<UnixStream, String> {
     let stream = UnixStream::connect(&at.path).await.map_err(|error| error.to_string())?;
     let there = stream.peer_cred().map_err(|error| error.to_string())?.uid();
     let allowed = match at.user {
@@ -164,7 +165,7 @@ async fn connect(at: &SocketAt) -> Result<UnixStream, String> {
     };
     match allowed {
         true => Ok(stream),
-        false => Err(format!("user {there} runs there; write socket.user = {there} if it may")),
+        false => Err(format!("user {there} runs there; write {field} = {there} if it may")),
     }
 }
 
