@@ -27,7 +27,7 @@ use wire::{Lines, MAX_LINE, Outcome, Said, WireError};
 const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Events that wait for the agent; a product that has more waits.
+/// Events that wait for the agent; of a product that tells more, those beyond are dropped, so that its answers go on.
 const EVENTS: usize = 16;
 
 /// How much is read at once.
