@@ -90,7 +90,7 @@ impl ServeConfig {
             .map_err(|error| Failure::environment(format!("{}: {error}", path.display())))?;
         config.gateway.validate().at(path)?;
         if let Some(Listen { listen }) = &config.metrics
-            && !listen.ip().is_loopback()
+            && !listen.ip().to_canonical().is_loopback()
         {
             return Err(Failure::environment(format!(
                 "{}: metrics.listen = \"{listen}\": metrics are for this machine only, without TLS: use 127.0.0.1 or ::1",
@@ -121,8 +121,10 @@ mod tests {
     #[test]
     fn metrics_stay_on_this_machine() {
         let read = |text: &str| ServeConfig::parse(Path::new("config.toml"), text);
-        let on = read("[metrics]\nlisten = \"127.0.0.1:9464\"").unwrap();
-        assert_eq!(on.metrics.unwrap().listen.port(), 9464);
+        for near in ["127.0.0.1:9464", "[::ffff:127.0.0.1]:9464"] {
+            let on = read(&format!("[metrics]\nlisten = \"{near}\"")).unwrap();
+            assert_eq!(on.metrics.unwrap().listen.port(), 9464);
+        }
         for far in ["0.0.0.0:9464", "192.168.1.2:9464", "[::]:9464"] {
             let refused = read(&format!("[metrics]\nlisten = \"{far}\"")).unwrap_err().text;
             assert!(refused.contains("config.toml") && refused.contains(far), "{refused}");

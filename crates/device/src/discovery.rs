@@ -57,7 +57,7 @@ impl Discovery {
     pub fn announces(&self, ip: IpAddr) -> bool {
         match self.announce {
             Announce::Never => false,
-            Announce::Network => !ip.is_loopback(),
+            Announce::Network => !ip.to_canonical().is_loopback(),
             Announce::Always => true,
         }
     }
@@ -163,7 +163,7 @@ fn record(thing: &ThingId, address: SocketAddr, role: &As) -> Result<ServiceInfo
     };
     // The host is called like the instance: the machine's own name would tell who made it, or whose it is.
     let host = format!("{}.local.", pseudonym.as_str());
-    let (ip, port) = (address.ip(), address.port());
+    let (ip, port) = (address.ip().to_canonical(), address.port());
     let mut info = if ip.is_unspecified() {
         ServiceInfo::new(service, pseudonym.as_str(), &host, "", port, &TEXT[..])?
             .enable_addr_auto()
@@ -177,7 +177,7 @@ fn record(thing: &ThingId, address: SocketAddr, role: &As) -> Result<ServiceInfo
 }
 
 fn interfaces(listens: IpAddr) -> Vec<IfKind> {
-    let kind = match listens {
+    let kind = match listens.to_canonical() {
         IpAddr::V4(ip) if ip.is_loopback() => IfKind::LoopbackV4,
         IpAddr::V6(ip) if ip.is_loopback() => IfKind::LoopbackV6,
         IpAddr::V4(ip) if ip.is_unspecified() => IfKind::Predicate(IfPredicate::new(|interface| {
@@ -204,6 +204,8 @@ mod tests {
             (Announce::Network, "0.0.0.0", true),
             (Announce::Network, "127.0.0.1", false),
             (Announce::Network, "::1", false),
+            (Announce::Network, "::ffff:127.0.0.1", false),
+            (Announce::Network, "::ffff:192.168.1.20", true),
             (Announce::Always, "127.0.0.1", true),
             (Announce::Never, "192.168.1.20", false),
         ] {

@@ -177,7 +177,9 @@ pub fn reachable(port: u16) -> io::Result<Vec<SocketAddr>> {
     for file in ["tcp", "tcp6"] {
         let Some(table) = table(file)? else { continue };
         let open = rows(&table).filter(|row| row.state == LISTEN && row.local.port() == port);
-        found.extend(open.map(|row| row.local).filter(|address| !address.ip().is_loopback()));
+        // A socket of both families shows an IPv4 address as one of IPv6.
+        let outside = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
+        found.extend(open.map(|row| row.local).filter(outside));
     }
     Ok(found)
 }
@@ -355,6 +357,10 @@ mod tests {
         let port = |listener: &std::net::TcpListener| listener.local_addr().unwrap().port();
         assert_eq!(reachable(port(&open)).unwrap(), [open.local_addr().unwrap()]);
         assert_eq!(reachable(port(&inside)).unwrap(), []);
+        // Where there is IPv6 at all.
+        if let Ok(inside) = std::net::TcpListener::bind("[::ffff:127.0.0.1]:0") {
+            assert_eq!(reachable(port(&inside)).unwrap(), []);
+        }
     }
 
     #[test]

@@ -299,6 +299,11 @@ mod tests {
             ("\"number\", scale = 0.001", "\"colour\"", "properties.power.read: format: use json"),
             ("127.0.0.1:8080", "192.168.1.9:8080", "http.base: the product must not be reachable"),
             ("http://127.0.0.1:8080", "https://plug.local", "http.base: write http://127.0.0.1"),
+            (
+                "127.0.0.1:8080",
+                "[::ffff:192.168.1.9]:8080",
+                "http.base: the product must not be reachable",
+            ),
             ("[http]", "[http]\nuser = 7", "http.user: is for a Unix socket"),
             ("POST /toggle", "TOGGLE /", "actions.toggle: http: the method"),
             ("POST /toggle", "POST toggle", "actions.toggle: http: the path"),
@@ -323,6 +328,15 @@ mod tests {
             let found = faults(&text).join("\n");
             assert!(found.contains(fault), "{fault}: {found}");
         }
+    }
+
+    #[test]
+    fn an_ipv4_loopback_is_one_however_it_is_written() {
+        let (here, mapped) = ("127.0.0.1:8080", "[::ffff:127.0.0.1]:8080");
+        let (bindings, faults) =
+            Bindings::compile(&WHOLE.replace(here, mapped), Path::new("/b"), &plug());
+        assert_eq!(faults, [] as [&str; 0]);
+        assert_eq!(bindings.unwrap().http, Some(HttpAt::Loopback(here.parse().unwrap())));
     }
 
     /// The agent's own names are its own among those of the same kind.

@@ -304,9 +304,11 @@ impl Making<'_> {
             self.fault("http.user", "is for a Unix socket; take it out");
         }
         let address = http.base.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
-        match address.and_then(|text| text.parse::<SocketAddr>().ok()) {
-            Some(address) if address.ip().is_loopback() && address.port() != 0 => {
-                Some(HttpAt::Loopback(address))
+        let address = address.and_then(|text| text.parse::<SocketAddr>().ok());
+        // An IPv4 address may be written as one of IPv6.
+        match address.map(|address| (address.ip().to_canonical(), address.port())) {
+            Some((ip, port)) if ip.is_loopback() && port != 0 => {
+                Some(HttpAt::Loopback(SocketAddr::new(ip, port)))
             }
             Some(_) => {
                 let text = "the product must not be reachable from the network: bind it to 127.0.0.1 and write that";
