@@ -19,7 +19,7 @@ use crate::error::AuthorityError;
 use crate::in_force::InForce;
 use crate::ledger::{Entry, Kind, Ledger, LedgerSigner, LedgerSummary, TornTail};
 use crate::registry::RegistryView;
-use crate::store::{Issuing, Store, SubjectRecord};
+use crate::store::{Issuing, Place, Store, SubjectRecord};
 
 /// Where time and randomness come from.
 pub struct Sources {
@@ -211,7 +211,7 @@ impl Authority {
             Some(token) => Keystore::in_token(Token::open(token).map_err(KeystoreError::from)?),
             None => Keystore::open(&layout.keys(), seal.clone())?,
         };
-        let store = Store::open(&layout.database()).await?;
+        let store = Store::open(Place::of(&layout.database(), config.database())).await?;
         // No token signs notes: beside one, the ledger's key is a sealed file.
         let of_ledger = match config.token() {
             Some(_) => Keystore::open(&layout.authority().join("ledger-key"), seal.clone())?,
@@ -219,6 +219,9 @@ impl Authority {
         };
         let signer = LedgerSigner::new(of_ledger.note_key(LEDGER_KEY, sources.random.as_mut())?);
         let (ledger, torn) = Ledger::open(&layout.ledger(), signer, sources.clock.now())?;
+        // A database that lost everything, or another authority's, must not be worked on as if it were this one's.
+        let held = crate::ceremony::is_finished(&layout);
+        store.belongs_to(&ledger.verifier().to_string(), held).await?;
         if let Some(TornTail { file, bytes }) = torn {
             tracing::warn!(set_aside = %file.display(), bytes, "a torn ledger tail was set aside");
         }

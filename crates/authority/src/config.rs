@@ -6,6 +6,7 @@ use countersign_crypto::keystore::TokenConfig;
 use serde::Deserialize;
 
 use crate::error::AuthorityError;
+use crate::store::DatabaseConfig;
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -34,6 +35,12 @@ on_clone = "alarm"
 # Where others reach revocation lists and OCSP; stands in the lists that are cut into shards.
 status_url = "http://127.0.0.1:8080"
 
+# The database in PostgreSQL (13 or newer) instead of a file of SQLite. On another machine: with sslmode=verify-full.
+# Made by: createdb --template template0 --encoding UTF8 --locale C countersign
+# [database]
+# url = "postgresql://countersign@localhost/countersign"  # no password in here
+# password_file = "/etc/countersign/database.password"    # its first line; mode 0600; not needed where the server asks none
+
 # Keys of the authority in a PKCS#11 token: made inside, never extractable. Without it they are sealed files. A folder
 # stays with what its ceremony used.
 # [token]
@@ -52,6 +59,7 @@ struct RawConfig {
     server_days: u32,
     on_clone: OnClone,
     status_url: String,
+    database: Option<DatabaseConfig>,
     token: Option<TokenConfig>,
 }
 
@@ -64,6 +72,7 @@ impl Default for RawConfig {
             server_days: 90,
             on_clone: OnClone::Alarm,
             status_url: "http://127.0.0.1:8080".to_owned(),
+            database: None,
             token: None,
         }
     }
@@ -87,6 +96,7 @@ pub struct AuthorityConfig {
     server: Duration,
     on_clone: OnClone,
     status_url: String,
+    database: Option<DatabaseConfig>,
     token: Option<TokenConfig>,
 }
 
@@ -120,6 +130,7 @@ impl TryFrom<RawConfig> for AuthorityConfig {
             server: life("server_days", raw.server_days)?,
             on_clone: raw.on_clone,
             status_url: raw.status_url,
+            database: raw.database,
             token: raw.token,
         })
     }
@@ -146,6 +157,16 @@ impl AuthorityConfig {
     #[must_use]
     pub fn service(&self) -> Duration {
         self.service
+    }
+    /// The PostgreSQL database; none: SQLite, in a file of the data folder.
+    #[must_use]
+    pub fn database(&self) -> Option<&DatabaseConfig> {
+        self.database.as_ref()
+    }
+    /// The same, with its database on a PostgreSQL server.
+    #[must_use]
+    pub fn with_database(self, database: DatabaseConfig) -> Self {
+        Self { database: Some(database), ..self }
     }
     /// The PKCS#11 token that holds the authority's keys; none: they are sealed files.
     #[must_use]
@@ -196,6 +217,7 @@ mod tests {
             ("device_day = 1", "device_day"),
             ("device_days = 0", "1 to 398"),
             ("server_days = 399", "server_days"),
+            ("[database]\nurl = \"postgresql://db.example/x\"", "verify-full"),
             ("[token]\nmodule = \"x\"", "label"),
             ("[token]\nmodule = \"x\"\nlabel = \"\"\npin_file = \"p\"", "1 to 32"),
         ] {

@@ -1,8 +1,9 @@
-//! What the authority knows: subjects, their keys, certificates, revocations. SQLite in `authority.db`.
+//! What the authority knows: subjects, their keys, certificates, revocations. SQLite in `authority.db`, or PostgreSQL
+//! where the configuration says so; [`place`] has what differs.
 //!
 //! The SQL is the part that SQLite and PostgreSQL share; binary values are hexadecimal or base64 text. Every change
 //! carries a *generation*, a number that only grows, so that other processes see what is new by asking for more.
-//! Two processes may work on one file: writers take turns by [`Store::exclusive`].
+//! Two processes may work on one database: writers take turns by [`Store::exclusive`].
 
 mod alarms;
 mod certificates;
@@ -12,18 +13,13 @@ mod issuing;
 mod operators;
 mod orders;
 mod picture;
+pub mod place;
 mod revocations;
 mod roots;
 mod schema;
 mod subjects;
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{Row as _, Sqlite, SqliteConnection, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, Row as _, Transaction};
 
 pub use self::certificates::{CertificateRecord, CertificateStatus};
 pub use self::factory::{BatchItem, BatchRecord, ItemRecord, StationRecord};
@@ -31,30 +27,25 @@ pub use self::issuing::Outstanding;
 pub(crate) use self::issuing::{Issuing, IssuingRow};
 pub use self::orders::OrderRecord;
 pub(crate) use self::picture::Picture;
+pub use self::place::{DatabaseConfig, Place};
 pub use self::revocations::RevocationRecord;
 pub(crate) use self::revocations::{CrlPlace, Standing};
 pub(crate) use self::roots::RootRow;
 pub use self::subjects::SubjectRecord;
 
-/// How long a writer waits for another process's turn to end. One turn is a signature and three disk syncs.
-const BUSY: Duration = Duration::from_secs(20);
-
-/// Connections per process: one writes, the others read.
-const CONNECTIONS: u32 = 4;
-
 /// The database.
 #[derive(Clone)]
 pub struct Store {
-    pool: SqlitePool,
-    path: PathBuf,
+    pool: AnyPool,
+    place: Place,
     /// Writers of this process queue here, in order; SQLite's own waiting is not fair.
     turn: std::sync::Arc<tokio::sync::Mutex<()>>,
 }
 
 /// A writer's turn. Nothing is stored unless [`Turn::commit`] returns.
 pub struct Turn {
-    transaction: Transaction<'static, Sqlite>,
-    path: PathBuf,
+    transaction: Transaction<'static, Any>,
+    place: Place,
     _turn: tokio::sync::OwnedMutexGuard<()>,
 }
 
@@ -62,9 +53,9 @@ impl Store {
     /// Opens or creates the database and checks that it is whole.
     ///
     /// # Errors
-    /// [`StoreError`] names the file and the mend.
-    pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        let store = Self::connect(path).await?;
+    /// [`StoreError`] names the place and the mend.
+    pub async fn open(place: Place) -> Result<Self, StoreError> {
+        let store = Self::connect(place).await?;
         let mut turn = store.exclusive().await?;
         schema::migrate(&mut turn).await?;
         turn.commit().await?;
@@ -72,22 +63,46 @@ impl Store {
     }
 
     /// The same without looking at its schema.
-    async fn connect(path: &Path) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .connect_with(options)
-            .await
-            .map_err(|error| StoreError::from_sqlx(path, error))?;
-        let store = Self { pool, path: path.to_owned(), turn: std::sync::Arc::default() };
-        store.check().await?;
-        Ok(store)
+    async fn connect(place: Place) -> Result<Self, StoreError> {
+        let pool = place.connect().await?;
+        Ok(Self { pool, place, turn: std::sync::Arc::default() })
+    }
+
+    /// Checks that this is the database beside that ledger, by the ledger's key; a new database becomes that. `held`: the
+    /// ceremony is over, and so the database cannot be new.
+    ///
+    /// # Errors
+    /// [`StoreError::Address`] for one that belongs to another ledger, or is empty where it cannot be.
+    //= specs/house.md#house-database
+    //# A database that belongs to another ledger, or lost its content, MUST be refused.
+    pub(crate) async fn belongs_to(&self, ledger: &str, held: bool) -> Result<(), StoreError> {
+        let refused = |detail: String| StoreError::Address { place: self.place.clone(), detail };
+        let mut turn = self.exclusive().await?;
+        let row = sqlx::query("SELECT ledger FROM belongs").fetch_optional(turn.connection()).await;
+        match turn.done(row)?.map(|row| row.get::<String, _>("ledger")) {
+            Some(other) if other == ledger => return Ok(()),
+            Some(other) => {
+                return Err(refused(format!(
+                    "belongs to the ledger {other}, and the one here is {ledger}: name this authority's own database"
+                )));
+            }
+            None => {}
+        }
+        let row = sqlx::query("SELECT value FROM counters WHERE name = 'generation'")
+            .fetch_one(turn.connection())
+            .await;
+        if held && turn.done(row)?.get::<i64, _>("value") == 0 {
+            return Err(refused(
+                "is empty, and the authority's ceremony is over: name the database that it used, or restore a backup"
+                    .to_owned(),
+            ));
+        }
+        let done = sqlx::query("INSERT INTO belongs (ledger) VALUES ($1)")
+            .bind(ledger)
+            .execute(turn.connection())
+            .await;
+        turn.done(done)?;
+        turn.commit().await
     }
 
     /// Waits for this writer's turn.
@@ -96,9 +111,14 @@ impl Store {
     /// [`StoreError`].
     pub async fn exclusive(&self) -> Result<Turn, StoreError> {
         let guard = self.turn.clone().lock_owned().await;
-        let transaction =
-            self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.failed(error))?;
-        Ok(Turn { transaction, path: self.path.clone(), _turn: guard })
+        let (begin, lock) = self.place.turn();
+        let mut transaction =
+            self.pool.begin_with(begin).await.map_err(|error| self.failed(error))?;
+        if let Some(lock) = lock {
+            let taken = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(lock);
+            taken.execute(&mut *transaction).await.map_err(|error| self.failed(error))?;
+        }
+        Ok(Turn { transaction, place: self.place.clone(), _turn: guard })
     }
 
     /// The number of the newest change.
@@ -113,32 +133,13 @@ impl Store {
         Ok(unsigned(row.get("value")))
     }
 
-    /// Closes every connection. The last one of all processes writes the journal back into the file.
+    /// Closes every connection. The last one of all processes writes SQLite's journal back into the file.
     pub(crate) async fn close(&self) {
         self.pool.close().await;
     }
 
-    /// The file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    async fn check(&self) -> Result<(), StoreError> {
-        let row = sqlx::query("PRAGMA quick_check(1)")
-            .fetch_one(&self.pool)
-            .await
-            .map_err(|error| self.failed(error))?;
-        let verdict: String = row.get(0);
-        if verdict == "ok" {
-            Ok(())
-        } else {
-            Err(StoreError::Corrupt { path: self.path.clone(), detail: verdict })
-        }
-    }
-
     fn failed(&self, error: sqlx::Error) -> StoreError {
-        StoreError::from_sqlx(&self.path, error)
+        StoreError::from_sqlx(&self.place, error)
     }
 }
 
@@ -148,8 +149,8 @@ impl Turn {
     /// # Errors
     /// [`StoreError`]; then nothing of it was stored.
     pub async fn commit(self) -> Result<(), StoreError> {
-        let Self { transaction, path, _turn } = self;
-        transaction.commit().await.map_err(|error| StoreError::from_sqlx(&path, error))
+        let Self { transaction, place, _turn } = self;
+        transaction.commit().await.map_err(|error| StoreError::from_sqlx(&place, error))
     }
 
     /// A number above all that were given out before.
@@ -162,16 +163,16 @@ impl Turn {
         Ok(self.done(row)?.get("value"))
     }
 
-    fn connection(&mut self) -> &mut SqliteConnection {
+    fn connection(&mut self) -> &mut AnyConnection {
         &mut self.transaction
     }
 
     fn done<T>(&self, result: Result<T, sqlx::Error>) -> Result<T, StoreError> {
-        result.map_err(|error| StoreError::from_sqlx(&self.path, error))
+        result.map_err(|error| StoreError::from_sqlx(&self.place, error))
     }
 
     fn damaged(&self, what: &str) -> StoreError {
-        StoreError::Corrupt { path: self.path.clone(), detail: what.to_owned() }
+        StoreError::Corrupt { place: self.place.clone(), detail: what.to_owned() }
     }
 }
 
@@ -187,49 +188,53 @@ fn signed(value: u64) -> i64 {
 /// Why the database did not do what was asked; always the environment's fault.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The file is not what was written.
-    #[error(
-        "{}: the database is damaged ({detail}): stop, move it aside together with its -wal and -shm files, and restore all three from a backup; ledger.log beside it tells what was issued since",
-        path.display()
-    )]
+    /// It does not hold what was written.
+    #[error("{place}: the database is damaged ({detail}): {}", place.mend_damage())]
     Corrupt {
-        /// The file.
-        path: PathBuf,
+        /// Where it is.
+        place: Place,
         /// What was found.
         detail: String,
     },
     /// It was made by a later version.
-    #[error("{}: the database has schema {found}, this program knows {known}: use the newer program", path.display())]
+    #[error(
+        "{place}: the database has schema {found}, this program knows {known}: use the newer program"
+    )]
     Newer {
-        /// The file.
-        path: PathBuf,
+        /// Where it is.
+        place: Place,
         /// What it has.
         found: i64,
         /// What is known.
         known: i64,
     },
-    /// Disk full, no permission, another process that does not end its turn.
-    #[error("{}: {source}: free space, mend the permissions or end the process that holds it, then try again", path.display())]
+    /// It is not one to work with.
+    #[error("{place}: {detail}")]
+    Address {
+        /// Where it is.
+        place: Place,
+        /// What is wrong, and the mend.
+        detail: String,
+    },
+    /// Disk full, no permission, no server, another process that does not end its turn.
+    #[error("{place}: {source}: {}", place.mend_absence())]
     Unavailable {
-        /// The file.
-        path: PathBuf,
+        /// Where it is.
+        place: Place,
         /// The cause.
         source: sqlx::Error,
     },
 }
 
 impl StoreError {
-    fn from_sqlx(path: &Path, error: sqlx::Error) -> Self {
-        // SQLITE_CORRUPT is 11 and SQLITE_NOTADB is 26, in the low octet of extended codes.
-        let code = error
-            .as_database_error()
-            .and_then(|error| error.code())
-            .and_then(|code| code.parse::<u32>().ok());
-        match code.map(|code| code & 0xff) {
-            //= specs/house.md#house-state
-            //# A corrupt state file MUST be refused with its name and the mend.
-            Some(11 | 26) => Self::Corrupt { path: path.to_owned(), detail: error.to_string() },
-            _ => Self::Unavailable { path: path.to_owned(), source: error },
+    fn from_sqlx(place: &Place, error: sqlx::Error) -> Self {
+        let place = place.clone();
+        //= specs/house.md#house-state
+        //# A corrupt state file MUST be refused with its name and the mend.
+        if place.is_damage(&error) {
+            Self::Corrupt { place, detail: error.to_string() }
+        } else {
+            Self::Unavailable { place, source: error }
         }
     }
 }

@@ -15,6 +15,7 @@ use countersign_crypto::random::SystemRandom;
 use countersign_crypto::tls::{Clock, SystemClock};
 use countersign_model::time::Timestamp;
 
+use crate::store::DatabaseConfig;
 use crate::subject::Subject;
 use crate::{Authority, AuthorityConfig, CeremonyPlan, Sources};
 
@@ -65,8 +66,17 @@ pub(crate) fn config(folder: &Path) -> AuthorityConfig {
     placed(AuthorityConfig::default(), folder)
 }
 
-/// Any configuration, with its keys where those of [`config`] are.
+/// Any configuration, with its keys and its database where those of [`config`] are.
 pub(crate) fn placed(config: AuthorityConfig, folder: &Path) -> AuthorityConfig {
+    on_server(in_token(config, folder), folder)
+}
+
+/// The configuration of what is restored into a folder: its keys are those of the folder before.
+pub(crate) fn restored(before: &Path, folder: &Path) -> AuthorityConfig {
+    on_server(in_token(AuthorityConfig::default(), before), folder)
+}
+
+fn in_token(config: AuthorityConfig, folder: &Path) -> AuthorityConfig {
     let Some(token) = std::env::var("COUNTERSIGN_TEST_TOKEN").ok() else { return config };
     let [module, label, pin_file] = token.split(':').collect::<Vec<_>>()[..] else {
         panic!("COUNTERSIGN_TEST_TOKEN={token}: module:label:pin file is expected");
@@ -75,6 +85,30 @@ pub(crate) fn placed(config: AuthorityConfig, folder: &Path) -> AuthorityConfig 
     let prefix = format!("{}.", hex::encode(&digest[..8]));
     let token = TokenConfig::new(module.into(), label.into(), pin_file.into(), prefix);
     config.with_token(token.unwrap())
+}
+
+/// The database on a PostgreSQL server where the environment names one (an address without a database), so that the same
+/// tests hold for both: each folder has a database of its own, made when it is first named.
+fn on_server(config: AuthorityConfig, folder: &Path) -> AuthorityConfig {
+    let Ok(server) = std::env::var("COUNTERSIGN_TEST_POSTGRES") else { return config };
+    config.with_database(DatabaseConfig::new(database_at(&server, folder), None).unwrap())
+}
+
+/// The address of the folder's database.
+fn database_at(server: &str, folder: &Path) -> String {
+    let (address, parameters) = server.split_once('?').unwrap_or((server, ""));
+    let digest = countersign_crypto::digest::sha256(folder.as_os_str().as_encoded_bytes());
+    let name = format!("test_{}", hex::encode(&digest[..8]));
+    let create = format!(
+        "CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C' STRATEGY file_copy"
+    );
+    let said = Command::new("psql")
+        .args(["-qX", &format!("{address}/postgres?{parameters}"), "-c", &create])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&said.stderr);
+    assert!(said.status.success() || told.contains("already exists"), "{told}");
+    format!("{address}/{name}?{parameters}")
 }
 
 /// An authority after its ceremony.

@@ -21,7 +21,7 @@ use crate::error::AuthorityError;
 use crate::ledger::note::{Note, VerifierKey};
 use crate::ledger::offline::{Beside, audit_lines};
 use crate::ledger::{Kind, checkpoint::SignedCheckpoint};
-use crate::store::Store;
+use crate::store::{Place, Store};
 
 /// What the restorer knows from elsewhere, and the backup must agree with.
 #[derive(Debug, Clone, Default)]
@@ -183,8 +183,23 @@ impl Restoring {
         // 1. The database.
         let lines_file = self.stage.0.join("database.jsonl");
         let lines = fs::read_to_string(&lines_file).map_err(AuthorityError::io(&lines_file))?;
-        let store = Store::from_lines(&layout.database(), self.manifest.schema, &lines).await?;
+        let place = Place::of(&layout.database(), config.database());
+        let store = Store::from_lines(place.clone(), self.manifest.schema, &lines).await?;
         fs::remove_file(&lines_file).map_err(AuthorityError::io(&lines_file))?;
+        let restored = self.finish_with(store, config, sources).await;
+        if restored.is_err() {
+            place.discard().await;
+        }
+        restored
+    }
+
+    async fn finish_with(
+        self,
+        store: Store,
+        config: AuthorityConfig,
+        sources: Sources,
+    ) -> Result<Restored, AuthorityError> {
+        let layout = Layout::new(&self.stage.0);
         // 2. Against the ledger; what that revoked stays revoked.
         let mut compared = compare(&self.told, &had(&store, &self.told).await?);
         take_over(&store, &compared, &self.told.orders, sources.clock.now()).await?;

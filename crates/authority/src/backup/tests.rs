@@ -50,13 +50,12 @@ impl House {
     ) -> Result<Restored, AuthorityError> {
         let (backup, data) = (self.path(name), self.path(into));
         let restoring = Restoring::open(&backup, &self.key, &data, &Pinned::default(), ledger)?;
-        // A token's keys are found by the folder of the test.
-        let config = crate::testing::config(&self.path("data"));
+        let config = crate::testing::restored(&self.path("data"), &data);
         restoring.finish(config, Sources::system()).await
     }
 
     async fn open(&self, name: &str) -> Authority {
-        let config = crate::testing::config(&self.path("data"));
+        let config = crate::testing::restored(&self.path("data"), &self.path(name));
         Authority::open(&self.path(name), config, Sources::system()).await.unwrap()
     }
 }
@@ -315,7 +314,7 @@ async fn the_roots_in_use_are_those_that_were_brought() {
     let (backup, data) = (other.path("forged.backup"), other.path("new"));
     let pinned = Pinned { roots: Some(genuine), ledger_key: None };
     let restoring = Restoring::open(&backup, &other.key, &data, &pinned, None).unwrap();
-    let config = crate::testing::config(&other.path("data"));
+    let config = crate::testing::restored(&other.path("data"), &data);
     let refused = restoring.finish(config, Sources::system()).await.unwrap_err().to_string();
     assert!(refused.contains("another root"), "{refused}");
     assert!(!data.exists() && !other.path("new.restoring").exists());

@@ -17,7 +17,7 @@ impl Store {
             .fetch_all(&self.pool)
             .await
             .map_err(|error| self.failed(error))?;
-        let read = |row: &sqlx::sqlite::SqliteRow| AlarmRecord {
+        let read = |row: &sqlx::any::AnyRow| AlarmRecord {
             kind: row.get("kind"),
             subject: row.get("subject"),
             evidence: row.get("evidence"),
@@ -42,7 +42,7 @@ impl Turn {
             "INSERT INTO alarms (kind, subject, evidence, first_at, last_at, count)
              VALUES ($1, $2, $3, $4, $4, 1)
              ON CONFLICT (kind, subject, evidence) DO UPDATE SET
-                last_at = excluded.last_at, count = count + 1
+                last_at = excluded.last_at, count = alarms.count + 1
              RETURNING count",
         )
         .bind(kind)

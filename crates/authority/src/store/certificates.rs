@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_crypto::certificate::Certificate;
 use countersign_model::time::{Timestamp, Validity};
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use super::{Store, StoreError, Turn, signed, subjects, unsigned};
 use crate::subject::{Purpose, Subject};
@@ -94,7 +94,7 @@ impl Store {
                     AND n.name = c.name AND n.purpose = c.purpose AND n.status = 'active')",
         );
         let rows = rows.fetch_all(&self.pool).await.map_err(|error| self.failed(error))?;
-        let one = |row: &SqliteRow| {
+        let one = |row: &AnyRow| {
             let purpose: String = row.get("purpose");
             let instant = |name: &str| Timestamp(unsigned(row.get(name)));
             Some(Newest {
@@ -230,7 +230,7 @@ impl Turn {
     }
 }
 
-fn read(row: &SqliteRow) -> Option<CertificateRecord> {
+fn read(row: &AnyRow) -> Option<CertificateRecord> {
     let purpose: String = row.get("purpose");
     let der = BASE64.decode(row.get::<String, _>("der")).ok()?;
     Some(CertificateRecord {

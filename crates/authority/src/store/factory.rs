@@ -2,7 +2,7 @@
 
 use countersign_model::time::Timestamp;
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use super::{Store, StoreError, Turn, signed, unsigned};
 use crate::factory::ItemState;
@@ -269,7 +269,7 @@ impl Turn {
     }
 }
 
-fn station(row: &SqliteRow) -> StationRecord {
+fn station(row: &AnyRow) -> StationRecord {
     StationRecord {
         name: row.get("name"),
         spki: row.get("spki"),
@@ -279,7 +279,7 @@ fn station(row: &SqliteRow) -> StationRecord {
     }
 }
 
-fn batch(row: &SqliteRow) -> BatchRecord {
+fn batch(row: &AnyRow) -> BatchRecord {
     BatchRecord {
         name: row.get("name"),
         station: row.get("station"),
@@ -293,7 +293,7 @@ fn batch(row: &SqliteRow) -> BatchRecord {
     }
 }
 
-fn item(row: &SqliteRow) -> Option<ItemRecord> {
+fn item(row: &AnyRow) -> Option<ItemRecord> {
     Some(ItemRecord {
         serial: row.get("serial"),
         batch: row.get("batch"),

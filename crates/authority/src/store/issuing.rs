@@ -2,7 +2,7 @@
 
 use countersign_model::time::Timestamp;
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use super::{RootRow, Store, StoreError, Turn, signed, unsigned};
 use crate::authorities::IssuingCa;
@@ -133,9 +133,9 @@ pub struct Outstanding {
     pub last: Timestamp,
 }
 
-fn read(rows: &[SqliteRow], roots: &[SqliteRow]) -> Option<Issuing> {
+fn read(rows: &[AnyRow], roots: &[AnyRow]) -> Option<Issuing> {
     let version = rows.iter().map(|row| unsigned(row.get("changed"))).max().unwrap_or(0);
-    let one = |row: &SqliteRow| {
+    let one = |row: &AnyRow| {
         let ca: String = row.get("ca");
         Some(IssuingRow {
             label: row.get("label"),

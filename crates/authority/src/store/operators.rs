@@ -2,7 +2,7 @@
 
 use countersign_model::id::OperatorName;
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use super::{Store, StoreError, Turn, signed};
 use crate::admin::Role;
@@ -53,7 +53,7 @@ impl Turn {
     }
 }
 
-fn read(row: &SqliteRow) -> Option<(OperatorName, Role)> {
+fn read(row: &AnyRow) -> Option<(OperatorName, Role)> {
     let name: String = row.get("name");
     Some((name.parse().ok()?, Role::from_word(row.get("role"))?))
 }

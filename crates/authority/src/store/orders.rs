@@ -4,7 +4,7 @@
 
 use countersign_model::time::Timestamp;
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use super::{Store, StoreError, Turn, signed, unsigned};
 use crate::registration::{Event, Reason, State, after};
@@ -328,7 +328,7 @@ impl Turn {
     }
 }
 
-fn read(row: &SqliteRow) -> Option<OrderRecord> {
+fn read(row: &AnyRow) -> Option<OrderRecord> {
     Some(OrderRecord {
         id: unsigned(row.get("id")),
         at: Timestamp(unsigned(row.get("at"))),

@@ -5,14 +5,12 @@
 //!  {"table":"subjects","row":{"kind":"thing","name":"plug-000001",…}}       text, whole numbers and null
 //! ```
 
-use std::path::Path;
-
 use serde_json::{Map, Value, json};
-use sqlx::sqlite::{Sqlite, SqliteRow};
-use sqlx::{Column as _, Row as _, Transaction, TypeInfo as _, ValueRef as _};
+use sqlx::any::AnyRow;
+use sqlx::{Any, AnyConnection, Column as _, Row as _, Transaction, TypeInfo as _, ValueRef as _};
 
 use super::schema::{VERSIONS, migrate, migrate_to};
-use super::{Store, StoreError, Turn};
+use super::{Place, Store, StoreError, Turn};
 
 /// How far every counter jumps in a database that was restored: above whatever was given out after the backup was
 /// made, at a thousand changes a second for 49 days.
@@ -20,7 +18,7 @@ pub(crate) const JUMP: i64 = 1 << 32;
 
 /// One moment. Writers go on meanwhile.
 pub(crate) struct Picture {
-    transaction: Transaction<'static, Sqlite>,
+    transaction: Transaction<'static, Any>,
     store: Store,
     /// The schema's version.
     pub(crate) schema: i64,
@@ -32,7 +30,7 @@ impl Store {
     /// The present moment; exact while the caller holds the writers' turn.
     pub(crate) async fn picture(&self) -> Result<Picture, StoreError> {
         let failed = |error| self.failed(error);
-        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        let mut transaction = self.pool.begin_with(self.place.picture()).await.map_err(failed)?;
         // The first look fixes the moment.
         let row = sqlx::query(
             "SELECT (SELECT MAX(version) FROM schema_version) AS version, value FROM counters WHERE name = 'generation'",
@@ -42,24 +40,30 @@ impl Store {
         Ok(Picture { transaction, store: self.clone(), schema, generation })
     }
 
-    /// A new database from these lines, brought to the present schema; every counter has jumped.
+    /// A new database from these lines, brought to the present schema; every counter has jumped, and it belongs to no
+    /// ledger yet.
     pub(crate) async fn from_lines(
-        path: &Path,
+        place: Place,
         schema: i64,
         lines: &str,
     ) -> Result<Self, StoreError> {
-        let store = Self::connect(path).await?;
-        let mut turn = store.exclusive().await?;
         if schema > VERSIONS {
-            return Err(StoreError::Newer {
-                path: path.to_owned(),
-                found: schema,
-                known: VERSIONS,
-            });
+            return Err(StoreError::Newer { place, found: schema, known: VERSIONS });
+        }
+        let store = Self::connect(place).await?;
+        let mut turn = store.exclusive().await?;
+        let found = tables(turn.connection(), &store.place).await;
+        if let Some(table) = found.map_err(|error| store.failed(error))?.first() {
+            let detail = format!(
+                "is not empty (it has a table {table}), and a backup is restored into an empty database only: make a new one"
+            );
+            return Err(StoreError::Address { place: store.place.clone(), detail });
         }
         migrate_to(&mut turn, schema).await?;
         // What migrations put there is in the lines, as it was at the time.
-        for table in tables(turn.connection()).await.map_err(|error| store.failed(error))? {
+        for table in
+            rows_of(turn.connection(), &store.place).await.map_err(|error| store.failed(error))?
+        {
             turn.execute(format!("DELETE FROM {table}")).await?;
         }
         for line in lines.lines() {
@@ -67,6 +71,7 @@ impl Store {
         }
         migrate(&mut turn).await?;
         turn.execute(format!("UPDATE counters SET value = value + {JUMP}")).await?;
+        turn.execute("DELETE FROM belongs".to_owned()).await?;
         turn.commit().await?;
         Ok(store)
     }
@@ -75,9 +80,9 @@ impl Store {
 impl Picture {
     /// Every row of every table, and how many there are.
     pub(crate) async fn lines(mut self) -> Result<(String, u64), StoreError> {
-        let failed = |error| StoreError::from_sqlx(&self.store.path, error);
+        let failed = |error| StoreError::from_sqlx(&self.store.place, error);
         let (mut lines, mut count) = (String::new(), 0);
-        for table in tables(&mut self.transaction).await.map_err(failed)? {
+        for table in rows_of(&mut self.transaction, &self.store.place).await.map_err(failed)? {
             let all = sqlx::AssertSqlSafe(format!("SELECT * FROM {table}"));
             let rows = sqlx::query(all).fetch_all(&mut *self.transaction).await.map_err(failed)?;
             for row in rows {
@@ -99,16 +104,20 @@ impl Turn {
 
     async fn insert(&mut self, line: &str) -> Result<(), StoreError> {
         let (table, row) = parse(line).ok_or_else(|| self.damaged("a line is no row"))?;
-        let names: Vec<_> = row.keys().map(String::as_str).collect();
+        // What is null is left out: PostgreSQL asks for its type.
+        let (names, values): (Vec<_>, Vec<_>) = row
+            .iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| (name.as_str(), value))
+            .unzip();
         let places: Vec<_> = (1..=names.len()).map(|place| format!("${place}")).collect();
         let (names, places) = (names.join(", "), places.join(", "));
         let statement = format!("INSERT INTO {table} ({names}) VALUES ({places})");
         let mut query = sqlx::query(sqlx::AssertSqlSafe(statement));
-        for value in row.values() {
+        for value in values {
             query = match value {
                 Value::String(text) => query.bind(text.clone()),
-                Value::Number(number) => query.bind(number.as_i64()),
-                _ => query.bind(None::<String>),
+                number => query.bind(number.as_i64()),
             };
         }
         let done = query.execute(self.connection()).await;
@@ -134,22 +143,29 @@ fn is_name(name: &str) -> bool {
     inner && (1..=63).contains(&name.len()) && name != "schema_version"
 }
 
-async fn tables(connection: &mut sqlx::SqliteConnection) -> Result<Vec<String>, sqlx::Error> {
-    let rows = sqlx::query(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'schema_version'
-         AND name NOT LIKE 'sqlite_%' ORDER BY name",
-    );
-    Ok(rows.fetch_all(connection).await?.iter().map(|row| row.get("name")).collect())
+async fn tables(connection: &mut AnyConnection, place: &Place) -> Result<Vec<String>, sqlx::Error> {
+    let rows = sqlx::query(place.tables()).fetch_all(connection).await?;
+    Ok(rows.iter().map(|row| row.get("name")).collect())
 }
 
-fn object(row: &SqliteRow) -> Option<Map<String, Value>> {
+/// The tables that a picture has.
+async fn rows_of(
+    connection: &mut AnyConnection,
+    place: &Place,
+) -> Result<Vec<String>, sqlx::Error> {
+    let mut tables = tables(connection, place).await?;
+    tables.retain(|table| table != "schema_version");
+    Ok(tables)
+}
+
+fn object(row: &AnyRow) -> Option<Map<String, Value>> {
     let mut object = Map::new();
     for column in row.columns() {
         let at = column.ordinal();
         let raw = row.try_get_raw(at).ok()?;
         let value = if raw.is_null() {
             Value::Null
-        } else if raw.type_info().name() == "INTEGER" {
+        } else if matches!(raw.type_info().name(), "BIGINT" | "INTEGER") {
             json!(row.try_get::<i64, _>(at).ok()?)
         } else {
             json!(row.try_get::<String, _>(at).ok()?)

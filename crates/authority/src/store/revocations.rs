@@ -183,11 +183,12 @@ impl Turn {
         end: Timestamp,
     ) -> Result<Vec<(String, Timestamp, Reason)>, StoreError> {
         let rows = sqlx::query(
-            "SELECT c.serial AS serial, MIN(r.at) AS at, r.reason AS reason
+            "SELECT c.serial AS serial, r.at AS at, r.reason AS reason
              FROM certificates c JOIN revocations r ON r.serial = c.serial
-             WHERE c.issuer = $1 AND c.status = 'revoked' AND c.not_after >= $2 AND r.seq > $3
+             WHERE c.issuer = $1 AND c.status = 'revoked' AND c.not_after >= $2
                 AND c.serial >= $4 AND c.serial < $5
-             GROUP BY c.serial ORDER BY c.serial",
+                AND r.seq = (SELECT MIN(f.seq) FROM revocations f WHERE f.serial = c.serial AND f.seq > $3)
+             ORDER BY c.serial",
         )
         .bind(issuer)
         .bind(signed(end.0))

@@ -2,7 +2,7 @@
 
 use countersign_model::time::Timestamp;
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use super::{StoreError, Turn, signed, unsigned};
 use crate::rotation::KeyState;
@@ -43,9 +43,9 @@ impl Turn {
 }
 
 /// Every root, oldest first, and the number of the newest change.
-pub(super) fn read(rows: &[SqliteRow]) -> Option<(u64, Vec<RootRow>)> {
+pub(super) fn read(rows: &[AnyRow]) -> Option<(u64, Vec<RootRow>)> {
     let version = rows.iter().map(|row| unsigned(row.get("changed"))).max().unwrap_or(0);
-    let one = |row: &SqliteRow| {
+    let one = |row: &AnyRow| {
         Some(RootRow {
             label: row.get("label"),
             position: unsigned(row.get("position")),

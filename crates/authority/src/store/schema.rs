@@ -5,7 +5,10 @@ use sqlx::Row as _;
 use super::{StoreError, Turn};
 
 /// One entry a version; never changed once released, only followed by another.
-const MIGRATIONS: [&[&str]; 6] = [FIRST, ISSUING, FACTORY, OPERATORS, ROOTS, REVOKING];
+const MIGRATIONS: [&[&str]; 7] = [FIRST, ISSUING, FACTORY, OPERATORS, ROOTS, REVOKING, BELONGS];
+
+/// Whose the database is: the key of the ledger beside it.
+const BELONGS: &[&str] = &["CREATE TABLE belongs (ledger TEXT PRIMARY KEY)"];
 
 /// The factory: stations, batches, and one item a serial.
 const FACTORY: &[&str] = &[
@@ -109,7 +112,7 @@ pub(super) async fn migrate_to(turn: &mut Turn, wanted: i64) -> Result<(), Store
         .await;
     let found: i64 = turn.done(row)?.get("version");
     if found > VERSIONS {
-        return Err(StoreError::Newer { path: turn.path.clone(), found, known: VERSIONS });
+        return Err(StoreError::Newer { place: turn.place.clone(), found, known: VERSIONS });
     }
     for (version, statements) in (1..).zip(MIGRATIONS) {
         if version <= found || version > wanted {

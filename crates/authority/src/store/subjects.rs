@@ -3,10 +3,9 @@
 use countersign_model::grant::Grant;
 use countersign_model::time::Timestamp;
 use sqlx::Row as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
-use std::path::Path;
+use sqlx::any::AnyRow;
 
-use super::{BUSY, Store, StoreError, Turn, signed, unsigned};
+use super::{Place, Store, StoreError, Turn, signed, unsigned};
 use crate::registration::State;
 use crate::subject::{Purpose, Subject};
 
@@ -32,9 +31,6 @@ pub(crate) struct KeyOwner {
     pub(crate) purpose: String,
 }
 
-/// Rows that the database's thread may read before they are taken: on a busy machine each hand-over is a wait.
-const ROWS_AHEAD: usize = 1 << 14;
-
 const COLUMNS: &str = "SELECT kind, name, state, grants, created_at, changed FROM subjects";
 
 impl Store {
@@ -58,15 +54,9 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn read_subjects(path: &Path) -> Result<Vec<SubjectRecord>, StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .read_only(true)
-            .busy_timeout(BUSY)
-            .row_buffer_size(ROWS_AHEAD);
-        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
-        let pool = pool.map_err(|error| StoreError::from_sqlx(path, error))?;
-        let store = Self { pool, path: path.to_owned(), turn: std::sync::Arc::default() };
+    pub async fn read_subjects(place: Place) -> Result<Vec<SubjectRecord>, StoreError> {
+        let pool = place.read_only().await?;
+        let store = Self { pool, place, turn: std::sync::Arc::default() };
         let subjects = store.subjects_since(0).await;
         store.close().await;
         subjects
@@ -93,7 +83,7 @@ impl Store {
 
     pub(super) fn damaged_row(&self) -> StoreError {
         let detail = "a row holds what was never written".to_owned();
-        StoreError::Corrupt { path: self.path.clone(), detail }
+        StoreError::Corrupt { place: self.place.clone(), detail }
     }
 }
 
@@ -194,11 +184,11 @@ impl Turn {
     }
 }
 
-pub(super) fn subject(row: &SqliteRow) -> Option<Subject> {
+pub(super) fn subject(row: &AnyRow) -> Option<Subject> {
     Subject::from_parts(row.get("kind"), row.get("name")).ok().flatten()
 }
 
-fn read(row: &SqliteRow) -> Option<SubjectRecord> {
+fn read(row: &AnyRow) -> Option<SubjectRecord> {
     let grants: Vec<String> = serde_json::from_str(row.get("grants")).ok()?;
     Some(SubjectRecord {
         subject: subject(row)?,

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use countersign_authority::Layout;
 use countersign_authority::registration::State;
-use countersign_authority::store::{Store, SubjectRecord};
+use countersign_authority::store::{Place, Store, SubjectRecord};
 use countersign_authority::subject::Subject;
 use countersign_gateway::store::fleet::read_fleet;
 use countersign_protocol::fleet::{Record, Registration};
 use serde_json::json;
 
+use crate::config::ServeConfig;
 use crate::console::{json as print_json, say};
 use crate::failure::{Ended, Failure};
 
@@ -52,14 +53,15 @@ pub(crate) async fn fleet(data: &Path) -> Ended<Vec<Record>> {
 
 async fn subjects(data: &Path) -> Ended<Vec<SubjectRecord>> {
     let path = Layout::new(data).database();
-    if !path.exists() {
+    let config = ServeConfig::read(None, data)?.authority;
+    if config.database().is_none() && !path.exists() {
         return Err(Failure::environment(format!(
             "{}: no data folder of `serve`: there is no {}",
             data.display(),
             path.display()
         )));
     }
-    Ok(Store::read_subjects(&path).await?)
+    Ok(Store::read_subjects(Place::of(&path, config.database())).await?)
 }
 
 /// The devices and services that the authority of this folder knows.

@@ -51,6 +51,9 @@ pub(crate) struct RestoreArgs {
     /// The ledger key that the backup must be of.
     #[arg(long)]
     ledger_key: Option<PathBuf>,
+    /// The configuration to take instead of the one in the backup: where the database or the token is another now.
+    #[arg(long)]
+    config: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -99,6 +102,12 @@ pub(super) async fn restore(arguments: RestoreArgs) -> Ended {
     let pinned = Pinned { roots: arguments.roots, ledger_key: arguments.ledger_key };
     let ledger = arguments.ledger.as_deref();
     let restoring = Restoring::open(&arguments.file, &key, &arguments.data, &pinned, ledger)?;
+    if let Some(named) = &arguments.config {
+        ServeConfig::read(Some(named), named)?;
+        let text = std::fs::read(named).at(named)?;
+        let into = restoring.folder().join(FILE);
+        file::write_atomic(&into, &text, file::PRIVATE).at(&into)?;
+    }
     let config = ServeConfig::read(None, restoring.folder())?;
     let restored = restoring.finish(config.authority, Sources::system()).await?;
     if arguments.json {
