@@ -23,6 +23,7 @@ mod expiry;
 mod factory;
 mod factory_offline;
 mod ledger;
+mod postgres;
 mod retirement;
 mod revocation;
 mod root_roll;
