@@ -181,16 +181,12 @@ impl Place {
         }
     }
 
-    /// One connection that only reads.
+    /// One connection that only reads; what reads a file without touching it has a way of its own.
     pub(super) async fn read_only(&self) -> Result<AnyPool, StoreError> {
         sqlx::any::install_default_drivers();
         let options = AnyPoolOptions::new().max_connections(1).acquire_timeout(BUSY);
-        let settings = match self {
-            Self::File(_) => format!("PRAGMA busy_timeout = {}", BUSY.as_millis()),
-            Self::Server(_) => "SET default_transaction_read_only = on".to_owned(),
-        };
-        let options = prepared(options, settings);
-        let pool = options.connect_with(self.address("ro")?).await;
+        let options = prepared(options, "SET default_transaction_read_only = on".to_owned());
+        let pool = options.connect_with(self.address()?).await;
         pool.map_err(|error| StoreError::from_sqlx(self, error))
     }
 
@@ -211,7 +207,7 @@ impl Place {
                 BUSY.as_millis()
             ),
         };
-        let address = self.address("rwc")?;
+        let address = self.address()?;
         // A pool tries again and again, and says in the end that it waited: the first connection tells what is wrong.
         let first = async {
             let mut one = AnyConnection::connect_with(&address).await?;
@@ -254,11 +250,9 @@ impl Place {
         }
     }
 
-    fn address(&self, mode: &str) -> Result<AnyConnectOptions, StoreError> {
+    fn address(&self) -> Result<AnyConnectOptions, StoreError> {
         match self {
-            Self::File(path) => {
-                of_file(path, mode).map_err(|error| StoreError::from_sqlx(self, error))
-            }
+            Self::File(path) => of_file(path).map_err(|error| StoreError::from_sqlx(self, error)),
             Self::Server(server) => server
                 .address()
                 .map_err(|detail| StoreError::Address { place: self.clone(), detail }),
@@ -333,7 +327,7 @@ async fn set(connection: &mut AnyConnection, settings: &str) -> Result<(), sqlx:
 
 /// The file's address: percent-encoded, since `?`, `#` and `%` mean something in it, and without `..`, which the address
 /// would take away without looking at links.
-fn of_file(path: &Path, mode: &str) -> Result<AnyConnectOptions, sqlx::Error> {
+fn of_file(path: &Path) -> Result<AnyConnectOptions, sqlx::Error> {
     let name =
         path.file_name().ok_or_else(|| sqlx::Error::Io(std::io::ErrorKind::NotFound.into()))?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -347,7 +341,7 @@ fn of_file(path: &Path, mode: &str) -> Result<AnyConnectOptions, sqlx::Error> {
             url += &format!("%{byte:02X}");
         }
     }
-    url += &format!("?mode={mode}");
+    url += "?mode=rwc";
     Ok(AnyConnectOptions::from_str(&url)?.disable_statement_logging())
 }
 
