@@ -29,7 +29,7 @@ use countersign_protocol::permit::device::{
 use serde_json::Value;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 mod sharing;
 
@@ -45,7 +45,6 @@ pub struct Gate {
     rights: watch::Sender<u64>,
     /// Where the invited come in.
     door: Mutex<Door>,
-    reset: Notify,
     refused: AtomicU64,
 }
 
@@ -117,7 +116,6 @@ impl Gate {
             changes: Changes::default(),
             rights: watch::Sender::new(0),
             door: Mutex::default(),
-            reset: Notify::new(),
             refused: AtomicU64::new(0),
         }
     }
@@ -147,9 +145,14 @@ impl Gate {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Waits until an owner has asked for a reset.
+    /// Waits until an owner has asked for a reset of this home: what was asked of the one before is over with it.
     pub async fn reset_asked(&self) {
-        self.reset.notified().await;
+        let mut rights = self.rights.subscribe();
+        while self.state() != DeviceState::Resetting {
+            if rights.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
     }
 
     /// Whose signature a connection's certificate bears, of those that are believed about its name. Found once for each
@@ -310,9 +313,12 @@ impl Gate {
             }
             (Operation::InvokeAction, RESET) => {
                 // Durable before the answer: a reset that was begun is finished, even over a power cut.
-                self.store.update(|record| record.phase = DeviceState::Resetting)?;
+                self.store.update(|record| {
+                    if record.home.is_some() {
+                        record.phase = DeviceState::Resetting;
+                    }
+                })?;
                 self.rights.send_modify(|count| *count += 1);
-                self.reset.notify_one();
                 Ok(Value::Null)
             }
             (operation, _) => self.call(operation, permit.name(), input).await,
@@ -425,3 +431,7 @@ fn checked(
 fn record(by: &SubjectName, what: &str) {
     tracing::warn!(target: "countersign::audit", %by, what, "configuration changed");
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

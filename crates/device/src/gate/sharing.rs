@@ -122,8 +122,10 @@ impl Gate {
         }
     }
 
-    /// After a start: whoever was invited before is so no more.
+    /// After a start and at the start of each home: whoever was invited before is so no more.
     pub(crate) fn started(&self) -> Result<(), StoreError> {
+        // Whoever a former home invited is nobody's guest here. What it recorded went with it.
+        self.door().withdraw();
         let invited = self.store.with(|record| record.invited.clone());
         let ended = invited.map(|(person, role)| Ended { person, role, why: Why::Restarted });
         self.end(BY_DEVICE, ended)
