@@ -10,10 +10,9 @@ mod seats;
 use crate::clock::{BootClock, DeviceClock};
 use crate::data::{Factory, Home, Store, StoreError};
 use crate::policy::Policies;
-use countersign_crypto::certificate::Certificate;
 use countersign_crypto::policy::Use;
 use countersign_crypto::random::SystemRandom;
-use countersign_crypto::tls::{ClientRule, SecureChannel, TlsError, TlsServer};
+use countersign_crypto::tls::{ClientRule, SecureChannel, TlsError, TlsServer, trust_anchor};
 use countersign_model::state::DeviceState;
 use countersign_protocol::pairing::{
     ALPN, Attempts, Binding, CloseReason, DeviceOutput, Installation, Installed,
@@ -143,11 +142,7 @@ impl Pairing {
         installation: Installation,
     ) -> Result<(TcpListener, Installed), InstallError> {
         let Installation { anchor, owner, network, gateway, now } = installation;
-        let anchor = Certificate::from_der(&anchor)
-            .ok()
-            .filter(Certificate::is_ca)
-            .filter(|anchor| anchor.verify_signed_by(anchor).is_ok())
-            .ok_or(InstallError::Anchor)?;
+        let anchor = trust_anchor(&anchor).ok_or(InstallError::Anchor)?;
         // 1. The socket, so that its port can be told. Nobody is served yet.
         let listener = TcpListener::bind(self.api).await.map_err(InstallError::Listen)?;
         let local_port = listener.local_addr().map_err(InstallError::Listen)?.port();
@@ -278,7 +273,7 @@ fn locked(seats: &Mutex<Seats>) -> MutexGuard<'_, Seats> {
 
 #[derive(Debug, thiserror::Error)]
 enum InstallError {
-    #[error("what the controller sent is no self-signed CA certificate")]
+    #[error("what the controller sent is no self-signed CA certificate that TLS can take")]
     Anchor,
     #[error("the local API's address cannot be used: {0}")]
     Listen(std::io::Error),

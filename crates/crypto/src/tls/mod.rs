@@ -25,7 +25,7 @@ pub use channel::{Negotiated, SecureChannel, VerifiedPeer};
 pub use client::TlsClient;
 pub use offered::{ChoiceKind, Choices, InvalidOffer, Offered};
 pub use server::{ClientRule, TlsServer};
-pub use verify::{PeerAnchors, RevocationCheck};
+pub use verify::{PeerAnchors, RevocationCheck, trust_anchor};
 
 use crate::certificate::{Certificate, CertificateChain};
 use crate::signature::KeyHandle;

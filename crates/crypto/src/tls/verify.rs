@@ -53,6 +53,16 @@ impl PeerAnchors {
     }
 }
 
+/// The certificate in `der`, if it is a self-signed CA's that TLS can take as an anchor: one that is read here and not there,
+/// such as one with a unique identifier of its issuer, would stop whoever stores it from opening a channel ever again.
+#[must_use]
+pub fn trust_anchor(der: &[u8]) -> Option<Certificate> {
+    let anchor = Certificate::from_der(der).ok().filter(Certificate::is_ca)?;
+    anchor.verify_signed_by(&anchor).ok()?;
+    root_store(std::slice::from_ref(&anchor)).ok()?;
+    Some(anchor)
+}
+
 pub(super) fn root_store(anchors: &[Certificate]) -> Result<Arc<RootCertStore>, TlsError> {
     let mut store = RootCertStore::empty();
     for anchor in anchors {
@@ -228,5 +238,39 @@ impl ServerCertVerifier for ServerVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.inner.supported_verify_schemes()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::certificate::certificates_from_pem;
+    use crate::issue::{CaTemplate, Serial, ca_signed_by, self_signed_ca};
+    use crate::random::SystemRandom;
+    use crate::signature::{KeyHandle, SignatureAlgorithm};
+    use countersign_model::time::{Timestamp, Validity};
+
+    #[test]
+    fn an_anchor_is_what_tls_can_take() {
+        let template = CaTemplate {
+            common_name: "home".to_owned(),
+            organisation: "home".to_owned(),
+            country: "DE".to_owned(),
+            validity: Validity { not_before: Timestamp(0), not_after: Validity::FOREVER },
+            serial: Serial::random(&mut SystemRandom),
+        };
+        let key = KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
+        let usual = self_signed_ca(&template, &key).unwrap();
+        assert_eq!(trust_anchor(usual.der()), Some(usual.clone()));
+        // A self-signed CA with a unique identifier of its issuer (RFC 5280 section 4.1.2.8), made with OpenSSL.
+        let unusable = certificates_from_pem(include_bytes!("no_anchor.pem")).unwrap().remove(0);
+        assert!(unusable.is_ca() && unusable.verify_signed_by(&unusable).is_ok());
+        assert_eq!(trust_anchor(unusable.der()), None);
+        let template = CaTemplate { common_name: "below".to_owned(), ..template };
+        let below = KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
+        let below = ca_signed_by(&template, below.spki_der(), &usual, &key).unwrap();
+        assert_eq!(trust_anchor(below.der()), None);
+        assert_eq!(trust_anchor(b"no certificate"), None);
     }
 }

@@ -3,9 +3,8 @@
 use super::{Failure, Gate};
 use crate::data::{Record, StoreError};
 use crate::functions::FunctionError;
-use countersign_crypto::certificate::Certificate;
 use countersign_crypto::secret::{Secret, Strength};
-use countersign_crypto::tls::Clock as _;
+use countersign_crypto::tls::{Clock as _, trust_anchor};
 use countersign_model::id::PersonName;
 use countersign_model::time::Timestamp;
 use countersign_protocol::invitation::{Door, Ended, Joining, Offer, Why};
@@ -86,11 +85,9 @@ impl Gate {
     /// [`Failure::Access`] when somebody has got that name meanwhile; [`Failure::Store`]; [`Failure::Function`] for what is
     /// no anchor.
     pub(crate) fn join(&self, joining: &Joining) -> Result<(), Failure> {
-        let anchor = Certificate::from_der(joining.anchor())
-            .ok()
-            .filter(Certificate::is_ca)
-            .filter(|anchor| anchor.verify_signed_by(anchor).is_ok())
-            .ok_or_else(|| FunctionError::Input("no self-signed CA certificate".to_owned()))?;
+        let anchor = trust_anchor(joining.anchor()).ok_or_else(|| {
+            FunctionError::Input("no usable self-signed CA certificate".to_owned())
+        })?;
         let joined = self.store.update_by(BY_CODE, |record| {
             let Some(home) = &mut record.home else { return Err(AccessError::LastOwner) };
             home.access.join(joining)?;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::data::{BUILD_FLOOR, Home};
 use crate::functions::SimulatedPlug;
-use countersign_crypto::certificate::Certificate;
+use countersign_crypto::certificate::{Certificate, certificates_from_pem};
 use countersign_crypto::issue::{CaTemplate, Serial, self_signed_ca};
 use countersign_crypto::pake::{PakeParams, derive};
 use countersign_crypto::random::SystemRandom;
@@ -12,7 +12,10 @@ use countersign_crypto::secret::Strength;
 use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
 use countersign_model::label::SetupCode;
 use countersign_model::time::Validity;
-use countersign_protocol::invitation::{MIN_LIFE, Offer};
+use countersign_protocol::invitation::{
+    InvitationDevice, InvitationJoiner, InvitationOutput, JoinerOutput, Joining, MIN_LIFE, Offer,
+};
+use countersign_protocol::pairing::Binding;
 use std::time::Duration;
 
 const THING: &str = "plug-000001";
@@ -96,6 +99,42 @@ impl Device {
         let permit = self.permit(Operation::InvokeAction, INVITE, &input);
         self.gate.configure(permit).await.unwrap();
     }
+
+    /// Somebody who proved the code and brought this anchor.
+    fn proven(&self, anchor: &[u8]) -> Joining {
+        let binding = || Binding {
+            exporter: [1; 32],
+            device: THING.parse().unwrap(),
+            device_certificate: [9; 32],
+            strength: Strength(128),
+        };
+        let now = self.gate.now();
+        let mut device = InvitationDevice::new(binding(), [4; 32], now);
+        let (mut joiner, first) = InvitationJoiner::start(code(), binding(), anchor);
+        let mut to_device = vec![first];
+        loop {
+            let bytes = to_device.pop().expect("the joiner goes on");
+            let mut door = self.gate.door();
+            for output in device.receive(&bytes, &mut door, now, &mut SystemRandom) {
+                let bytes = match output {
+                    InvitationOutput::Send(bytes) => bytes,
+                    InvitationOutput::Store(joining) => return joining,
+                    other => panic!("{other:?}"),
+                };
+                for output in joiner.receive(&bytes, &mut SystemRandom) {
+                    match output {
+                        JoinerOutput::Send(bytes) => to_device.push(bytes),
+                        JoinerOutput::Welcome(_) => {}
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+        }
+    }
+
+    fn role_of(&self, person: &str) -> Option<Role> {
+        self.gate.store.with(|record| record.home.as_ref()?.access.role_of(&name(person)))
+    }
 }
 
 #[tokio::test]
@@ -116,4 +155,18 @@ async fn an_invitation_and_a_reset_of_a_former_home_are_over_with_it() {
     assert!(!device.gate.door_is_open());
     let asked = tokio::time::timeout(Duration::from_millis(50), device.gate.reset_asked()).await;
     assert!(asked.is_err(), "the next home is reset at once");
+}
+
+#[tokio::test]
+async fn an_anchor_that_tls_cannot_take_lets_nobody_in() {
+    let device = Device::new();
+    device.invite("sam").await;
+    let pem = include_str!("../../../crypto/src/tls/no_anchor.pem");
+    let unusable = certificates_from_pem(pem).unwrap().remove(0);
+    let joining = device.proven(unusable.der());
+    assert!(device.gate.join(&joining).is_err_and(|failure| failure.is_askers()));
+    assert_eq!((device.role_of("sam"), device.gate.store.with(|r| r.guests.len())), (None, 0));
+    device.invite("sam").await;
+    device.gate.join(&device.proven(anchor().der())).unwrap();
+    assert_eq!(device.role_of("sam"), Some(Role::Viewer));
 }
