@@ -336,10 +336,8 @@ impl Gate {
         change: AccessChange,
     ) -> Result<(), Failure> {
         record(permit.by(), ACCESS);
-        if let AccessChange::Unshare(person) = &change
-            && self.uninvite(permit, person)?
-        {
-            return Ok(());
+        if let AccessChange::Unshare(person) = &change {
+            self.uninvite(permit, person)?;
         }
         self.change_access(permit.by(), |access| match change {
             AccessChange::Share(person, role) => access.share(permit, person, role),

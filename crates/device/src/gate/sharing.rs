@@ -69,14 +69,13 @@ impl Gate {
         &self,
         permit: &ConfigurePermit,
         person: &PersonName,
-    ) -> Result<bool, Failure> {
+    ) -> Result<(), Failure> {
         let mut door = self.door();
         if door.invited().is_none_or(|(invited, ..)| invited != person) {
-            return Ok(false);
+            return Ok(());
         }
         let ended = door.withdraw();
-        self.end(&permit.by().to_string(), ended)?;
-        Ok(true)
+        Ok(self.end(&permit.by().to_string(), ended)?)
     }
 
     /// Stores who proved the code, and lets everybody know.

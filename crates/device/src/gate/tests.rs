@@ -85,7 +85,8 @@ impl Device {
     }
 
     fn change(&self, change: AccessChange) {
-        let permit = self.permit(Operation::WriteProperty, ACCESS, "[]");
+        let permit =
+            self.permit(Operation::WriteProperty, ACCESS, r#"[{"person":"ada","role":"owner"}]"#);
         self.gate.change_person(&permit, change).unwrap();
     }
 
@@ -169,4 +170,19 @@ async fn an_anchor_that_tls_cannot_take_lets_nobody_in() {
     device.invite("sam").await;
     device.gate.join(&device.proven(anchor().der())).unwrap();
     assert_eq!(device.role_of("sam"), Some(Role::Viewer));
+}
+
+#[tokio::test]
+async fn unsharing_ends_the_role_and_the_invitation_alike() {
+    let device = Device::new();
+    device.invite("sam").await;
+    device.change(AccessChange::Share(name("sam"), Role::Member));
+    assert_eq!(device.role_of("sam"), Some(Role::Member));
+    device.change(AccessChange::Unshare(name("sam")));
+    assert_eq!(device.role_of("sam"), None);
+    assert!(!device.gate.door_is_open());
+    // Who is invited only is on no list, and is withdrawn all the same.
+    device.invite("sam").await;
+    device.change(AccessChange::Unshare(name("sam")));
+    assert!(!device.gate.door_is_open());
 }
