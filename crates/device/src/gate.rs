@@ -29,6 +29,7 @@ use countersign_protocol::permit::device::{
 use serde_json::Value;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use tokio::sync::watch;
 
 mod sharing;
@@ -43,8 +44,9 @@ pub struct Gate {
     changes: Changes,
     /// Counts the changes of who may what.
     rights: watch::Sender<u64>,
-    /// Where the invited come in.
+    /// Where the invited come in, by the gate's own time.
     door: Mutex<Door>,
+    began: Instant,
     refused: AtomicU64,
 }
 
@@ -116,6 +118,7 @@ impl Gate {
             changes: Changes::default(),
             rights: watch::Sender::new(0),
             door: Mutex::default(),
+            began: Instant::now(),
             refused: AtomicU64::new(0),
         }
     }
@@ -358,6 +361,11 @@ impl Gate {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// How long there has been this gate, as an instant: what nobody can set, and what stands still for nobody.
+    pub(crate) fn uptime(&self) -> Timestamp {
+        Timestamp(0).plus(self.began.elapsed())
     }
 
     /// What the functions say of an observable property, for telemetry. Only the device itself asks so.

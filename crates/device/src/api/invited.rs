@@ -36,7 +36,7 @@ pub(super) async fn converse(
         device_certificate: doors.certificate,
         strength: channel.strength(),
     };
-    let mut machine = InvitationDevice::new(binding, doors.td_sha256, gate.now());
+    let mut machine = InvitationDevice::new(binding, doors.td_sha256, gate.uptime());
     let talk = Talk { machine: &mut machine, channel: &mut channel, tls, gate };
     let ended = timeout(SESSION_TIMEOUT, talk.run()).await.unwrap_or(InvitationClose::Timeout);
     let _ = timeout(FAREWELL, channel.shutdown()).await;
@@ -60,7 +60,7 @@ impl Talk<'_> {
                 Err(_) => return InvitationClose::Timeout,
             };
             let mut outputs = {
-                let (now, mut door) = (self.gate.now(), self.gate.door());
+                let (now, mut door) = (self.gate.uptime(), self.gate.door());
                 let outputs =
                     self.machine.receive(&buffer[..read], &mut door, now, &mut SystemRandom);
                 VecDeque::from(outputs)

@@ -47,7 +47,7 @@ impl Gate {
         let access = access.ok_or(AccessError::LastOwner)?;
         let now = self.clock.now();
         let mut door = self.door();
-        let before = door.open(permit, offer, &access, now)?;
+        let before = door.open(permit, offer, &access, self.uptime())?;
         let by = permit.by().to_string();
         let stored = self.store.update_by(&by, |record| {
             if let Some(before) = before {
@@ -110,7 +110,7 @@ impl Gate {
         let access = self.store.with(|record| record.home.as_ref().map(|home| home.access.clone()));
         let mut door = self.door();
         let ended = match &access {
-            Some(access) => door.look(access, self.clock.now()),
+            Some(access) => door.look(access, self.uptime()),
             None => door.withdraw(),
         };
         if let Err(error) = self.end(BY_DEVICE, ended) {

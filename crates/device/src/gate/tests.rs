@@ -109,7 +109,7 @@ impl Device {
             device_certificate: [9; 32],
             strength: Strength(128),
         };
-        let now = self.gate.now();
+        let now = self.gate.uptime();
         let mut device = InvitationDevice::new(binding(), [4; 32], now);
         let (mut joiner, first) = InvitationJoiner::start(code(), binding(), anchor);
         let mut to_device = vec![first];
@@ -162,7 +162,7 @@ async fn an_invitation_and_a_reset_of_a_former_home_are_over_with_it() {
 async fn an_anchor_that_tls_cannot_take_lets_nobody_in() {
     let device = Device::new();
     device.invite("sam").await;
-    let pem = include_str!("../../../crypto/src/tls/no_anchor.pem");
+    let pem = include_bytes!("../../../crypto/src/tls/no_anchor.pem");
     let unusable = certificates_from_pem(pem).unwrap().remove(0);
     let joining = device.proven(unusable.der());
     assert!(device.gate.join(&joining).is_err_and(|failure| failure.is_askers()));
@@ -185,4 +185,19 @@ async fn unsharing_ends_the_role_and_the_invitation_alike() {
     device.invite("sam").await;
     device.change(AccessChange::Unshare(name("sam")));
     assert!(!device.gate.door_is_open());
+}
+
+//= specs/house.md#house-sharing
+//= type=test
+//# An invitation MUST work once, within its minutes, for one person and one role.
+#[tokio::test]
+async fn no_clock_that_is_set_ends_or_lengthens_an_invitation() {
+    let device = Device::new();
+    device.invite("sam").await;
+    let until = device.gate.door().invited().map(|(.., until)| until).unwrap();
+    assert!(until <= device.gate.uptime().plus(MIN_LIFE), "its minutes are the gate's own");
+    device.gate.clock.raise(device.gate.now().plus(Duration::from_secs(365 * 86_400)));
+    assert!(device.gate.door_is_open());
+    device.gate.join(&device.proven(anchor().der())).unwrap();
+    assert_eq!(device.role_of("sam"), Some(Role::Viewer));
 }
