@@ -15,7 +15,9 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// How long a peer may be silent: a memory-hard derivation on a slow telephone.
+/// How long a peer may take for its first word: what is silent from the start does not come from a person.
+const FIRST_WORD: Duration = Duration::from_secs(5);
+/// How long a peer may be silent later: a memory-hard derivation on a slow telephone.
 const SILENCE: Duration = Duration::from_secs(20);
 /// How long the last words may take to leave.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -52,13 +54,14 @@ struct Talk<'a> {
 
 impl Talk<'_> {
     async fn run(mut self) -> InvitationClose {
-        let mut buffer = [0; 4096];
+        let (mut buffer, mut patience) = ([0; 4096], FIRST_WORD);
         loop {
-            let read = match timeout(SILENCE, self.channel.read(&mut buffer)).await {
+            let read = match timeout(patience, self.channel.read(&mut buffer)).await {
                 Ok(Ok(read)) if read > 0 => read,
                 Ok(_) => return InvitationClose::Protocol,
                 Err(_) => return InvitationClose::Timeout,
             };
+            patience = SILENCE;
             let mut outputs = {
                 let (now, mut door) = (self.gate.uptime(), self.gate.door());
                 let outputs =

@@ -79,8 +79,6 @@ pub struct Doors {
 /// Serves the local API on `listener` until dropped; dropping closes every connection.
 pub async fn serve(listener: TcpListener, tls: watch::Receiver<Doors>, gate: Arc<Gate>) {
     let shared = Shared::new();
-    // Invited people are heard one after the other.
-    let turn = Arc::new(tokio::sync::Semaphore::new(1));
     let mut connections = JoinSet::new();
     let mut handles: BTreeMap<ConnectionId, AbortHandle> = BTreeMap::new();
     let (gone, mut giving_way) = tokio::sync::mpsc::channel(MAX_CONNECTIONS);
@@ -116,10 +114,10 @@ pub async fn serve(listener: TcpListener, tls: watch::Receiver<Doors>, gate: Arc
         if let Some(other) = gives_way {
             end(&mut handles, other);
         }
-        let (tls, gate, gone, turn) = (tls.clone(), gate.clone(), gone.clone(), turn.clone());
+        let (tls, gate, gone) = (tls.clone(), gate.clone(), gone.clone());
         let place = Place { shared: shared.clone(), id };
         let handle = connections.spawn(async move {
-            connection(stream, source, (tls, &turn), &place, gate, &gone).await;
+            connection(stream, source, tls, &place, gate, &gone).await;
             id
         });
         handles.insert(id, handle);
@@ -136,7 +134,7 @@ fn end(handles: &mut BTreeMap<ConnectionId, AbortHandle>, id: ConnectionId) {
 async fn connection(
     stream: TcpStream,
     source: Source,
-    (tls, turn): (watch::Receiver<Doors>, &tokio::sync::Semaphore),
+    tls: watch::Receiver<Doors>,
     place: &Place,
     gate: Arc<Gate>,
     gone: &tokio::sync::mpsc::Sender<ConnectionId>,
@@ -160,9 +158,6 @@ async fn connection(
         }
     };
     if channel.negotiated().alpn.as_deref() == Some(invitation::ALPN) {
-        let Ok(_turn) = turn.try_acquire() else {
-            return tracing::info!("invitation: another conversation is under way");
-        };
         let ended = invited::converse(channel, &doors, tls, &gate).await;
         if ended != InvitationClose::Done {
             shared.limits().handshake_failed(source, shared.now());

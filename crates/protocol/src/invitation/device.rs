@@ -84,7 +84,7 @@ impl Joining {
     }
 }
 
-/// One conversation of the device. Only one may run at a time.
+/// One conversation of the device. Several may run: guesses are counted, and the invitation is taken out, in the one [`Door`].
 pub struct InvitationDevice {
     binding: Binding,
     td_sha256: [u8; 32],
@@ -214,8 +214,9 @@ impl InvitationDevice {
             }
             (Phase::Confirm { number, confirming, anchor }, Message::ConfirmP(confirm)) => {
                 if confirming.finish(&confirm).is_err() {
-                    outputs.push(refuse(Refused::WrongCode));
+                    // Recorded before it is said: whoever was wrong need not wait for the answer.
                     give_up_on(door, number, outputs);
+                    outputs.push(refuse(Refused::WrongCode));
                     return Err(InvitationClose::WrongCode);
                 }
                 let open = door.still(number, now).ok_or(Refused::Closed);

@@ -265,6 +265,37 @@ fn a_few_guesses_end_it() {
     }
 }
 
+#[test]
+fn whoever_was_wrong_for_the_last_time_is_told_after_it_is_recorded() {
+    let (mut door, _) = inviting();
+    for last in (0..MAX_GUESSES).map(|guess| guess + 1 == MAX_GUESSES) {
+        let mut device = InvitationDevice::new(binding(1), [4; 32], NOW);
+        let (mut joiner, first) = InvitationJoiner::start(code(7), binding(1), ANCHOR);
+        let mut heard = device.receive(&first, &mut door, NOW, &mut SystemRandom);
+        for wrong in [false, true] {
+            let [InvitationOutput::Send(bytes)] = &heard[..] else { panic!("{heard:?}") };
+            let [JoinerOutput::Send(answer)] = &mut joiner.receive(bytes, &mut SystemRandom)[..]
+            else {
+                panic!("an answer")
+            };
+            if let Some(byte) = answer.last_mut().filter(|_| wrong) {
+                *byte ^= 1;
+            }
+            heard = device.receive(answer, &mut door, NOW, &mut SystemRandom);
+        }
+        let closed = InvitationOutput::Close(InvitationClose::WrongCode);
+        match &heard[..] {
+            [InvitationOutput::Send(_), close] if !last => {
+                assert_eq!(format!("{close:?}"), format!("{closed:?}"));
+            }
+            [InvitationOutput::Ended(ended), InvitationOutput::Send(_), _] if last => {
+                assert_eq!(ended.why, Why::Guessed);
+            }
+            other => panic!("last: {last}, {other:?}"),
+        }
+    }
+}
+
 //= specs/house.md#house-sharing
 //= type=test
 //# The invitation's code MUST be proven by SPAKE2+ bound to the TLS channel and to the joiner's anchor.
