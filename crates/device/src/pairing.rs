@@ -8,7 +8,7 @@
 mod seats;
 
 use crate::clock::{BootClock, DeviceClock};
-use crate::data::{Factory, Home, Store, StoreError};
+use crate::data::{Factory, Home, Record, Store, StoreError};
 use crate::policy::Policies;
 use countersign_crypto::policy::Use;
 use countersign_crypto::random::SystemRandom;
@@ -143,6 +143,7 @@ impl Pairing {
     ) -> Result<(TcpListener, Installed), InstallError> {
         let Installation { anchor, owner, network, gateway, now } = installation;
         let anchor = trust_anchor(&anchor).ok_or(InstallError::Anchor)?;
+        self.store.with(unowned)?;
         // 1. The socket, so that its port can be told. Nobody is served yet.
         let listener = TcpListener::bind(self.api).await.map_err(InstallError::Listen)?;
         let local_port = listener.local_addr().map_err(InstallError::Listen)?.port();
@@ -154,14 +155,21 @@ impl Pairing {
         self.clock.raise(now);
         // 2. Everything at once, durably: the device is initialised or it is not.
         self.store.update(|record| {
+            unowned(record)?;
             record.phase = DeviceState::Initialised;
             record.home = Some(home);
             record.api_port = local_port;
             record.time_floor = self.clock.floor();
-        })?;
+            Ok::<_, InstallError>(())
+        })??;
         let thing = self.factory.thing().clone();
         Ok((listener, Installed { thing, local_port, td_sha256: self.description_sha256 }))
     }
+}
+
+/// A home is installed where there is none, and never over another one.
+fn unowned(record: &Record) -> Result<(), InstallError> {
+    if record.phase == DeviceState::FactoryDefault { Ok(()) } else { Err(InstallError::Owned) }
 }
 
 /// Somebody who is connected. The seat is given back when it goes, however it goes.
@@ -196,11 +204,11 @@ impl Guest {
     /// One conversation; the local API's socket if it ended well.
     async fn conversation(&self, mut channel: SecureChannel<TcpStream>) -> Option<TcpListener> {
         let mut machine = self.pairing.machine(&channel)?;
-        let talk = self.talk(&mut machine, &mut channel);
-        let (reason, api) = match tokio::time::timeout(SESSION_TIMEOUT, talk).await {
-            Ok(ended) => ended,
-            Err(_) => (CloseReason::Timeout, None),
-        };
+        // It outlives the talk: once a home is stored the device is initialised, whether its controller hears of it or not.
+        let mut api = None;
+        let talk = self.talk(&mut machine, &mut channel, &mut api);
+        let ended = tokio::time::timeout(SESSION_TIMEOUT, talk).await;
+        let reason = ended.unwrap_or(CloseReason::Timeout);
         tracing::info!(?reason, "pairing: conversation ended");
         // Nobody waits for a farewell.
         locked(&self.seats).leave(self.seat);
@@ -212,14 +220,15 @@ impl Guest {
         &self,
         machine: &mut PairingDevice,
         channel: &mut SecureChannel<TcpStream>,
-    ) -> (CloseReason, Option<TcpListener>) {
-        let (pairing, mut buffer, mut api) = (&self.pairing, [0; 4096], None);
+        api: &mut Option<TcpListener>,
+    ) -> CloseReason {
+        let (pairing, mut buffer) = (&self.pairing, [0; 4096]);
         loop {
             let read =
                 match tokio::time::timeout(machine.patience(), channel.read(&mut buffer)).await {
                     Ok(Ok(read)) if read > 0 => read,
-                    Ok(_) => return (CloseReason::Protocol, api),
-                    Err(_) => return (CloseReason::Timeout, api),
+                    Ok(_) => return CloseReason::Protocol,
+                    Err(_) => return CloseReason::Timeout,
                 };
             let mut outputs =
                 VecDeque::from(machine.receive(&buffer[..read], pairing.uptime.now()));
@@ -229,20 +238,20 @@ impl Guest {
                     // The count is on disk before anything that tests a guess leaves.
                     DeviceOutput::Persist(attempts) => {
                         if pairing.count(attempts).is_err() {
-                            return (CloseReason::Storage, api);
+                            return CloseReason::Storage;
                         }
                     }
                     DeviceOutput::Send(bytes) => {
                         if channel.write_all(&bytes).await.is_err()
                             || channel.flush().await.is_err()
                         {
-                            return (CloseReason::Protocol, api);
+                            return CloseReason::Protocol;
                         }
                     }
                     DeviceOutput::Install(installation) => {
                         match pairing.install(*installation).await {
                             Ok((listener, done)) => {
-                                api = Some(listener);
+                                *api = Some(listener);
                                 outputs.extend(machine.installed(done));
                             }
                             Err(error) => {
@@ -251,7 +260,7 @@ impl Guest {
                             }
                         }
                     }
-                    DeviceOutput::Close(reason) => return (reason, api),
+                    DeviceOutput::Close(reason) => return reason,
                 }
             }
         }
@@ -275,8 +284,25 @@ fn locked(seats: &Mutex<Seats>) -> MutexGuard<'_, Seats> {
 enum InstallError {
     #[error("what the controller sent is no self-signed CA certificate that TLS can take")]
     Anchor,
+    #[error("this device belongs to a home already")]
+    Owned,
     #[error("the local API's address cannot be used: {0}")]
     Listen(std::io::Error),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_home_is_installed_over_another_or_into_a_reset() {
+        let in_phase = |phase| Record { phase, ..Record::default() };
+        assert!(unowned(&in_phase(DeviceState::FactoryDefault)).is_ok());
+        for phase in [DeviceState::Initialised, DeviceState::Resetting] {
+            assert!(matches!(unowned(&in_phase(phase)), Err(InstallError::Owned)));
+        }
+    }
 }

@@ -8,6 +8,7 @@ use crate::pairing::Pairing;
 use crate::uplink::shell::UplinkStatus;
 use countersign_crypto::tls::TlsError;
 use countersign_model::state::DeviceState;
+use countersign_protocol::pairing::SESSION_TIMEOUT;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub(super) struct Unowned {
     /// Where pairing is open.
     address: Option<SocketAddr>,
     window: Instant,
+    /// The window was held open for who is installing a home.
+    told: bool,
     presses: watch::Receiver<u64>,
     look: Interval,
     /// Dropping it withdraws the announcement.
@@ -39,7 +42,8 @@ impl Unowned {
         let (pairing, window) = (JoinSet::new(), Instant::now());
         let look = interval(LOOK_EVERY);
         let announcer = None;
-        let mut unowned = Self { base, pairing, address: None, window, presses, look, announcer };
+        let (address, told) = (None, false);
+        let mut unowned = Self { base, pairing, address, window, told, presses, look, announcer };
         match left {
             Some(left) => unowned.open(left).await?,
             None => unowned.close().await,
@@ -56,14 +60,26 @@ impl Unowned {
                     drop(pairing);
                     return Ok(Life::Initialised(Initialised::enter(base, api)?));
                 }
+                Event::Pressed if self.owned() => {}
                 Event::Pressed => {
                     if let Some(left) = self.base.pressed()? {
                         self.open(left).await?;
                     }
                 }
-                Event::WindowOver => self.close().await,
+                // Who is installing a home is told of it first, within a conversation's time.
+                Event::WindowOver if self.owned() && !self.told => {
+                    (self.told, self.window) = (true, Instant::now() + SESSION_TIMEOUT);
+                }
+                Event::WindowOver => {
+                    self.pairing.shutdown().await;
+                    if self.owned() {
+                        // Its socket went with the conversation: as after a restart.
+                        return Ok(Life::Initialised(Initialised::resume(self.base).await?));
+                    }
+                    self.close().await;
+                }
                 // While a home is being installed the API's socket is there already, and nobody is served on it.
-                Event::Look if self.base.state() == DeviceState::Initialised => {}
+                Event::Look if self.owned() => {}
                 Event::Look => self.base.look(self.address.as_slice())?,
                 Event::Broken(error) => return Err(error),
                 Event::Stop => {
@@ -73,6 +89,11 @@ impl Unowned {
                 Event::Changed | Event::Reset => {}
             }
         }
+    }
+
+    /// Whether a home is stored already. Its conversation ends, and gives the local API's socket.
+    fn owned(&self) -> bool {
+        self.base.state() == DeviceState::Initialised
     }
 
     /// Pairing is open for `left` from now on; what goes on already goes on.
