@@ -5,8 +5,8 @@ use super::limits::{ConnectionId, Holder, Limits, Source};
 use super::route;
 use super::{BODY_TIMEOUT, HEAD_TIMEOUT, IDLE_TIMEOUT, MAX_BODY, MAX_HEAD, MAX_REQUESTS_OF_ONE};
 use crate::gate::Gate;
-use countersign_crypto::certificate::IdentityKind;
 use countersign_crypto::tls::{SecureChannel, VerifiedPeer};
+use countersign_model::id::PersonName;
 use countersign_protocol::permit::device::{Subject, Voucher};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -120,6 +120,22 @@ struct Activity {
     last: Instant,
 }
 
+/// Whose certificate it is, as far as this device believes one. Found once for each connection.
+pub(super) struct Known {
+    /// Somebody who is believed about this name vouches for it: whatever others sign, they are strangers, and use up
+    /// nothing of the name's.
+    pub(super) person: Option<PersonName>,
+    voucher: Option<Voucher>,
+}
+
+impl Known {
+    pub(super) fn of(gate: &Gate, certificate: Option<&VerifiedPeer>) -> Self {
+        let voucher = gate.voucher(certificate);
+        let vouched = certificate.filter(|_| voucher.is_some());
+        Self { person: vouched.and_then(|peer| peer.name().parse().ok()), voucher }
+    }
+}
+
 /// The other end of a connection.
 pub(super) struct Peer {
     pub(super) gate: Arc<Gate>,
@@ -203,14 +219,11 @@ pub(super) async fn serve(
     place: &Place,
     local: SocketAddr,
     source: Source,
+    known: Known,
     gate: Arc<Gate>,
 ) {
     let shared = place.shared.clone();
-    let person = channel
-        .peer()
-        .filter(|peer| peer.kind() == IdentityKind::Person)
-        .and_then(|peer| peer.name().parse().ok());
-    let holder = person.map_or(Holder::Stranger(source), Holder::Person);
+    let holder = known.person.map_or(Holder::Stranger(source), Holder::Person);
     let http2 = channel.negotiated().alpn.as_deref() == Some("h2");
     let peer = Arc::new(Peer {
         base: super::base(gate.thing(), local),
@@ -219,7 +232,7 @@ pub(super) async fn serve(
         turns: Semaphore::new(MAX_REQUESTS_OF_ONE),
         activity: Mutex::new(Activity { streams: 0, last: Instant::now() }),
         certificate: channel.peer().cloned(),
-        voucher: gate.voucher(channel.peer()),
+        voucher: known.voucher,
         shared: shared.clone(),
         source,
         holder,

@@ -28,8 +28,7 @@ pub use limits::{
 };
 
 use crate::gate::Gate;
-use connection::{Place, Shared};
-use countersign_crypto::certificate::IdentityKind;
+use connection::{Known, Place, Shared};
 use countersign_crypto::tls::TlsServer;
 use countersign_model::thing::MAX_VALUE_BYTES;
 use countersign_protocol::invitation::{self, InvitationClose};
@@ -164,11 +163,8 @@ async fn connection(
         }
         return tracing::info!(?ended, "invitation: conversation ended");
     }
-    let person = channel
-        .peer()
-        .filter(|peer| peer.kind() == IdentityKind::Person)
-        .and_then(|peer| peer.name().parse().ok());
-    let opened = shared.limits().opened(place.id, person, shared.now());
+    let known = Known::of(&gate, channel.peer());
+    let opened = shared.limits().opened(place.id, known.person.clone(), shared.now());
     match opened {
         Ok(Some(other)) => {
             let _ = gone.send(other).await;
@@ -176,7 +172,7 @@ async fn connection(
         Ok(None) => {}
         Err(_) => return tracing::info!("local API: every connection is taken"),
     }
-    connection::serve(channel, place, local, source, gate).await;
+    connection::serve(channel, place, local, source, known, gate).await;
 }
 
 /// Where the local API is, as its Thing Description says.
