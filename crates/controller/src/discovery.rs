@@ -3,7 +3,7 @@
 //! Anybody on the network can announce anything. What is found is an address to try; who is there shows the certificate.
 
 use crate::error::ControlError;
-use crate::home::Home;
+use crate::home::{Home, PairedThing};
 use crate::session::Session;
 use countersign_crypto::certificate::Certificate;
 use countersign_model::id::{PersonName, ThingId};
@@ -106,7 +106,7 @@ fn sorted<'a>(found: impl Iterator<Item = &'a ScopedIp>, port: u16) -> Vec<Socke
 }
 
 impl Home {
-    /// Which of the home's things announces itself so; none for somebody else's.
+    /// Which of our things announces itself so, those that we joined by invitation among them; none for somebody else's.
     ///
     /// # Errors
     /// [`ControlError::Damaged`].
@@ -114,9 +114,12 @@ impl Home {
         if seen.waiting {
             return Ok(None);
         }
-        let key = HomeKey::of_anchor(&self.anchor().spki_der());
-        let things: Vec<ThingId> = self.things()?.into_iter().map(|one| one.thing).collect();
-        Ok(key.recognise(&things, &seen.name).cloned())
+        let home = HomeKey::of_anchor(&self.anchor().spki_der());
+        let ours = |one: &PairedThing| match &one.discovery {
+            Some(key) => key.recognises(&seen.name),
+            None => home.of_thing(&one.thing).recognises(&seen.name),
+        };
+        Ok(self.things()?.into_iter().find(ours).map(|one| one.thing))
     }
 
     /// A session with `thing` where it announces itself now: each place is tried until one shows its certificate, which is
@@ -177,5 +180,43 @@ impl Home {
             }
         }
         Err(ControlError::NotFound(thing.to_string(), wait))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use countersign_crypto::random::SystemRandom;
+    use countersign_crypto::tls::{Clock, SystemClock};
+    use countersign_protocol::discovery::Pseudonym;
+
+    //= specs/house.md#house-discovery
+    //= type=test
+    //# A controller of the home MUST recognise its devices, and nobody else MUST be able to tell two epochs of one device from two devices.
+    #[test]
+    fn who_joined_recognises_the_device_in_somebody_else_s_home() {
+        let folder = tempfile::tempdir().unwrap();
+        let home =
+            |name: &str| Home::create(&folder.path().join(name), name.parse().unwrap()).unwrap();
+        let [ada, sam, eve] = ["ada", "sam", "eve"].map(home);
+        let thing: ThingId = "plug-000001".parse().unwrap();
+        let key = HomeKey::of_anchor(&ada.anchor().spki_der()).of_thing(&thing);
+        let known = |discovery, person: Option<&str>| PairedThing {
+            thing: thing.clone(),
+            address: SocketAddr::from(([127, 0, 0, 1], 8443)),
+            paired_at: SystemClock.now(),
+            description_sha256: String::new(),
+            person: person.map(|person| person.parse().unwrap()),
+            discovery,
+        };
+        ada.remember(&known(None, None), &[]).unwrap();
+        sam.remember(&known(Some(key.clone()), Some("sam")), &[]).unwrap();
+        eve.remember(&known(None, Some("eve")), &[]).unwrap();
+        let name = Pseudonym::in_home(&key, &mut SystemRandom).as_str().to_owned();
+        let seen = Seen { name, waiting: false, addresses: Vec::new() };
+        assert_eq!(ada.recognise(&seen).unwrap(), Some(thing.clone()));
+        assert_eq!(sam.recognise(&seen).unwrap(), Some(thing.clone()));
+        assert_eq!(eve.recognise(&seen).unwrap(), None);
     }
 }

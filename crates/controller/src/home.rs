@@ -19,6 +19,7 @@ use countersign_crypto::seal::SealKey;
 use countersign_crypto::tls::TlsIdentity;
 use countersign_model::id::{PersonName, ThingId};
 use countersign_model::time::Timestamp;
+use countersign_protocol::discovery::ThingKey;
 use countersign_protocol::journal::Head;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -52,6 +53,9 @@ pub struct PairedThing {
     /// Whom it knows us as, where we joined by invitation; none: as the home's owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<PersonName>,
+    /// What recognises it on the network, as it told who joined; none: the home's anchor does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discovery: Option<ThingKey>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -86,6 +86,7 @@ impl Home {
             paired_at: SystemClock.now(),
             description_sha256: hex(&done.td_sha256),
             person: None,
+            discovery: None,
         };
         self.remember(&paired, &roots)?;
         Ok(paired)

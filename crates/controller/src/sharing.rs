@@ -182,6 +182,7 @@ impl Home {
                             paired_at: SystemClock.now(),
                             description_sha256: hex(&welcome.td_sha256),
                             person: Some(welcome.person.clone()),
+                            discovery: Some(welcome.discovery.clone()),
                         };
                         self.remember(&paired, roots)?;
                         *welcomed = Some(welcome);

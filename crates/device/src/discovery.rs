@@ -9,7 +9,7 @@
 
 use countersign_crypto::random::SystemRandom;
 use countersign_model::id::ThingId;
-use countersign_protocol::discovery::{HomeKey, IN_HOME, Pseudonym, WAITING, epoch};
+use countersign_protocol::discovery::{IN_HOME, Pseudonym, ThingKey, WAITING, epoch};
 use mdns_sd::{DaemonEvent, IfKind, IfPredicate, Receiver, ServiceDaemon, ServiceInfo};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -66,7 +66,7 @@ impl Discovery {
 /// As what the device is announced.
 pub(crate) enum As {
     /// One of a home.
-    InHome(HomeKey),
+    InHome(ThingKey),
     /// One that waits to be paired.
     Waiting,
 }
@@ -158,7 +158,7 @@ async fn watch(
 fn record(thing: &ThingId, address: SocketAddr, role: &As) -> Result<ServiceInfo, mdns_sd::Error> {
     let random = &mut SystemRandom;
     let (service, pseudonym) = match role {
-        As::InHome(key) => (IN_HOME, Pseudonym::in_home(key, thing, random)),
+        As::InHome(key) => (IN_HOME, Pseudonym::in_home(key, random)),
         As::Waiting => (WAITING, Pseudonym::waiting(thing, random)),
     };
     // The host is called like the instance: the machine's own name would tell who made it, or whose it is.

@@ -1,13 +1,15 @@
 //! Discovery: what a device calls itself on the network, and who recognises it.
 //!
 //! ```text
-//!  in a home          NONCE (8 bytes) ‖ TAG (12)     TAG  = HMAC(home's discovery key, NONCE ‖ serial)
+//!  in a home          NONCE (8 bytes) ‖ TAG (12)     TAG  = HMAC(the device's key, NONCE)
+//!                                                   the device's key = HMAC(the home's key, serial)
 //!  waiting for one    NONCE (8 bytes) ‖ HINT (2)     HINT = HMAC(a key of the serial,  NONCE)
 //! ```
 //!
 //! Both are written in hexadecimal, are the instance name and the host name alike, and are all that is said. The nonce is
 //! fresh for each epoch, so that no clock has to agree: whoever holds the home's anchor computes the tag for each device of
-//! the home and compares. Nobody else can tell two epochs of one device from two devices.
+//! the home and compares. Who joined by an invitation was given that one device's key, and recognises it alone. Nobody else
+//! can tell two epochs of one device from two devices.
 //!
 //! A hint narrows down which waiting device a label belongs to. It is short on purpose: one in 65,536 serials has the
 //! same, so that trying out serials does not tell which one it is. A name found here is an address to try and never a
@@ -18,7 +20,7 @@
 //! # struct Fixed; impl countersign_crypto::random::Random for Fixed { fn fill(&mut self, out: &mut [u8]) { out.fill(7) } }
 //! let (home, other) = (HomeKey::of_anchor(b"its public key"), HomeKey::of_anchor(b"another"));
 //! let plug = "plug-000001".parse()?;
-//! let name = Pseudonym::in_home(&home, &plug, &mut Fixed);
+//! let name = Pseudonym::in_home(&home.of_thing(&plug), &mut Fixed);
 //! assert_eq!(home.recognise([&plug], name.as_str()), Some(&plug));
 //! assert_eq!(other.recognise([&plug], name.as_str()), None);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -27,6 +29,7 @@
 use countersign_crypto::digest::hmac_sha256;
 use countersign_crypto::random::Random;
 use countersign_model::id::ThingId;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
@@ -44,7 +47,7 @@ const NONCE: usize = 8;
 const TAG: usize = 12;
 const HINT: usize = 2;
 /// What the key of a home is derived for.
-const HOME_CONTEXT: &[u8] = b"countersign discovery in a home, 1";
+const HOME_CONTEXT: &[u8] = b"countersign discovery in a home, 2";
 /// What the key of a serial is derived for.
 const SERIAL_CONTEXT: &[u8] = b"countersign discovery before pairing, 1";
 
@@ -59,25 +62,74 @@ impl HomeKey {
         Self(hmac_sha256(HOME_CONTEXT, spki_der))
     }
 
+    /// What recognises this one device of the home.
+    #[must_use]
+    pub fn of_thing(&self, thing: &ThingId) -> ThingKey {
+        ThingKey(hmac_sha256(&self.0, thing.as_str().to_ascii_lowercase().as_bytes()))
+    }
+
     /// Which of `things` calls itself `name` now; none for a stranger's device, or no name of ours.
     pub fn recognise<'a>(
         &self,
         things: impl IntoIterator<Item = &'a ThingId>,
         name: &str,
     ) -> Option<&'a ThingId> {
-        let (nonce, tag): ([u8; NONCE], [u8; TAG]) = parts(name)?;
-        things.into_iter().find(|thing| self.tag(thing, nonce) == tag)
-    }
-
-    fn tag(&self, thing: &ThingId, nonce: [u8; NONCE]) -> [u8; TAG] {
-        let serial = thing.as_str().to_ascii_lowercase();
-        first(&hmac_sha256(&self.0, &[&nonce, serial.as_bytes()].concat()))
+        things.into_iter().find(|thing| self.of_thing(thing).recognises(name))
     }
 }
 
 impl fmt::Debug for HomeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("HomeKey(..)")
+    }
+}
+
+/// What recognises one device of a home, and tells nothing of the others. It opens nothing. As text: hexadecimal.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ThingKey([u8; 32]);
+
+impl ThingKey {
+    /// As the device told it in its invitation.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// As the device tells it to who joined.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Whether the device calls itself `name` now.
+    #[must_use]
+    pub fn recognises(&self, name: &str) -> bool {
+        parts(name).is_some_and(|(nonce, told)| self.tag(nonce) == told)
+    }
+
+    fn tag(&self, nonce: [u8; NONCE]) -> [u8; TAG] {
+        first(&hmac_sha256(&self.0, &nonce))
+    }
+}
+
+impl From<ThingKey> for String {
+    fn from(key: ThingKey) -> Self {
+        crate::hex::write(&key.0)
+    }
+}
+
+impl TryFrom<String> for ThingKey {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        crate::hex::read(&text).map(Self).ok_or("a discovery key is 64 hexadecimal digits")
+    }
+}
+
+impl fmt::Debug for ThingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ThingKey(..)")
     }
 }
 
@@ -90,9 +142,9 @@ pub struct Pseudonym(String);
 impl Pseudonym {
     /// A fresh one for a device of a home.
     #[must_use]
-    pub fn in_home(key: &HomeKey, thing: &ThingId, random: &mut dyn Random) -> Self {
+    pub fn in_home(key: &ThingKey, random: &mut dyn Random) -> Self {
         let nonce = random.array();
-        Self(hex(&nonce) + &hex(&key.tag(thing, nonce)))
+        Self(hex(&nonce) + &hex(&key.tag(nonce)))
     }
 
     /// A fresh one for a device that waits to be paired. One lasts as long as the pairing interface: each further one would

@@ -14,7 +14,7 @@
 //!     │ ◄─────────────────────── ShareV + confirmV         │  2. only then the answer goes out
 //!     │ confirmV checked: this device was given the code   │
 //!     │ ConfirmP ────────────────────────────────────────► │  3. confirmP checked
-//!     │ ◄─────────────────────── Welcome  person, role     │
+//!     │ ◄─── Welcome  person, role, what recognises it     │
 //!     │ Join  own anchor ────────────────────────────────► │  4. the invitation is taken out, the person is stored
 //!     │ ◄─────────────────────── Joined                    │  5. only then acknowledged; the channel closes
 //! ```

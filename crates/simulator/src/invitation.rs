@@ -12,6 +12,7 @@ use countersign_crypto::tls::{
 };
 use countersign_model::id::ThingId;
 use countersign_model::label::SetupCode;
+use countersign_protocol::discovery::HomeKey;
 use countersign_protocol::invitation::{
     ALPN, InvitationClose, InvitationDevice, InvitationJoiner, InvitationOutput, JoinerOutput,
     Welcome,
@@ -191,7 +192,9 @@ async fn answer(
         TlsServer::with_clock(&policy, Use::Pairing, &identity, &rule, ALPN, clock.clone());
     let mut channel = server.unwrap().accept(io).await.ok()?;
     let binding = binding(&channel, plug.thing.clone(), identity.chain().leaf())?;
-    let mut machine = InvitationDevice::new(binding, [0; 32], clock.now());
+    let anchor = Certificate::from_der(&plug.installed.as_ref()?.anchor).ok()?;
+    let discovery = HomeKey::of_anchor(&anchor.spki_der()).of_thing(&plug.thing);
+    let mut machine = InvitationDevice::new(binding, [0; 32], discovery, clock.now());
     let (mut random, mut buffer) = (Seeded::new(seed), vec![0; 4096]);
     loop {
         let read = channel.read(&mut buffer).await.ok().filter(|read| *read > 0)?;

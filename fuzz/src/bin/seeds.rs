@@ -247,7 +247,7 @@ impl Seeds<'_> {
 
     /// One honest invitation: what each side sent, in order; with what owners and devices write around it.
     fn invitation(&self) -> Outcome {
-        let mut device = InvitationDevice::new(known::binding(), [3; 32], known::NOW);
+        let mut device = InvitationDevice::new(known::binding(), [3; 32], known::discovery(), known::NOW);
         let mut door = known::door();
         let (mut device_random, mut joiner_random) = (known::Known(1), known::Known(2));
         let (mut joiner, first) =

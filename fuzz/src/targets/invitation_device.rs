@@ -1,6 +1,6 @@
 //! The device's half of an invitation, fed by somebody who may be anybody.
 
-use super::known::{ANCHOR, Known, NOW, binding, door};
+use super::known::{ANCHOR, Known, NOW, binding, discovery, door};
 use countersign_protocol::invitation::{InvitationDevice, InvitationOutput};
 
 /// What the honest joiner sent to prove the code, when the corpus was made.
@@ -8,7 +8,7 @@ const PROOF: &[u8] = include_bytes!("../../fixtures/proof_of_joiner.bin");
 
 /// Nobody is let in without the code, and then only the one who was invited, with what they promised.
 pub fn target(data: &[u8]) {
-    let mut device = InvitationDevice::new(binding(), [3; 32], NOW);
+    let mut device = InvitationDevice::new(binding(), [3; 32], discovery(), NOW);
     let (mut door, mut random) = (door(), Known(1));
     for piece in data.chunks(97) {
         for output in device.receive(piece, &mut door, NOW, &mut random) {

@@ -9,6 +9,7 @@ use countersign_model::role::Role;
 use countersign_model::state::DeviceState;
 use countersign_model::thing::{Operation, ThingDescription};
 use countersign_model::time::Timestamp;
+use countersign_protocol::discovery::ThingKey;
 use countersign_protocol::invitation::{Door, Offer};
 use countersign_protocol::pairing::{
     Attempts, Binding, Installation, NetworkCredentials, PairingDevice,
@@ -92,6 +93,11 @@ pub fn offer() -> Offer {
         params: params(),
         record: Secret::new(RECORD.to_vec(), Strength(128)),
     }
+}
+
+/// What recognises the device on the network.
+pub fn discovery() -> ThingKey {
+    ThingKey::from_bytes([5; 32])
 }
 
 /// A door that an owner has opened for sam.

@@ -105,16 +105,27 @@ fn a_device_is_found_by_its_label_then_by_its_home_and_by_nobody_else() {
     let seen = discovered(port, &[], |found| found["others"].as_u64() > Some(0));
     assert!(seen["waiting"] == Value::Array(Vec::new()) || seen["waiting"][0]["mayBe"].is_null());
 
+    // Who joins by invitation recognises it too.
+    let sam = Home::new(&authority, "home-of-sam");
+    let shared = home.with("share", &device, &["--person", "sam", "--role", "viewer", "--json"]);
+    let shared: Value = serde_json::from_str(&shared.with_code(0).stdout).unwrap();
+    let invitation = shared["invitation"].as_str().unwrap();
+    sam.control("join", &["--roots", roots, "--invitation", invitation]).with_code(0);
+    let theirs = sam.folder.to_str().unwrap();
+    discovered(port, &["--home", theirs], |found| at(found) == status["api"]);
+
     // It moved: the next command finds it by its certificate, and remembers.
     device.kill();
     let moved = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     device.configure(&configuration(port, &format!("[api]\nlisten = \"{moved}\"\n")));
     device.start();
     device.status_where("it has moved", |status| status["api"] == moved.to_string());
-    let get = ["--home", folder, "--thing", &device.serial, "relay"];
-    until("the device is found where it is now", || {
-        (control(port, "get", &get).code == Some(0)).then_some(())
-    });
+    for folder in [folder, theirs] {
+        let get = ["--home", folder, "--thing", &device.serial, "relay"];
+        until("the device is found where it is now", || {
+            (control(port, "get", &get).code == Some(0)).then_some(())
+        });
+    }
     let things = countersign(["control", "things", "--home", folder]).with_code(0);
     assert!(things.stdout.contains(&moved.to_string()), "{}", things.stdout);
 

@@ -16,7 +16,7 @@ use countersign_crypto::certificate::{Certificate, IdentityKind};
 use countersign_crypto::policy::Use;
 use countersign_crypto::tls::{ClientRule, PeerAnchors, TlsIdentity, TlsServer};
 use countersign_model::state::DeviceState;
-use countersign_protocol::discovery::HomeKey;
+use countersign_protocol::discovery::{HomeKey, ThingKey};
 use countersign_protocol::invitation;
 use countersign_protocol::pairing::GatewayAddress;
 use countersign_protocol::telemetry as publication;
@@ -82,8 +82,7 @@ impl Initialised {
             api::serve(listener, tls_now, gate).await;
             "local API"
         });
-        let key = HomeKey::of_anchor(&home.anchor.spki_der());
-        let announcer = base.announce(address, As::InHome(key));
+        let announcer = base.announce(address, As::InHome(discovery(&base)?));
         let to_uplink = home.gateway.map(|gateway| {
             connect(&base, &mut tasks, &gateway, identity_set, &identity, uplink_set)
         });
@@ -167,7 +166,15 @@ fn doors(base: &Base, present: Option<&TlsIdentity>) -> Result<Doors, AgentError
         anchors: anchors.iter().map(Certificate::fingerprint).collect(),
         certificate: identity.chain().leaf().fingerprint(),
         td_sha256: base.description_sha256,
+        discovery: discovery(base)?,
     })
+}
+
+/// What recognises the device in its home.
+fn discovery(base: &Base) -> Result<ThingKey, AgentError> {
+    let anchor = base.store.with(|record| record.home.as_ref().map(|home| home.anchor.spki_der()));
+    let home = HomeKey::of_anchor(&anchor.ok_or(AgentError::Ended("home"))?);
+    Ok(home.of_thing(base.factory.thing()))
 }
 
 /// Uplink and enrolment, for a home with a gateway; where messages for it go.

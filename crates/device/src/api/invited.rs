@@ -38,7 +38,8 @@ pub(super) async fn converse(
         device_certificate: doors.certificate,
         strength: channel.strength(),
     };
-    let mut machine = InvitationDevice::new(binding, doors.td_sha256, gate.uptime());
+    let (td_sha256, discovery) = (doors.td_sha256, doors.discovery.clone());
+    let mut machine = InvitationDevice::new(binding, td_sha256, discovery, gate.uptime());
     let talk = Talk { machine: &mut machine, channel: &mut channel, tls, gate };
     let ended = timeout(SESSION_TIMEOUT, talk.run()).await.unwrap_or(InvitationClose::Timeout);
     let _ = timeout(FAREWELL, channel.shutdown()).await;

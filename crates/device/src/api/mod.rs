@@ -31,6 +31,7 @@ use crate::gate::Gate;
 use connection::{Known, Place, Shared};
 use countersign_crypto::tls::TlsServer;
 use countersign_model::thing::MAX_VALUE_BYTES;
+use countersign_protocol::discovery::ThingKey;
 use countersign_protocol::invitation::{self, InvitationClose};
 use limits::{ConnectionId, Source};
 use std::collections::BTreeMap;
@@ -73,6 +74,8 @@ pub struct Doors {
     pub certificate: [u8; 32],
     /// SHA-256 of its Thing Description.
     pub td_sha256: [u8; 32],
+    /// What recognises it on the network, for who joins.
+    pub discovery: ThingKey,
 }
 
 /// Serves the local API on `listener` until dropped; dropping closes every connection.

@@ -12,6 +12,7 @@ use countersign_crypto::secret::Strength;
 use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
 use countersign_model::label::SetupCode;
 use countersign_model::time::Validity;
+use countersign_protocol::discovery::ThingKey;
 use countersign_protocol::invitation::{
     InvitationDevice, InvitationJoiner, InvitationOutput, JoinerOutput, Joining, MIN_LIFE, Offer,
 };
@@ -110,7 +111,8 @@ impl Device {
             strength: Strength(128),
         };
         let now = self.gate.uptime();
-        let mut device = InvitationDevice::new(binding(), [4; 32], now);
+        let mut device =
+            InvitationDevice::new(binding(), [4; 32], ThingKey::from_bytes([5; 32]), now);
         let (mut joiner, first) = InvitationJoiner::start(code(), binding(), anchor);
         let mut to_device = vec![first];
         loop {

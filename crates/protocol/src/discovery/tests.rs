@@ -36,7 +36,7 @@ fn an_observer_of_a_hundred_epochs_has_nothing_to_link() {
     let mut random = Seeded(1);
     for _ in 0..100 {
         for (index, thing) in things.iter().enumerate() {
-            let name = Pseudonym::in_home(&key, thing, &mut random);
+            let name = Pseudonym::in_home(&key.of_thing(thing), &mut random);
             seen.push((index, name.as_str().to_owned()));
         }
     }
@@ -61,6 +61,21 @@ fn an_observer_of_a_hundred_epochs_has_nothing_to_link() {
     // Chance makes one byte in 256 equal: 20 bytes, about ten thousand pairs each way.
     let mean = |(sum, pairs): (u64, u64)| sum as f64 / pairs as f64;
     assert!((mean(same) - mean(different)).abs() < 0.02, "{same:?} {different:?}");
+}
+
+#[test]
+fn who_joined_recognises_that_device_and_no_other_of_the_home() {
+    let (key, mut random) = (home("a public key that strangers do not see"), Seeded(4));
+    let [theirs, other] = ["plug-000001", "plug-000002"].map(|name| key.of_thing(&thing(name)));
+    let text = serde_json::to_string(&theirs).unwrap();
+    let kept: ThingKey = serde_json::from_str(&text).unwrap();
+    assert!(kept == ThingKey::from_bytes(*theirs.as_bytes()) && text.len() == 66);
+    for _ in 0..100 {
+        assert!(kept.recognises(Pseudonym::in_home(&theirs, &mut random).as_str()));
+        assert!(!kept.recognises(Pseudonym::in_home(&other, &mut random).as_str()));
+    }
+    assert!(serde_json::from_str::<ThingKey>("\"00\"").is_err());
+    assert!(!format!("{theirs:?}").contains(&text[1..9]));
 }
 
 #[test]
@@ -101,7 +116,7 @@ proptest! {
         serial in "[a-zA-Z0-9][a-zA-Z0-9._-]{7,63}", other in "[a-z0-9]{1,20}", seed: u64,
     ) {
         let (ours, serial) = (home("ours"), thing(&serial));
-        let name = Pseudonym::in_home(&ours, &serial, &mut Seeded(seed));
+        let name = Pseudonym::in_home(&ours.of_thing(&serial), &mut Seeded(seed));
         prop_assert_eq!(ours.recognise([&serial], name.as_str()), Some(&serial));
         prop_assert_eq!(home("theirs").recognise([&serial], name.as_str()), None);
         if !serial.as_str().eq_ignore_ascii_case(&other) {

@@ -3,6 +3,7 @@
 use super::door::{Door, Ended, Open, Why};
 use super::message::{Joined, Message, Refused, VERSION, Welcome};
 use super::{MAX_GUESSES, SESSION_TIMEOUT, context};
+use crate::discovery::ThingKey;
 use crate::pairing::Binding;
 use crate::pairing::frame::{FrameBuffer, framed};
 use countersign_crypto::digest::sha256;
@@ -88,6 +89,7 @@ impl Joining {
 pub struct InvitationDevice {
     binding: Binding,
     td_sha256: [u8; 32],
+    discovery: ThingKey,
     deadline: Timestamp,
     frames: FrameBuffer,
     phase: Phase,
@@ -103,11 +105,12 @@ enum Phase {
 }
 
 impl InvitationDevice {
-    /// Begins a conversation on a fresh channel.
+    /// Begins a conversation on a fresh channel. Whoever is welcome is told what the description's SHA-256 is, and what
+    /// recognises the device.
     #[must_use]
-    pub fn new(binding: Binding, td_sha256: [u8; 32], now: Timestamp) -> Self {
-        let deadline = now.plus(SESSION_TIMEOUT);
-        Self { binding, td_sha256, deadline, frames: FrameBuffer::default(), phase: Phase::Hello }
+    pub fn new(binding: Binding, td_sha256: [u8; 32], discovery: ThingKey, now: Timestamp) -> Self {
+        let (deadline, frames) = (now.plus(SESSION_TIMEOUT), FrameBuffer::default());
+        Self { binding, td_sha256, discovery, deadline, frames, phase: Phase::Hello }
     }
 
     /// When the shell is to call [`InvitationDevice::timeout`].
@@ -225,6 +228,7 @@ impl InvitationDevice {
                     person: open.person.clone(),
                     role: open.role,
                     td_sha256: self.td_sha256,
+                    discovery: self.discovery.clone(),
                 };
                 outputs.push(InvitationOutput::Send(framed(&Message::Welcome(welcome).encode())));
                 Phase::Join { number, anchor }

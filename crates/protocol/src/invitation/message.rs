@@ -1,12 +1,13 @@
 //! The messages, and their exact bytes: definite-length CBOR arrays that begin with the message's number.
 
+use crate::discovery::ThingKey;
 use countersign_crypto::pake::{CONFIRM_LEN, PakeParams, SHARE_LEN};
 use countersign_model::id::{PersonName, ThingId};
 use countersign_model::role::Role;
 use minicbor::{Decoder, Encoder};
 
 /// The version of this conversation.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 /// Largest anchor (DER), in bytes: an ECC certificate has a few hundred.
 pub(super) const MAX_ANCHOR: usize = 4096;
 
@@ -19,6 +20,8 @@ pub struct Welcome {
     pub role: Role,
     /// SHA-256 of the Thing Description.
     pub td_sha256: [u8; 32],
+    /// What recognises the device on the network.
+    pub discovery: ThingKey,
 }
 
 /// What the device answers when the person is stored.
@@ -86,9 +89,13 @@ impl Message {
             Self::ShareP(share) => to.array(2)?.u8(3)?.bytes(share)?,
             Self::ShareV { share, confirm } => to.array(3)?.u8(4)?.bytes(share)?.bytes(confirm)?,
             Self::ConfirmP(confirm) => to.array(2)?.u8(5)?.bytes(confirm)?,
-            Self::Welcome(Welcome { person, role, td_sha256 }) => {
-                to.array(4)?.u8(6)?.str(person.as_str())?.str(role.as_str())?.bytes(td_sha256)?
-            }
+            Self::Welcome(Welcome { person, role, td_sha256, discovery }) => to
+                .array(5)?
+                .u8(6)?
+                .str(person.as_str())?
+                .str(role.as_str())?
+                .bytes(td_sha256)?
+                .bytes(discovery.as_bytes())?,
             Self::Join { anchor } => to.array(2)?.u8(7)?.bytes(anchor)?,
             Self::Joined(done) => to.array(2)?.u8(8)?.str(done.thing.as_str())?,
             Self::Refused(reason) => to.array(2)?.u8(9)?.u8(match reason {
@@ -114,10 +121,11 @@ impl Message {
             (3, 2) => Self::ShareP(fixed(&mut from)?),
             (4, 3) => Self::ShareV { share: fixed(&mut from)?, confirm: fixed(&mut from)? },
             (5, 2) => Self::ConfirmP(fixed(&mut from)?),
-            (6, 4) => Self::Welcome(Welcome {
+            (6, 5) => Self::Welcome(Welcome {
                 person: from.str()?.parse().map_err(|_| Malformed)?,
                 role: from.str()?.parse().map_err(|_| Malformed)?,
                 td_sha256: fixed(&mut from)?,
+                discovery: ThingKey::from_bytes(fixed(&mut from)?),
             }),
             (7, 2) => {
                 let anchor = from.bytes()?;

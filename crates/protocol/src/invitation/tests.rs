@@ -1,6 +1,7 @@
 //! Both halves, and everybody who is not invited.
 
 use super::*;
+use crate::discovery::ThingKey;
 use crate::permit::device::{
     AccessError, AccessList, ConfigurePermit, Permit, Request, Subject, Voucher, judge,
 };
@@ -57,6 +58,10 @@ fn binding(channel: u8) -> Binding {
     }
 }
 
+fn device(channel: u8, now: Timestamp) -> InvitationDevice {
+    InvitationDevice::new(binding(channel), [4; 32], ThingKey::from_bytes([5; 32]), now)
+}
+
 /// A device with ada, and somebody invited by the code of seed 7 for a minute.
 fn inviting() -> (Door, AccessList) {
     let (mut door, access) = (Door::default(), AccessList::first_owner(name("ada")));
@@ -84,7 +89,7 @@ fn converse(
     now: Timestamp,
     mut between: impl FnMut(Vec<u8>, bool) -> Vec<u8>,
 ) -> Outcome {
-    let mut device = InvitationDevice::new(binding(theirs), [4; 32], now);
+    let mut device = device(theirs, now);
     let (mut joiner, first) = InvitationJoiner::start(code(seed), binding(ours), ANCHOR);
     let mut outcome = Outcome {
         joiner: None,
@@ -142,6 +147,7 @@ fn the_code_works_once_for_one_person_and_one_role() {
     assert_eq!(joined.joiner, Some(Ok(())), "{joined:?}");
     let welcome = joined.welcome.unwrap();
     assert_eq!((welcome.person.as_str(), welcome.role), ("sam", Role::Viewer));
+    assert_eq!(welcome.discovery, ThingKey::from_bytes([5; 32]));
     let joining = joined.joining.unwrap();
     assert_eq!(joining.anchor(), ANCHOR);
     access.join(&joining).unwrap();
@@ -241,7 +247,7 @@ fn a_few_guesses_end_it() {
             });
             assert!(wrong.joining.is_none(), "{wrong:?}");
             if guess_and_go {
-                let mut device = InvitationDevice::new(binding(1), [4; 32], NOW);
+                let mut device = device(1, NOW);
                 let (mut joiner, first) = InvitationJoiner::start(code(seed), binding(1), ANCHOR);
                 let [InvitationOutput::Send(params)] =
                     &device.receive(&first, &mut door, NOW, &mut SystemRandom)[..]
@@ -269,7 +275,7 @@ fn a_few_guesses_end_it() {
 fn whoever_was_wrong_for_the_last_time_is_told_after_it_is_recorded() {
     let (mut door, _) = inviting();
     for last in (0..MAX_GUESSES).map(|guess| guess + 1 == MAX_GUESSES) {
-        let mut device = InvitationDevice::new(binding(1), [4; 32], NOW);
+        let mut device = device(1, NOW);
         let (mut joiner, first) = InvitationJoiner::start(code(7), binding(1), ANCHOR);
         let mut heard = device.receive(&first, &mut door, NOW, &mut SystemRandom);
         for wrong in [false, true] {
@@ -347,7 +353,7 @@ fn a_recorded_conversation_opens_nothing_later() {
     // The same code is invited again, by an owner who should not; the recording is played into another channel.
     let offer = offer(7, "sam", Duration::from_secs(60));
     door.open(&permit(), offer, &access, NOW).unwrap();
-    let mut device = InvitationDevice::new(binding(3), [4; 32], NOW);
+    let mut device = device(3, NOW);
     let outputs: Vec<_> = sent
         .iter()
         .flat_map(|bytes| device.receive(bytes, &mut door, NOW, &mut SystemRandom))
