@@ -80,9 +80,12 @@ async fn answer_call(
     Extension(ConnectedPeer(peer)): Extension<ConnectedPeer>,
     request: Request,
 ) -> Response {
-    match desk.call(peer.as_deref(), request).await {
-        Ok(value) => axum::Json(value).into_response(),
-        Err(refused) => refused.into_response(),
+    // In a task of its own: a caller who hangs up leaves no change half-way, and none without its outcome.
+    let called = tokio::spawn(async move { desk.call(peer.as_deref(), request).await });
+    match called.await {
+        Ok(Ok(value)) => axum::Json(value).into_response(),
+        Ok(Err(refused)) => refused.into_response(),
+        Err(_) => Refused::from(AuthorityError::Worker).into_response(),
     }
 }
 

@@ -2,16 +2,18 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
+use std::time::Duration;
 
-use countersign_crypto::certificate::CertificateChain;
+use countersign_crypto::certificate::{CertificateChain, IdentityKind};
 use countersign_crypto::keystore::key_from_pem;
 use countersign_crypto::tls::{PeerAnchors, TlsIdentity};
+use tokio::io::AsyncWriteExt as _;
 
 use super::*;
 use crate::Authority;
 use crate::enrol::{EnrolNames, EnrolProfile, EnrolRequest};
 use crate::registration::Reason;
-use crate::testing::client::{identity, request};
+use crate::testing::client::{connect, identity, request};
 use crate::testing::ready;
 
 fn credentials(folder: &Path, name: &str) -> TlsIdentity {
@@ -29,7 +31,7 @@ async fn call(
     // Anchors wider than the product's, so that the handler itself is seen refusing.
     let wide: PeerAnchors = authority.est_anchors().unwrap();
     let service = authority.authorities().unwrap().certificate(crate::IssuingCa::Service).clone();
-    let anchors = wide.with(countersign_crypto::certificate::IdentityKind::Operator, &[service]);
+    let anchors = wide.with(IdentityKind::Operator, &[service]);
     let head = format!("{head} HTTP/1.1\r\nContent-Type: application/json");
     let answer =
         request(authority, authority.admin_router(), anchors, client, &head, body.as_bytes())
@@ -252,15 +254,68 @@ async fn every_call_is_in_the_ledger_and_no_body_is() {
     for (who, head, body, status) in asked {
         assert_eq!(call(&authority, who, head, body).await.0, status, "{head} {body}");
     }
-    let entries = authority.ledger_entries().await.unwrap();
-    let calls: Vec<String> = entries
-        .iter()
-        .filter(|entry| entry.kind == Kind::AdminCall)
-        .map(|entry| entry.body.to_string())
-        .collect();
+    let calls: Vec<String> = calls(&authority).await.iter().map(Value::to_string).collect();
     insta::assert_snapshot!(calls.join("\n"));
     let ledger = std::fs::read_to_string(authority.layout().ledger()).unwrap();
     assert!(!ledger.contains("hunter2") && !ledger.contains("letmein"));
+}
+
+async fn calls(authority: &Authority) -> Vec<Value> {
+    let entries = authority.ledger_entries().await.unwrap();
+    let calls = entries.into_iter().filter(|entry| entry.kind == Kind::AdminCall);
+    calls.map(|entry| entry.body).collect()
+}
+
+async fn until_a_call_has(authority: &Authority, what: &str) -> Value {
+    let found = async {
+        loop {
+            let calls = calls(authority).await;
+            if let Some(one) = calls.into_iter().find(|one| !one[what].is_null()) {
+                return one;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let found = tokio::time::timeout(Duration::from_secs(20), found).await;
+    found.unwrap_or_else(|_| panic!("no call in the ledger has {what:?}"))
+}
+
+//= specs/house.md#house-administration
+//= type=test
+//# Every admin call MUST be in the ledger with its caller and its outcome before it is answered.
+#[tokio::test]
+async fn who_hangs_up_leaves_no_revocation_half_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = ready(folder.path()).await;
+    let admin = credentials(&folder.path().join("operators"), "admin");
+    let names = EnrolNames::One("plug-1".to_owned());
+    let out = folder.path().join("out");
+    let wanted = EnrolRequest { profile: EnrolProfile::Device, names, out, force: false };
+    authority.enrol(&wanted, |_, _| {}).await.unwrap();
+    let service = authority.authorities().unwrap().certificate(crate::IssuingCa::Service).clone();
+    let anchors = authority.est_anchors().unwrap().with(IdentityKind::Operator, &[service]);
+    let (mut channel, served) =
+        connect(&authority, authority.admin_router(), anchors, Some(&admin)).await.unwrap();
+    // While somebody else has the writer's turn, the revocation waits after it was begun.
+    let turn = authority.core.store.exclusive().await.unwrap();
+    let body = r#"{"target":"thing:plug-1","reason":"key-compromise"}"#;
+    let head = format!(
+        "POST /v1/revocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    channel.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    channel.flush().await.unwrap();
+    until_a_call_has(&authority, "begins").await;
+    drop(channel);
+    served.await.unwrap().unwrap();
+    drop(turn);
+    assert_eq!(until_a_call_has(&authority, "status").await["status"], 200);
+    let entries = authority.ledger_entries().await.unwrap();
+    assert!(entries.iter().any(|entry| entry.kind == Kind::Revoked));
+    let plug: crate::subject::Subject = "thing:plug-1".parse().unwrap();
+    let known = authority.subjects().await.unwrap();
+    let known = known.into_iter().find(|one| one.subject == plug).unwrap();
+    assert_eq!(known.state, crate::registration::State::Suspended);
 }
 
 #[tokio::test]

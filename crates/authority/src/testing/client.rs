@@ -5,8 +5,11 @@ use axum::Router;
 use countersign_crypto::certificate::{CertificateChain, IdentityKind};
 use countersign_crypto::policy::{CompiledPolicy, Use};
 use countersign_crypto::signature::KeyHandle;
-use countersign_crypto::tls::{ClientRule, PeerAnchors, TlsClient, TlsIdentity, TlsServer};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use countersign_crypto::tls::{
+    ClientRule, PeerAnchors, SecureChannel, TlsClient, TlsIdentity, TlsServer,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::task::JoinHandle;
 
 use crate::Authority;
 use crate::profile::ServerNames;
@@ -32,15 +35,16 @@ pub(crate) fn identity(chain: &CertificateChain, key: &KeyHandle) -> TlsIdentity
     TlsIdentity::new(chain.clone(), key.clone()).unwrap()
 }
 
-/// One request on one connection; an error is a handshake that failed.
-pub(crate) async fn request(
+/// The client's end of a connection, and the server's task, which ends with the connection.
+pub(crate) type Connection = (SecureChannel<DuplexStream>, JoinHandle<Result<(), String>>);
+
+/// A connection; an error is a handshake that failed.
+pub(crate) async fn connect(
     authority: &Authority,
     router: Router,
     anchors: PeerAnchors,
     client: Option<&TlsIdentity>,
-    head: &str,
-    body: &[u8],
-) -> Result<Answer, String> {
+) -> Result<Connection, String> {
     let policy = CompiledPolicy::built_in();
     let names = ServerNames { dns: vec!["localhost".to_owned()], ips: Vec::new() };
     let server = authority.server_identity(&"est".parse().unwrap(), &names).await.unwrap();
@@ -55,8 +59,20 @@ pub(crate) async fn request(
             .unwrap();
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let served = tokio::spawn(async move { crate::serve_connection(theirs, &tls, router).await });
-    let mut channel =
-        connect.connect("localhost", ours).await.map_err(|error| error.to_string())?;
+    let channel = connect.connect("localhost", ours).await.map_err(|error| error.to_string())?;
+    Ok((channel, served))
+}
+
+/// One request on one connection; an error is a handshake that failed.
+pub(crate) async fn request(
+    authority: &Authority,
+    router: Router,
+    anchors: PeerAnchors,
+    client: Option<&TlsIdentity>,
+    head: &str,
+    body: &[u8],
+) -> Result<Answer, String> {
+    let (mut channel, served) = connect(authority, router, anchors, client).await?;
     let length = body.len();
     let head = format!(
         "{head}\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
