@@ -174,11 +174,16 @@ impl Authorities {
         self.root_above(ca).map(|at| &self.roots[at].certificate)
     }
 
-    /// The root below which factory identities are issued: what labels name. Not the newest one until that CA was rolled.
+    /// The roots that a device of this chain is made with: first the one below which it hangs, which its label names; then the
+    /// others, for servers. Not the newest one first until the CA was rolled.
     #[must_use]
-    pub fn factory_root(&self) -> &Certificate {
-        let ca = self.certificate(IssuingCa::FactoryIdentity);
-        self.root_of(ca).unwrap_or_else(|| self.root())
+    pub fn roots_of(&self, chain: &CertificateChain) -> Vec<Certificate> {
+        let above = chain.certificates().last().and_then(|ca| self.root_of(ca));
+        let above = above.unwrap_or_else(|| self.root()).clone();
+        let mut roots = self.roots();
+        roots.retain(|one| *one != above);
+        roots.insert(0, above);
+        roots
     }
 
     fn root_above(&self, ca: &Certificate) -> Option<usize> {

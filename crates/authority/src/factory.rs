@@ -119,17 +119,11 @@ impl Authority {
         //= specs/house.md#house-ledger
         //# A secret MUST NOT be in the ledger.
         // 4. That it was made is recorded; the code is not.
-        // The root below which the identity hangs, for the label; the others too, for servers.
-        let authorities = self.core.authorities()?;
-        let above = issued.chain.certificates().last().and_then(|ca| authorities.root_of(ca));
-        let root = above.unwrap_or_else(|| authorities.root()).clone();
-        let mut roots = authorities.roots();
-        roots.retain(|one| *one != root);
-        roots.insert(0, root.clone());
+        let roots = self.core.authorities()?.roots_of(&issued.chain);
         let certificate = issued.chain.leaf().serial_hex();
         let body = json!({"thing": thing.as_str(), "serial": certificate, "fresh": issued.fresh});
         self.core.record(Kind::FactoryIdentity, body).await?;
-        let label = Label::new(thing, code, RootFingerprint::from_sha256(&root.fingerprint()));
+        let label = Label::new(thing, code, RootFingerprint::from_sha256(&roots[0].fingerprint()));
         Ok(FactoryIdentity { chain: issued.chain, roots, params, verifier, label })
     }
 }

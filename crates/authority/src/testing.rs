@@ -3,7 +3,7 @@
 
 pub(crate) mod client;
 
-use std::ops::ControlFlow;
+use std::ops::ControlFlow::Continue;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -15,9 +15,11 @@ use countersign_crypto::random::SystemRandom;
 use countersign_crypto::tls::{Clock, SystemClock};
 use countersign_model::time::Timestamp;
 
+use crate::root::RootAccess;
+use crate::rotation::PUBLICATION;
 use crate::store::DatabaseConfig;
 use crate::subject::Subject;
-use crate::{Authority, AuthorityConfig, CeremonyPlan, Sources};
+use crate::{Authority, AuthorityConfig, CeremonyPlan, IssuingCa, Sources};
 
 /// A clock that runs with the machine's, and may be set forward.
 #[derive(Debug, Default)]
@@ -113,8 +115,13 @@ fn database_at(server: &str, folder: &Path) -> String {
 
 /// An authority after its ceremony.
 pub(crate) async fn ready(folder: &Path) -> Authority {
-    let authority = open(folder).await;
-    authority.ceremony(&CeremonyPlan::example(), |_| ControlFlow::Continue(())).await.unwrap();
+    ready_at(folder, Arc::new(TestClock::default())).await
+}
+
+/// The same by that clock.
+pub(crate) async fn ready_at(folder: &Path, clock: Arc<TestClock>) -> Authority {
+    let authority = open_at(folder, clock).await;
+    authority.ceremony(&CeremonyPlan::example(), |_| Continue(())).await.unwrap();
     // The live view hears of the ceremony's operator a moment after it.
     let operator = Subject::Operator("admin".parse().unwrap());
     let mut changed = authority.registry().changed();
@@ -130,6 +137,17 @@ pub(crate) async fn in_force(authority: &Authority, policy: &countersign_crypto:
     policy.maker = Some(authority.maker().unwrap());
     let signed = authority.sign_policy(&policy).await.unwrap();
     authority.show_policy(&signed.document).unwrap();
+}
+
+/// Rolls the root, and below the new one the CA of factory identities.
+pub(crate) async fn roll_root(authority: &Authority) {
+    authority.prepare_root(None, &RootAccess::default(), |_| Continue(())).await.unwrap();
+    tokio::time::sleep(PUBLICATION).await;
+    authority.activate_root(|_| Continue(())).await.unwrap();
+    let ca = IssuingCa::FactoryIdentity;
+    authority.prepare_ca(ca, None, |_| Continue(())).await.unwrap();
+    tokio::time::sleep(PUBLICATION).await;
+    authority.activate_ca(ca, |_| Continue(())).await.unwrap();
 }
 
 /// A key for notes that nobody else has.

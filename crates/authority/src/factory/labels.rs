@@ -1,6 +1,6 @@
 //! The labels of a batch: drawn from its sealed job, as often as paper jams, until they are said to be printed.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use countersign_crypto::seal::SealKey;
 use countersign_model::id::ThingId;
@@ -31,19 +31,27 @@ impl Authority {
         let (_, items) = self.batch_items(batch).await?;
         let job = self.open_job(batch)?;
         let only: HashSet<&str> = only.iter().map(ThingId::as_str).collect();
-        let root =
-            RootFingerprint::from_sha256(&self.core.authorities()?.factory_root().fingerprint());
+        // The root below which each identity hangs: since it was issued, the root may have been rolled.
+        let issuers = self.core.store.issuers(batch).await?;
+        let authorities = self.core.authorities()?;
+        let above = |(label, ca)| {
+            let root = authorities.root_of(&ca)?;
+            Some((label, RootFingerprint::from_sha256(&root.fingerprint())))
+        };
+        let roots: HashMap<String, RootFingerprint> =
+            authorities.labelled().into_iter().filter_map(above).collect();
         let mut labels = Vec::new();
         for item in items {
             let wanted = only.is_empty() || only.contains(item.serial.as_str());
-            // A scrapped identity gets no label, nor one that was never issued.
+            // A scrapped identity gets no label, nor one that was never issued, or whose CA counts no more.
+            let root = issuers.get(&item.serial).and_then(|issuer| roots.get(issuer));
             let has_one = matches!(item.state, ItemState::Issued | ItemState::Shipped);
             let thing: ThingId = match item.serial.parse() {
                 Ok(thing) if wanted && has_one => thing,
                 _ => continue,
             };
-            if let Some(record) = job.get(&thing) {
-                labels.push(Label::new(thing, record.code(), root));
+            if let (Some(record), Some(root)) = (job.get(&thing), root) {
+                labels.push(Label::new(thing, record.code(), *root));
             }
         }
         if let Some(absent) =

@@ -16,7 +16,6 @@ mod finish;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use countersign_crypto::certificate::Certificate;
 use countersign_crypto::csr;
 use countersign_crypto::digest::sha256;
 use countersign_crypto::file;
@@ -153,7 +152,6 @@ struct Run<'a> {
     transport: Option<SealKey>,
     token: Option<Keystore>,
     policy: PolicyKeys,
-    root: Certificate,
     algorithm: SignatureAlgorithm,
 }
 
@@ -188,7 +186,6 @@ impl<'a> Run<'a> {
             transport: None,
             token,
             policy,
-            root: authority.core.authorities()?.factory_root().clone(),
             algorithm: authority.key_algorithm(Purpose::FactoryIdentity)?,
         };
         run.sort(report);

@@ -1,5 +1,7 @@
 //! The factory: stations with their quotas, batches, and one item a serial.
 
+use std::collections::HashMap;
+
 use countersign_model::time::Timestamp;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
@@ -118,6 +120,18 @@ impl Store {
             .await
             .map_err(|error| self.failed(error))?;
         rows.iter().map(|row| item(row).ok_or_else(|| self.damaged_row())).collect()
+    }
+
+    /// By serial, the label of the CA that issued the factory identity; of everything in a batch that has one.
+    pub(crate) async fn issuers(&self, batch: &str) -> Result<HashMap<String, String>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT f.serial AS serial, c.issuer AS issuer FROM factory_items f
+             JOIN certificates c ON c.kind = 'thing' AND c.name = f.serial AND c.purpose = 'idevid'
+             WHERE f.batch = $1 ORDER BY c.changed",
+        );
+        let rows = rows.bind(batch).fetch_all(&self.pool).await;
+        let rows = rows.map_err(|error| self.failed(error))?;
+        Ok(rows.iter().map(|row| (row.get("serial"), row.get("issuer"))).collect())
     }
 }
 

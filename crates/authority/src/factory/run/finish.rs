@@ -1,9 +1,10 @@
 //! The second half of a chunk: seal, issue, package.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use countersign_crypto::certificate::CertificateChain;
+use countersign_crypto::certificate::{Certificate, CertificateChain};
 use countersign_crypto::csr;
 use countersign_crypto::digest::sha256;
 use countersign_crypto::file;
@@ -137,10 +138,16 @@ impl Run<'_> {
     /// Writes the sealed packages of a chunk.
     async fn write(&self, chains: Vec<(ThingId, CertificateChain)>) -> Result<(), AuthorityError> {
         let transport = self.transport.as_ref().ok_or(AuthorityError::Worker)?;
+        let authorities = self.authority.core.authorities()?;
         let mut files = Vec::with_capacity(chains.len());
+        // By issuing CA: which root is above it costs signatures.
+        let mut above: HashMap<Option<[u8; 32]>, Vec<Vec<u8>>> = HashMap::new();
         for (thing, chain) in chains {
             let record = self.record(&thing)?;
-            let package = self.package(record, &chain);
+            let roots = above
+                .entry(chain.certificates().last().map(Certificate::fingerprint))
+                .or_insert_with(|| ders(&authorities.roots_of(&chain)));
+            let package = self.package(record, &chain, roots.clone());
             let plain = package.encode();
             let sealed = seal::seal(transport, PURPOSE, &plain, &mut SystemRandom)?;
             files.push((file_name(&thing), sealed));
@@ -152,13 +159,18 @@ impl Run<'_> {
         written.await.map_err(|_| AuthorityError::Worker)?
     }
 
-    fn package(&self, record: &JobRecord, chain: &CertificateChain) -> Package {
+    fn package(
+        &self,
+        record: &JobRecord,
+        chain: &CertificateChain,
+        roots: Vec<Vec<u8>>,
+    ) -> Package {
         let params = &record.params;
         let verifier = record.verifier.to_secret().expose(<[u8]>::to_vec);
         Package {
             thing: record.thing.clone(),
-            chain: chain.certificates().iter().map(|one| one.der().to_vec()).collect(),
-            roots: vec![self.root.der().to_vec()],
+            chain: ders(chain.certificates()),
+            roots,
             setup: SetupRecord {
                 salt: *params.salt(),
                 memory_kib: params.memory_kib(),
@@ -170,6 +182,10 @@ impl Run<'_> {
             key: record.key.as_ref().map(|key| Zeroizing::new(key.expose(<[u8]>::to_vec))),
         }
     }
+}
+
+fn ders(certificates: &[Certificate]) -> Vec<Vec<u8>> {
+    certificates.iter().map(|one| one.der().to_vec()).collect()
 }
 
 /// The factory identity that counts, of a thing that has one.

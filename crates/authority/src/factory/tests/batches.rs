@@ -8,8 +8,9 @@ use countersign_model::factory::{PURPOSE, Package};
 use super::*;
 use crate::factory::requests::Requests;
 use crate::factory::{Batch, BatchReport};
+use crate::testing::roll_root;
 
-fn batch(folder: &Path, name: &str, serials: &str, keys: &str, quota: u64) -> Batch {
+pub(super) fn batch(folder: &Path, name: &str, serials: &str, keys: &str, quota: u64) -> Batch {
     let text = format!(
         "name = \"{name}\"\nproduct = \"Plug\"\nstation = \"line-1\"\nquota = {quota}\nout = \"{name}\"\n\
          [serials]\n{serials}\n[keys]\n{keys}\n[pairing]\nclass = \"small-memory\"\n"
@@ -17,7 +18,7 @@ fn batch(folder: &Path, name: &str, serials: &str, keys: &str, quota: u64) -> Ba
     Batch::from_toml("batch.toml", &text, folder).unwrap()
 }
 
-async fn run(authority: &Authority, batch: &Batch) -> BatchReport {
+pub(super) async fn run(authority: &Authority, batch: &Batch) -> BatchReport {
     authority.provision_batch(batch, Requests::default(), false, |_, _| ()).await.unwrap()
 }
 
@@ -140,6 +141,42 @@ async fn a_quota_holds_for_batches_at_the_same_time_and_again() {
     assert!(changed.unwrap_err().to_string().contains("another name"));
 }
 
+pub(super) fn request_line(serial: &str, der: &[u8]) -> String {
+    use base64::Engine as _;
+    let csr = base64::engine::general_purpose::STANDARD.encode(der);
+    format!("{{\"serial\":\"{serial}\",\"csr\":\"{csr}\"}}\n")
+}
+
+/// Decision 0041: new devices carry all roots, and their label names the one that their IDevID is below.
+#[tokio::test]
+async fn a_batch_across_a_roll_of_the_root_has_labels_of_both_roots() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = ready(folder.path()).await;
+    authority.add_station("line-1", 100, None).await.unwrap();
+    let serials = "list = [\"lamp-1\", \"lamp-2\"]";
+    let batch = batch(folder.path(), "b", serials, "source = \"device\"\nrequests = \"-\"", 2);
+    let (old, new) = (device("lamp-1").1, device("lamp-2").1);
+    let ask = |lines: String| Requests::in_lines("lines", lines.as_bytes()).unwrap();
+    let first = authority.authorities().unwrap().root().clone();
+    let line = request_line("lamp-1", &old);
+    authority.provision_batch(&batch, ask(line.clone()), false, |_, _| ()).await.unwrap();
+    roll_root(&authority).await;
+    let second = authority.authorities().unwrap().root().clone();
+    std::fs::remove_file(batch.out().join("lamp-1.factory")).unwrap();
+    let both = ask([line, request_line("lamp-2", &new)].concat());
+    let report = authority.provision_batch(&batch, both, false, |_, _| ()).await.unwrap();
+    assert_eq!((report.made, report.completed), (1, 1), "{report:?}");
+    let labels = authority.batch_labels("b", &[]).await.unwrap();
+    assert_eq!(labels.len(), 2);
+    for (label, above, other) in [(&labels[0], &first, &second), (&labels[1], &second, &first)] {
+        let made = package(&batch, label.thing().as_str());
+        assert_eq!(made.roots, [above.der(), other.der()], "{}", label.thing());
+        assert!(label.root().matches_sha256(&above.fingerprint()), "{}", label.thing());
+        let issuer = Certificate::from_der(&made.chain[1]).unwrap();
+        issuer.verify_signed_by(above).unwrap();
+    }
+}
+
 #[tokio::test]
 async fn devices_keep_their_keys_and_bad_requests_are_named() {
     let folder = tempfile::tempdir().unwrap();
@@ -147,11 +184,7 @@ async fn devices_keep_their_keys_and_bad_requests_are_named() {
     authority.add_station("line-1", 100, None).await.unwrap();
     let serials = "list = [\"lamp-1\", \"lamp-2\", \"lamp-3\", \"lamp-4\"]";
     let batch = batch(folder.path(), "b", serials, "source = \"device\"\nrequests = \"-\"", 4);
-    let line = |serial: &str, der: &[u8]| {
-        use base64::Engine as _;
-        let csr = base64::engine::general_purpose::STANDARD.encode(der);
-        format!("{{\"serial\":\"{serial}\",\"csr\":\"{csr}\"}}\n")
-    };
+    let line = request_line;
     let (key, good) = device("lamp-1");
     let mut forged = device("lamp-3").1;
     let end = forged.len() - 1;
