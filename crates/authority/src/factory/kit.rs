@@ -133,10 +133,11 @@ impl Authority {
     }
 
     /// Makes the kit of a batch for its station in `kit`, from the sealed files in `made`; how many identities it has.
-    /// Once a batch has left, the same authorisation is given again while it is good, so that the station's records go on.
+    /// Once a batch has left, the same kit is given again while its authorisation is good, so that the station's records go on.
     ///
     /// # Errors
-    /// [`AuthorityError::Configuration`] where the station has no key, or the batch is not whole.
+    /// [`AuthorityError::Configuration`] where the station has no key, the batch is not whole, or it was handed out before and
+    /// the authorisation has ended or is for other identities.
     //= specs/house.md#house-factory
     //# A station that works away from the authority MUST NOT hold a key that issues.
     pub async fn export_kit(
@@ -166,41 +167,49 @@ impl Authority {
             )));
         }
         let items: Vec<ItemRecord> = turn.items(batch).await?;
-        let issued: Vec<&ItemRecord> =
-            items.iter().filter(|item| item.state == ItemState::Issued).collect();
-        let mut files = Vec::with_capacity(issued.len() + 2);
-        for item in &issued {
+        if items.iter().any(|item| item.state == ItemState::Reserved) {
+            return Err(wrong("is not whole: provision it to its end first".to_owned()));
+        }
+        // What the station said of them already changes nothing about what it was given.
+        let given: Vec<&ItemRecord> =
+            items.iter().filter(|item| item.state != ItemState::Refused).collect();
+        let mut files = Vec::with_capacity(given.len() + 2);
+        for item in &given {
             let name = format!("{}.{ENDING}", item.serial);
             let path = made.join(&name);
             files.push((name, std::fs::read(&path).map_err(AuthorityError::io(&path))?));
         }
         let now = self.core.now();
-        let before = BASE64.decode(&record.authorisation).unwrap_or_default();
+        let until = now.plus(Duration::from_secs(u64::from(days) * 24 * 60 * 60));
         let spki = signer.spki_der();
-        let good = Authorisation::verify(&before, spki).ok().filter(|one| one.until > now);
-        if record.records > 0 && good.is_none() {
-            let detail = "its authorisation has ended, and its station has said already what became of a part: make what is missing in another batch";
-            return Err(wrong(detail.to_owned()));
-        }
-        let document = match good {
-            Some(_) => before,
-            None => {
-                let until = now.plus(Duration::from_secs(u64::from(days) * 24 * 60 * 60));
-                let authorisation = Authorisation {
-                    station: station.name.clone(),
-                    station_spki: hex::decode(&station.spki).unwrap_or_default(),
-                    batch: batch.to_owned(),
-                    product: record.product.clone(),
-                    count: issued.len() as u64,
-                    serials_sha256: serials_digest(issued.iter().map(|item| item.serial.as_str())),
-                    from: now,
-                    until,
-                };
-                authorisation.sign(&signer)?
+        let wanted = Authorisation {
+            station: station.name.clone(),
+            station_spki: hex::decode(&station.spki).unwrap_or_default(),
+            batch: batch.to_owned(),
+            product: record.product.clone(),
+            count: given.len() as u64,
+            serials_sha256: serials_digest(given.iter().map(|item| item.serial.as_str())),
+            from: now,
+            until,
+        };
+        let document = if record.authorisation.is_empty() {
+            wanted.sign(&signer)?
+        } else {
+            // A second authorisation would leave every record under the first one without its own.
+            let before = BASE64.decode(&record.authorisation).unwrap_or_default();
+            let good = Authorisation::verify(&before, spki).ok().filter(|one| one.until > now);
+            let good = good.ok_or_else(|| {
+                wrong("its authorisation has ended, and its station may have said already what became of a part: make what is missing in another batch".to_owned())
+            })?;
+            if (good.count, good.serials_sha256) != (wanted.count, wanted.serials_sha256) {
+                return Err(wrong(
+                    "was handed out already with other identities: make the new ones in another batch".to_owned(),
+                ));
             }
+            before
         };
         let body = json!({
-            "what": "kit", "batch": batch, "station": station.name, "count": issued.len(),
+            "what": "kit", "batch": batch, "station": station.name, "count": given.len(),
             "authorisation_sha256": hex::encode(sha256(&document)), "key": hex::encode(spki),
         });
         self.core.record(Kind::Exported, body).await?;

@@ -148,7 +148,7 @@ impl Station {
             return Err(refuse("is for another station"));
         }
         if authorisation.until < now {
-            return Err(refuse("has ended: have a new one made"));
+            return Err(refuse("has ended: have what is missing made in another batch"));
         }
         let key = SealKey::load(transport)?;
         let mut files = Vec::new();
@@ -365,7 +365,7 @@ impl Work {
             return Err(wrong(
                 &authorisation.batch,
                 format!(
-                    "the authorisation is from {} until {}: set this machine's clock, or have a new one made",
+                    "the authorisation is from {} until {}: set this machine's clock, or have what is missing made in another batch",
                     authorisation.from.to_rfc3339(),
                     authorisation.until.to_rfc3339()
                 ),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod batches;
+mod kits;
 
 use countersign_crypto::certificate::IdentityKind;
 use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
