@@ -128,3 +128,22 @@ async fn a_batch_that_is_not_whole_does_not_leave() {
     turn.commit().await.unwrap();
     assert_eq!(line.export().await, Ok(2));
 }
+
+#[tokio::test]
+async fn a_manifest_is_verified_while_others_write() {
+    let line = Line::new("prefix = \"p-\"\ncount = 1", "source = \"station\"").await;
+    run(&line.authority, &line.batch).await;
+    line.export().await.unwrap();
+    line.import();
+    let thing: ThingId = "p-000001".parse().unwrap();
+    line.station.take("b", Some(&thing), false, line.now()).unwrap();
+    let mut manifest = std::fs::read(line.station.manifest("b")).unwrap();
+    let last = manifest.len() - 1;
+    manifest[last] ^= 1;
+    let turn = line.authority.core.store.exclusive().await.unwrap();
+    let reconciled = line.authority.reconcile(&manifest);
+    let refused = tokio::time::timeout(Duration::from_secs(5), reconciled).await;
+    let refused = refused.expect("nobody waits for the writer's turn to verify");
+    assert!(refused.unwrap_err().to_string().contains("record 0"), "the signature is changed");
+    drop(turn);
+}
