@@ -2,6 +2,8 @@
 //!
 //! The text is TOML. What is to be signed stands in it field by field; the certificate is made from these fields.
 
+mod shown;
+
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -238,6 +240,12 @@ impl RootRequest {
         if raw.form != FORM || !same || raw.sign.is_empty() || raw.sign.len() > MAX_ACTS {
             return Err(RequestError::Form);
         }
+        // What a terminal obeys instead of showing it would tell people another request than the one that they approve.
+        if let Some((field, _)) =
+            raw.told().into_iter().find(|(_, text)| text.contains(shown::hides))
+        {
+            return Err(RequestError::Field(field));
+        }
         for act in &raw.sign {
             act.template().map(drop)?;
         }
@@ -336,37 +344,6 @@ impl RootRequest {
     }
 }
 
-/// For people: everything that matters, nothing that only machines read.
-impl std::fmt::Display for RootRequest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let raw = &self.raw;
-        writeln!(f, "Request {} for the use of the root: {}", raw.id, raw.purpose)?;
-        writeln!(f, "  root key       {}", raw.root_key_sha256)?;
-        let names = raw.custodians.join(", ");
-        writeln!(f, "  approvals      {} of {}", raw.custodians_needed, names)?;
-        writeln!(f, "  made           {}, until {}", raw.made_at, raw.expires_at)?;
-        for act in &raw.sign {
-            let what = match act.what {
-                ActKind::RootCertificate => "the root's own certificate",
-                ActKind::IssuingCa => "an issuing CA's certificate",
-                ActKind::NextRoot => {
-                    "that this is the next root: a statement and a cross-certificate"
-                }
-            };
-            writeln!(f, "  signs          {what}")?;
-            writeln!(f, "    subject      {}, {}", act.common_name, act.organisation)?;
-            writeln!(f, "    valid        {} to {}", act.not_before, act.not_after)?;
-            writeln!(f, "    serial       {}", act.serial)?;
-            writeln!(
-                f,
-                "    key          {} {}, {}",
-                act.label, act.key_algorithm, act.key_sha256
-            )?;
-        }
-        Ok(())
-    }
-}
-
 /// Why a text is no request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
@@ -380,3 +357,6 @@ pub enum RequestError {
     #[error(transparent)]
     Note(#[from] NoteError),
 }
+
+#[cfg(test)]
+mod tests;
