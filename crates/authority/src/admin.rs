@@ -13,7 +13,6 @@ mod call;
 mod handlers;
 pub mod openapi;
 mod permit;
-mod rate;
 mod role;
 mod roles;
 
@@ -34,21 +33,25 @@ pub use self::permit::{
     CallPermit, CallType, Describe, KnownOperator, ListSubjects, NotPermitted, ReadExpiry,
     ReadStatus, Reinstate, Revoke, VerifyLedger, permit,
 };
-use self::rate::{INTERVAL, Rated, Rates};
 pub use self::role::{Role, UnknownRole};
 use crate::authority::Authority;
 use crate::error::{AuthorityError, Fault};
 use crate::ledger::Kind;
+use crate::rate::{Limiter, Rate, TooOften};
 use crate::serve::ConnectedPeer;
 
 /// The longest request body, in bytes: a target and a reason.
 const MAX_BODY: usize = 16 * 1024;
 
+/// How often an operator may call: every call is an entry of the ledger, and the ledger only grows. At once, what a screen that
+/// opens asks for; then five a second, some 35 MiB of ledger a day at the very most.
+const PER_OPERATOR: Rate = Rate { burst: 120, every_millis: 200 };
+
 /// The interface, as every connection shares it.
 #[derive(Clone)]
 struct Desk {
     authority: Authority,
-    rates: Arc<Mutex<Rates>>,
+    rates: Arc<Mutex<Limiter<String>>>,
 }
 
 /// One call on its way to the ledger.
@@ -69,7 +72,7 @@ struct Refused {
 impl Authority {
     /// The admin paths, for operators only.
     pub fn admin_router(&self) -> Router {
-        let desk = Desk { authority: self.clone(), rates: Arc::default() };
+        let desk = Desk::new(self.clone());
         // One door for every path and method, unknown ones too: nothing is answered beside it.
         Router::new().fallback(answer_call).with_state(desk)
     }
@@ -90,6 +93,10 @@ async fn answer_call(
 }
 
 impl Desk {
+    fn new(authority: Authority) -> Self {
+        Self { authority, rates: Arc::new(Mutex::new(Limiter::new(PER_OPERATOR))) }
+    }
+
     /// One call, from the door to its answer.
     //= specs/house.md#house-administration
     //# Every admin call MUST be in the ledger with its caller and its outcome before it is answered.
@@ -101,8 +108,8 @@ impl Desk {
         };
         // 2. How often?
         let refused_before = match self.rate(who.name().as_str()) {
-            Rated::Admitted { refused_before } => refused_before,
-            Rated::Refused { first } => return Err(self.too_often(&who, first).await?),
+            Ok(refused_before) => refused_before,
+            Err(TooOften { first, .. }) => return Err(self.too_often(&who, first).await?),
         };
         // 3. Which call?
         let call = match Call::find(request.method().as_str(), request.uri().path()) {
@@ -123,9 +130,10 @@ impl Desk {
         outcome
     }
 
-    fn rate(&self, who: &str) -> Rated {
+    /// So many were refused since the last one, the first of which is in the ledger by itself.
+    fn rate(&self, who: &str) -> Result<u64, TooOften> {
         let now = self.authority.core.now();
-        self.rates.lock().unwrap_or_else(PoisonError::into_inner).take(who, now)
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner).take(who.to_owned(), now)
     }
 
     /// Somebody who is no operator, or no longer.
@@ -139,7 +147,7 @@ impl Desk {
         let name = peer.map(|peer| peer.name().to_owned());
         let caller = format!("no operator: {}", name.as_deref().unwrap_or_default());
         // A door that is knocked at for ever does not fill the disk.
-        if !matches!(self.rate(&caller), Rated::Refused { first: false }) {
+        if !matches!(self.rate(&caller), Err(TooOften { first: false, .. })) {
             self.enter(json!({"refused": name, "call": "unknown", "status": status.as_u16()}))
                 .await?;
         }
@@ -152,7 +160,7 @@ impl Desk {
             let body = json!({"operator": who.name().as_str(), "role": who.role().as_str(), "call": "unknown", "status": status.as_u16()});
             self.enter(body).await?;
         }
-        let text = format!("too many calls: one every {} ms is allowed", INTERVAL.as_millis());
+        let text = format!("too many calls: one every {} ms is allowed", PER_OPERATOR.every_millis);
         let header = Some((RETRY_AFTER, HeaderValue::from_static("1")));
         Ok(Refused { status, text, header })
     }

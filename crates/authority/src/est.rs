@@ -12,7 +12,6 @@
 
 pub mod body;
 mod handlers;
-mod limit;
 mod limits;
 
 use axum::extract::DefaultBodyLimit;

@@ -64,6 +64,7 @@ pub mod root;
 pub mod store;
 
 pub mod admin;
+mod rate;
 mod serve;
 
 #[cfg(test)]

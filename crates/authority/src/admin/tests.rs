@@ -327,16 +327,16 @@ async fn whoever_calls_too_often_is_told_when_to_come_again() {
         crate::Sources { clock, random: Box::new(countersign_crypto::random::SystemRandom) };
     let config = crate::testing::config(folder.path());
     let authority = Authority::open(folder.path(), config, sources).await.unwrap();
-    let desk = Desk { authority, rates: std::sync::Arc::default() };
+    let desk = Desk::new(authority);
     let entries = async || desk.authority.ledger_summary().await.unwrap().entries;
     let before = entries().await;
-    let turned_away = super::rate::BURST + 40;
+    let turned_away = PER_OPERATOR.burst + 40;
     for _ in 0..turned_away {
         let refused = desk.turn_away(None).await.unwrap_or_else(|refused| refused);
         assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
     }
     // Those of the burst, and the first of the rest.
-    assert_eq!(entries().await - before, super::rate::BURST + 1);
+    assert_eq!(entries().await - before, u64::from(PER_OPERATOR.burst) + 1);
 }
 
 //= specs/house.md#house-administration

@@ -9,9 +9,15 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use countersign_model::time::Timestamp;
 
-use super::limit::{Limiter, PER_ADDRESS, PER_SUBJECT};
 use crate::authority::Authority;
+use crate::rate::{Limiter, Rate, TooOften};
 use crate::serve::{ConnectedFrom, ConnectedPeer};
+
+/// A subject: a device asks once for a certificate, and again when an answer was lost.
+const PER_SUBJECT: Rate = Rate { burst: 20, every_millis: 30_000 };
+
+/// An address: a factory or a whole town may stand behind one, so this only bounds what a flood costs.
+const PER_ADDRESS: Rate = Rate { burst: 2_000, every_millis: 50 };
 
 /// The counts of one router.
 pub(super) struct Limits {
@@ -29,7 +35,7 @@ impl Limits {
         })
     }
 
-    fn take(&self, request: &Request, now: Timestamp) -> Result<(), u64> {
+    fn take(&self, request: &Request, now: Timestamp) -> Result<(), TooOften> {
         let extensions = request.extensions();
         if let Some(ConnectedFrom(address)) = extensions.get() {
             let mut known = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
@@ -50,7 +56,7 @@ pub(super) async fn limit(
     next: Next,
 ) -> Response {
     if request.method() == Method::POST
-        && let Err(seconds) = limits.take(&request, limits.authority.core.now())
+        && let Err(TooOften { seconds, .. }) = limits.take(&request, limits.authority.core.now())
     {
         let text = format!("too many requests: ask again in {seconds} seconds\n");
         let mut response = (StatusCode::TOO_MANY_REQUESTS, text).into_response();
