@@ -1,6 +1,6 @@
 //! Who asks too often is told when to come back.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Request, State};
@@ -39,13 +39,21 @@ impl Limits {
         let extensions = request.extensions();
         if let Some(ConnectedFrom(address)) = extensions.get() {
             let mut known = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-            known.take(address.to_canonical(), now)?;
+            known.take(counted(*address), now)?;
         }
         if let Some(ConnectedPeer(Some(peer))) = extensions.get() {
             let mut known = self.subjects.lock().unwrap_or_else(PoisonError::into_inner);
             known.take(format!("{:?}:{}", peer.kind(), peer.name()), now)?;
         }
         Ok(())
+    }
+}
+
+/// What an address is counted as. Whoever has one of IPv6 has the 2^64 others of its subnet (RFC 4291 section 2.5.4).
+fn counted(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(own) => IpAddr::V6(Ipv6Addr::from_bits(own.to_bits() & !u128::from(u64::MAX))),
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -64,4 +72,22 @@ pub(super) async fn limit(
         return response;
     }
     next.run(request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //= specs/house.md#house-est
+    //= type=test
+    //# Enrolment requests MUST be limited per subject and per address.
+    #[test]
+    fn a_subnet_is_one_address_and_its_neighbour_another() {
+        let counted = |text: &str| counted(text.parse().expect("an address"));
+        assert_eq!(counted("2001:db8:1:2:3:4:5:6"), counted("2001:db8:1:2::1"));
+        assert_ne!(counted("2001:db8:1:2::1"), counted("2001:db8:1:3::1"));
+        assert_eq!(counted("::ffff:192.0.2.1"), counted("192.0.2.1"));
+        assert_ne!(counted("192.0.2.1"), counted("192.0.2.2"));
+        assert_ne!(counted("::ffff:192.0.2.1"), counted("::ffff:192.0.2.2"));
+    }
 }
