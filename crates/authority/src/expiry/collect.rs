@@ -18,11 +18,16 @@ impl Authority {
     pub async fn expiry(&self, within: Duration) -> Result<Report, AuthorityError> {
         let core = &self.core;
         let authorities = core.authorities()?;
-        let root = authorities.root();
+        let (root, roots) = (authorities.root(), authorities.roots());
         let mut all = Vec::new();
         for certificate in authorities.all() {
-            let what = if certificate == *root { What::Root } else { What::IssuingCa };
-            let name = certificate.subject_cn().unwrap_or_default();
+            let mut name = certificate.subject_cn().unwrap_or_default();
+            // By its key: a root that signs no more is one still, and so is what the root before says of it.
+            let of_a_root = roots.iter().find(|one| one.spki_der() == certificate.spki_der());
+            let what = if of_a_root.is_some() { What::Root } else { What::IssuingCa };
+            if of_a_root.is_some_and(|one| *one != certificate) {
+                name.push_str(" (cross-certificate)");
+            }
             all.push(Expiring { what, name, validity: certificate.validity() });
         }
         let policy = core.policy_in_force()?;

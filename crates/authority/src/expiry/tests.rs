@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::CeremonyPlan;
 use crate::enrol::{EnrolNames, EnrolProfile, EnrolRequest};
-use crate::testing::{TestClock, open_at};
+use crate::testing::{TestClock, open_at, ready, roll_root};
 
 const START: u64 = 1_800_000_000;
 
@@ -138,4 +138,25 @@ async fn an_authority_tells_what_it_has() {
     let late: Vec<_> = report.due().map(|line| line.expiring.name.as_str()).collect();
     assert!(late.contains(&"admin") && !late.contains(&"backend"), "{late:?}");
     assert_eq!(report.devices, Devices::default());
+}
+
+#[tokio::test]
+async fn a_root_that_was_rolled_is_a_root_still() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = ready(folder.path()).await;
+    roll_root(&authority).await;
+    let report = authority.expiry(WITHIN).await.unwrap();
+    let of = |what| report.lines.iter().filter(move |line| line.expiring.what == what);
+    let mut roots: Vec<_> = of(What::Root).map(|line| line.expiring.name.as_str()).collect();
+    roots.sort_unstable();
+    let (first, second) = ("Example Manufacturer Root", "Example Manufacturer Root G2");
+    assert_eq!(roots, [first, second, &format!("{second} (cross-certificate)")]);
+    // Three from the ceremony, and the factory's that was rolled.
+    assert_eq!(of(What::IssuingCa).count(), 4);
+    // Metrics tell each once.
+    let text = metrics::render(&report, metrics::Counts::default());
+    let series: Vec<_> = text.lines().filter_map(|line| Some(line.rsplit_once(' ')?.0)).collect();
+    let once: std::collections::HashSet<_> =
+        series.iter().filter(|one| !one.starts_with('#')).collect();
+    assert_eq!(once.len(), series.iter().filter(|one| !one.starts_with('#')).count());
 }
