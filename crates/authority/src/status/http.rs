@@ -70,16 +70,19 @@ async fn posted(State(shared): State<Shared>, body: Bytes) -> Response {
 async fn gotten(State(shared): State<Shared>, Path(request): Path<String>) -> Response {
     let _place = shared.places.acquire().await;
     match BASE64.decode(request.as_bytes()) {
-        Ok(der) => said(shared.authority.ocsp(&der).await, true),
+        Ok(der) => {
+            let (der, for_everybody) = shared.authority.ocsp_answer(&der).await;
+            said(der, for_everybody)
+        }
         Err(_) => said(failure(Failure::MalformedRequest), false),
     }
 }
 
-fn said(der: Vec<u8>, cached: bool) -> Response {
+fn said(der: Vec<u8>, for_everybody: bool) -> Response {
     let kind = HeaderValue::from_static("application/ocsp-response");
     let mut response = ([(header::CONTENT_TYPE, kind)], der).into_response();
     // RFC 5019 section 6: what was got, and is for everybody, may be kept for a part of its life.
-    let keep = if cached {
+    let keep = if for_everybody {
         format!("max-age={}, public, no-transform, must-revalidate", ANSWER_LIFE.as_secs() / 10)
     } else {
         "no-store".to_owned()
@@ -89,3 +92,6 @@ fn said(der: Vec<u8>, cached: bool) -> Response {
     }
     response
 }
+
+#[cfg(test)]
+mod tests;

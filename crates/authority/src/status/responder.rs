@@ -18,15 +18,20 @@ impl Authority {
     //= specs/house.md#house-revocation
     //# A certificate that the authority did not issue MUST NOT be called good.
     pub async fn ocsp(&self, request: &[u8]) -> Vec<u8> {
+        self.ocsp_answer(request).await.0
+    }
+
+    /// The same, and whether it is for everybody: signed, and without a nonce, which makes it an answer to one request.
+    pub(super) async fn ocsp_answer(&self, request: &[u8]) -> (Vec<u8>, bool) {
         let Ok(request) = Request::from_der(request) else {
-            return ocsp::failure(Failure::MalformedRequest);
+            return (ocsp::failure(Failure::MalformedRequest), false);
         };
         match self.answer(&request).await {
-            Ok(Some(answer)) => answer,
-            Ok(None) => ocsp::failure(Failure::Unauthorized),
+            Ok(Some(answer)) => (answer, !request.has_nonce()),
+            Ok(None) => (ocsp::failure(Failure::Unauthorized), false),
             Err(error) => {
                 tracing::error!(%error, "OCSP could not answer");
-                ocsp::failure(Failure::TryLater)
+                (ocsp::failure(Failure::TryLater), false)
             }
         }
     }
