@@ -10,7 +10,7 @@
 
 use minicbor::{Decoder, Encoder};
 
-use crate::certificate::{Certificate, MAX_CERTIFICATE};
+use crate::certificate::{Certificate, MAX_CERTIFICATE, MAX_CHAIN};
 use crate::cose::{self, CoseError};
 use crate::signature::KeyHandle;
 
@@ -18,8 +18,9 @@ use crate::signature::KeyHandle;
 const TYPE: &str = "application/countersign-anchor+cbor";
 /// Version of the form.
 const VERSION: u8 = 1;
-/// The most statements of a chain: a root lives for years, a device for decades.
-pub const MAX_STATEMENTS: usize = 16;
+/// The most statements of a chain, and so the most rolls of a root: servers show leaf, issuing CA and a cross-certificate for each
+/// roll in one chain, and one file of roots holds them all. A root lives for years, a device for decades.
+pub const MAX_STATEMENTS: usize = MAX_CHAIN - 2;
 
 /// A root that is trusted, and its place: 0 is the first of its maker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,6 +195,7 @@ pub enum AnchorError {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::certificate::{CertificateChain, certificates_from_pem};
     use crate::issue::{CaTemplate, Serial, self_signed_ca};
     use crate::random::SystemRandom;
     use crate::signature::SignatureAlgorithm;
@@ -260,6 +262,17 @@ mod tests {
         assert_eq!(state(&own, &own.root, &key).unwrap_err(), AnchorError::Root);
         let many = vec![Vec::new(); MAX_STATEMENTS + 1];
         assert_eq!(follow(held, &many).unwrap_err(), AnchorError::TooMany(MAX_STATEMENTS + 1));
+    }
+
+    #[test]
+    fn after_the_last_roll_servers_chains_and_files_of_roots_are_read() {
+        let (anchors, statements) = line(MAX_STATEMENTS);
+        assert_eq!(follow(&anchors[0], &statements).unwrap().len(), MAX_STATEMENTS);
+        let roots: String = anchors.iter().map(|anchor| anchor.root.to_pem()).collect();
+        assert_eq!(certificates_from_pem(roots.as_bytes()).unwrap().len(), anchors.len());
+        // Leaf, issuing CA, and a cross-certificate for each roll: how many is what counts.
+        let shown = vec![anchors[0].root.clone(); 2 + MAX_STATEMENTS];
+        assert!(CertificateChain::new(shown).is_ok());
     }
 
     proptest! {
