@@ -33,7 +33,12 @@ impl SealKey {
     pub fn generate(random: &mut dyn Random) -> Self {
         let mut bytes = vec![0; SEAL_KEY_LEN];
         random.fill(&mut bytes);
-        Self(Arc::new(Secret::new(bytes, Strength(256))))
+        Self::of(Secret::new(bytes, Strength(256)))
+    }
+
+    /// The one way in: wherever a key came from, it lives long.
+    fn of(secret: Secret) -> Self {
+        Self(Arc::new(secret.locked()))
     }
 
     /// A fresh key, and the same as a secret to be split among custodians.
@@ -42,12 +47,12 @@ impl SealKey {
         random.fill(&mut bytes);
         // To travel wrapped, it counts as strong as what wraps it; nothing that it seals is stronger.
         let shared = Secret::new(bytes.clone(), Strength(192));
-        (Self(Arc::new(Secret::new(bytes, Strength(256)))), shared)
+        (Self::of(Secret::new(bytes, Strength(256))), shared)
     }
 
     /// The key that custodians gave together, or that a passphrase gives.
     pub(crate) fn shared(secret: Secret) -> Self {
-        Self(Arc::new(secret))
+        Self::of(secret)
     }
 
     /// The key in `path`, made there (mode 0600) when the file does not exist.
@@ -104,11 +109,7 @@ impl SealKey {
     /// # Errors
     /// [`SealError::Damaged`] for a secret of another length.
     pub fn from_secret(secret: Secret) -> Result<Self, SealError> {
-        if secret.len() == SEAL_KEY_LEN {
-            Ok(Self(Arc::new(secret)))
-        } else {
-            Err(SealError::Damaged)
-        }
+        if secret.len() == SEAL_KEY_LEN { Ok(Self::of(secret)) } else { Err(SealError::Damaged) }
     }
 
     /// The key in `path`.
@@ -123,7 +124,7 @@ impl SealKey {
         if key.len() != SEAL_KEY_LEN {
             return Err(SealError::KeyFile { path: path.to_owned(), len: key.len() });
         }
-        Ok(Self(Arc::new(key.locked())))
+        Ok(Self::of(key))
     }
 }
 
@@ -254,6 +255,33 @@ mod tests {
             changed[index] ^= 1;
             assert!(open(&key, "state", &changed).is_err(), "byte {index}");
             assert!(open(&key, "state", &sealed[..index]).is_err(), "cut at {index}");
+        }
+    }
+
+    //= specs/house.md#house-secrets
+    //= type=test
+    //# A sealing key, a setup code's verifier and a network key MUST lie in locked memory where the machine gives it.
+    #[test]
+    fn a_key_is_locked_wherever_it_came_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let random = &mut SystemRandom;
+        let secret = || Secret::new(vec![7; SEAL_KEY_LEN], Strength(256));
+        let (shared, _) = SealKey::generate_shared(random);
+        let made = SealKey::load_or_create(&path("seal.key"), random).unwrap();
+        let under = SealKey::load_or_create_under(&path("job.key"), &made, random).unwrap();
+        let again = SealKey::load_or_create_under(&path("job.key"), &made, random).unwrap();
+        let keys = [
+            ("fresh", SealKey::generate(random)),
+            ("to be split", shared),
+            ("given together", SealKey::shared(secret())),
+            ("over a channel", SealKey::from_secret(secret()).unwrap()),
+            ("from a file", made),
+            ("fresh under another", under),
+            ("under another", again),
+        ];
+        for (from, key) in keys {
+            assert!(key.0.is_locked(), "{from}");
         }
     }
 
