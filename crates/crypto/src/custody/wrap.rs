@@ -1,5 +1,7 @@
 //! Wrapping a secret to somebody's public key: HPKE (RFC 9180), base mode, on the strongest curve of the product.
 
+use rustls::crypto::hpke::{EncapsulatedSecret, Hpke, HpkePrivateKey, HpkePublicKey};
+
 use crate::provider;
 use crate::random::Random;
 use crate::seal::{self, SealKey};
@@ -7,6 +9,8 @@ use crate::secret::{Secret, Strength};
 
 /// Security strength of a wrapping key: at least that of every key that is wrapped.
 pub(super) const STRENGTH: Strength = Strength(192);
+/// Bytes of a public key, and of an encapsulated one: an uncompressed point on P-384.
+const POINT: usize = 97;
 /// Purpose under which a wrapping key is sealed at rest.
 const PURPOSE: &str = "wrapping key";
 /// What every wrapping is for; the caller's purpose stands behind it.
@@ -20,7 +24,7 @@ impl WrapPublic {
     /// From an uncompressed point; whether it lies on the curve is found when something is wrapped to it.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let fits = bytes.len() == provider::HPKE_PUBLIC_LEN && bytes[0] == 4;
+        let fits = bytes.len() == POINT && bytes[0] == 4;
         fits.then(|| Self(bytes.to_vec()))
     }
 
@@ -33,15 +37,18 @@ impl WrapPublic {
     /// Wraps a secret for `purpose`; it opens for no other.
     ///
     /// # Errors
-    /// [`WrapError::Key`] for a key that is no point of the curve, or a secret that is stronger than the key.
+    /// [`WrapError::Key`] for a key that is no point of the curve, or a secret that is stronger than the key;
+    /// [`WrapError::NotOffered`] where the provider has no HPKE.
     //= specs/house.md#house-secrets
     //# A secret MUST leave the process only through a channel whose strength is at least its own.
     pub fn wrap(&self, purpose: &str, secret: &Secret) -> Result<Vec<u8>, WrapError> {
-        let info = [INFO, purpose].concat();
-        secret
-            .reveal_to(STRENGTH, |bytes| provider::hpke_seal(&self.0, info.as_bytes(), bytes))
+        let (hpke, info) = (hpke()?, [INFO, purpose].concat());
+        let to = HpkePublicKey(self.0.clone());
+        let (encapsulated, text) = secret
+            .reveal_to(STRENGTH, |bytes| hpke.seal(info.as_bytes(), &[], bytes, &to))
             .map_err(|_| WrapError::Key)?
-            .map_err(|_| WrapError::Key)
+            .map_err(|_| WrapError::Key)?;
+        Ok([encapsulated.0, text].concat())
     }
 }
 
@@ -58,8 +65,9 @@ impl WrapKey {
     /// # Errors
     /// [`WrapError::NotOffered`] where the provider has no HPKE.
     pub fn generate() -> Result<Self, WrapError> {
-        let (public, secret) = provider::hpke_generate().map_err(|_| WrapError::NotOffered)?;
-        Ok(Self { secret: Secret::new(secret, STRENGTH), public: WrapPublic(public) })
+        let (public, secret) = hpke()?.generate_key_pair().map_err(|_| WrapError::NotOffered)?;
+        let secret = Secret::new(secret.secret_bytes().to_vec(), STRENGTH);
+        Ok(Self { secret, public: WrapPublic(public.0) })
     }
 
     /// The public half.
@@ -71,12 +79,14 @@ impl WrapKey {
     /// Opens what was wrapped to this key for `purpose`.
     ///
     /// # Errors
-    /// [`WrapError::Damaged`] for anything else.
+    /// [`WrapError::Damaged`] for anything else; [`WrapError::NotOffered`] where the provider has no HPKE.
     pub fn unwrap(&self, purpose: &str, wrapped: &[u8]) -> Result<Secret, WrapError> {
-        let info = [INFO, purpose].concat();
-        let opened = self
-            .secret
-            .expose(|secret| provider::hpke_open(secret, info.as_bytes(), wrapped))
+        let (hpke, info) = (hpke()?, [INFO, purpose].concat());
+        let (encapsulated, text) = wrapped.split_at_checked(POINT).ok_or(WrapError::Damaged)?;
+        let encapsulated = EncapsulatedSecret(encapsulated.to_vec());
+        let secret = self.secret.expose(|secret| HpkePrivateKey::from(secret.to_vec()));
+        let opened = hpke
+            .open(&encapsulated, info.as_bytes(), &[], text, &secret)
             .map_err(|_| WrapError::Damaged)?;
         Ok(Secret::new(opened, STRENGTH))
     }
@@ -109,12 +119,16 @@ impl WrapKey {
 
     pub(super) fn split(joined: &Secret) -> Option<Self> {
         joined.expose(|text| {
-            let (public, secret) = text.split_at_checked(provider::HPKE_PUBLIC_LEN)?;
+            let (public, secret) = text.split_at_checked(POINT)?;
             let public = WrapPublic::from_bytes(public)?;
             (!secret.is_empty())
                 .then(|| Self { secret: Secret::new(secret.to_vec(), STRENGTH), public })
         })
     }
+}
+
+fn hpke() -> Result<&'static dyn Hpke, WrapError> {
+    provider::hpke().ok_or(WrapError::NotOffered)
 }
 
 /// Why something was not wrapped or opened.

@@ -33,7 +33,7 @@ pub(crate) const HPKE_SUITE: &str = "DHKEM(P-384, HKDF-SHA384), HKDF-SHA384, AES
 
 /// Hybrid public key encryption (RFC 9180).
 pub(crate) fn hpke() -> Option<&'static dyn Hpke> {
-    Some(HPKE)
+    Some(backend::hpke::DH_KEM_P384_HKDF_SHA384_AES_256)
 }
 
 /// Its random bit generator, as the inventory names it.
@@ -320,38 +320,4 @@ pub(crate) fn ed25519_verify(
     signature::UnparsedPublicKey::new(&signature::ED25519, public)
         .verify(message, signature)
         .map_err(|_| BackendRefused)
-}
-
-/// HPKE (RFC 9180): DHKEM(P-384, HKDF-SHA384), HKDF-SHA384, AES-256-GCM, base mode.
-static HPKE: &dyn Hpke = backend::hpke::DH_KEM_P384_HKDF_SHA384_AES_256;
-/// Bytes of a public key, and of an encapsulated one: an uncompressed point on P-384.
-pub(crate) const HPKE_PUBLIC_LEN: usize = 97;
-
-/// A key pair: the public key, the private key.
-pub(crate) fn hpke_generate() -> Result<(Vec<u8>, Vec<u8>), BackendRefused> {
-    let (public, private) = HPKE.generate_key_pair().map_err(|_| BackendRefused)?;
-    Ok((public.0, private.secret_bytes().to_vec()))
-}
-
-/// The encapsulated key, then the ciphertext.
-pub(crate) fn hpke_seal(
-    public: &[u8],
-    info: &[u8],
-    plaintext: &[u8],
-) -> Result<Vec<u8>, BackendRefused> {
-    let public = rustls::crypto::hpke::HpkePublicKey(public.to_vec());
-    let (encapsulated, text) =
-        HPKE.seal(info, &[], plaintext, &public).map_err(|_| BackendRefused)?;
-    Ok([encapsulated.0, text].concat())
-}
-
-pub(crate) fn hpke_open(
-    private: &[u8],
-    info: &[u8],
-    sealed: &[u8],
-) -> Result<Vec<u8>, BackendRefused> {
-    let (encapsulated, text) = sealed.split_at_checked(HPKE_PUBLIC_LEN).ok_or(BackendRefused)?;
-    let encapsulated = rustls::crypto::hpke::EncapsulatedSecret(encapsulated.to_vec());
-    let private = rustls::crypto::hpke::HpkePrivateKey::from(private.to_vec());
-    HPKE.open(&encapsulated, info, &[], text, &private).map_err(|_| BackendRefused)
 }

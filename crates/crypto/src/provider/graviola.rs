@@ -405,18 +405,3 @@ pub(crate) fn ed25519_verify(
         .and_then(|key| key.verify(signature, message))
         .map_err(|_| BackendRefused)
 }
-
-/// Bytes of a public key of HPKE, which this provider does not offer.
-pub(crate) const HPKE_PUBLIC_LEN: usize = 97;
-
-pub(crate) fn hpke_generate() -> Result<(Vec<u8>, Vec<u8>), BackendRefused> {
-    Err(BackendRefused)
-}
-
-pub(crate) fn hpke_seal(_: &[u8], _: &[u8], _: &[u8]) -> Result<Vec<u8>, BackendRefused> {
-    Err(BackendRefused)
-}
-
-pub(crate) fn hpke_open(_: &[u8], _: &[u8], _: &[u8]) -> Result<Vec<u8>, BackendRefused> {
-    Err(BackendRefused)
-}
