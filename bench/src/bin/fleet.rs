@@ -33,7 +33,7 @@ async fn main() -> Result<(), Failed> {
 
     // A tenth more is registered than was ever seen.
     let database = layout.database();
-    drop(countersign_authority::store::Store::open(&database).await?);
+    drop(countersign_authority::store::Store::open(database.as_path().into()).await?);
     let options = SqliteConnectOptions::new().filename(&database);
     let mut connection = sqlx::SqliteConnection::connect_with(&options).await?;
     let mut transaction = connection.begin().await?;

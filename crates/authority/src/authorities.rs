@@ -1,8 +1,10 @@
 //! The root and the issuing CAs, as ceremony and rolls left them: certificates in `ca/`, keys in the keystore.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use countersign_crypto::certificate::{Certificate, CertificateChain, certificates_from_pem};
+use countersign_crypto::issue::CaCertificate;
 use countersign_crypto::keystore::Keystore;
 use countersign_crypto::signature::KeyHandle;
 use countersign_model::time::Timestamp;
@@ -81,6 +83,8 @@ struct Generation {
     label: String,
     state: KeyState,
     certificate: Certificate,
+    /// The same, read for what is issued below it.
+    issuer: CaCertificate,
     key: Option<KeyHandle>,
 }
 
@@ -100,6 +104,8 @@ pub struct Authorities {
     roots: Vec<RootGeneration>,
     issuing: Vec<Generation>,
     policy: KeyHandle,
+    /// The public keys of all of them, DER.
+    own_keys: HashSet<Vec<u8>>,
     version: u64,
 }
 
@@ -135,7 +141,11 @@ impl Authorities {
                 return Err(AuthorityError::Damaged { path, detail });
             }
         }
-        Ok(Self { roots, issuing, policy: keys.require(POLICY)?, version: recorded.version })
+        let policy = keys.require(POLICY)?;
+        let of_roots = roots.iter().map(|one| one.certificate.spki_der());
+        let of_issuing = issuing.iter().map(|one: &Generation| one.certificate.spki_der());
+        let own_keys = of_roots.chain(of_issuing).chain([policy.spki_der().to_vec()]).collect();
+        Ok(Self { roots, issuing, policy, own_keys, version: recorded.version })
     }
 
     /// The certificate of the root that signs.
@@ -218,6 +228,16 @@ impl Authorities {
     #[must_use]
     pub fn certificate(&self, ca: IssuingCa) -> &Certificate {
         &self.active(ca).certificate
+    }
+
+    /// The same, read for what is issued below it.
+    pub(crate) fn issuer(&self, ca: IssuingCa) -> &CaCertificate {
+        &self.active(ca).issuer
+    }
+
+    /// Whether a public key is that of a root, an issuing CA or the policies.
+    pub(crate) fn is_own_key(&self, spki_der: &[u8]) -> bool {
+        self.own_keys.contains(spki_der)
     }
 
     /// The certificates under which something may have been issued that counts: what verifiers trust.
@@ -326,7 +346,8 @@ impl Generation {
         if key.as_ref().is_some_and(|key| key.spki_der() != certificate.spki_der()) {
             return Err(damaged("the key in the keystore is not that of this certificate"));
         }
-        Ok(Self { ca: row.ca, label: row.label, state: row.state, certificate, key })
+        let issuer = CaCertificate::new(certificate.clone())?;
+        Ok(Self { ca: row.ca, label: row.label, state: row.state, certificate, issuer, key })
     }
 }
 

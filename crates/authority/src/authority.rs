@@ -17,6 +17,7 @@ use crate::authorities::{Authorities, LEDGER_KEY};
 use crate::config::AuthorityConfig;
 use crate::error::AuthorityError;
 use crate::in_force::InForce;
+use crate::issuance::Queue;
 use crate::ledger::{Entry, Kind, Ledger, LedgerSigner, LedgerSummary, TornTail};
 use crate::registry::RegistryView;
 use crate::store::{Issuing, Place, Store, SubjectRecord};
@@ -103,6 +104,7 @@ pub(crate) struct Core {
     pub(crate) keys: Keystore,
     pub(crate) seal: SealKey,
     pub(crate) store: Store,
+    pub(crate) queue: Queue,
     pub(crate) ledger: Arc<Ledger>,
     authorities: RwLock<Option<Arc<Authorities>>>,
     pub(crate) in_force: InForce,
@@ -234,6 +236,7 @@ impl Authority {
             keys,
             seal,
             store,
+            queue: Queue::default(),
             ledger: Arc::new(ledger),
             authorities: RwLock::new(None),
             in_force: InForce::default(),

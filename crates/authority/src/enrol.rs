@@ -3,7 +3,10 @@
 //! A run that was killed is carried on by the next: a key file without its certificate is used, not replaced, and the
 //! authority answers the same key with the same certificate. A run over many names passes over those that are done.
 
+mod requests;
+
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use countersign_crypto::certificate::CertificateChain;
 use countersign_crypto::digest::sha256;
@@ -25,6 +28,9 @@ use crate::subject::{Purpose, Subject};
 
 /// The most credentials of one call: more are made in batches, so that a mistake stays small.
 pub const MAX_COUNT: u32 = 100_000;
+
+/// How many of one call are made at the same time.
+const AT_ONCE: usize = 64;
 
 /// Who gets credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,8 +121,8 @@ impl Authority {
     ///
     /// # Errors
     /// [`AuthorityError::Exists`] for a key that is there without `force`, unless it is one of many and belongs to a
-    /// certificate that counts; [`AuthorityError::Refused`] for a subject that may not enrol. What was written before
-    /// stays and is whole.
+    /// certificate that counts; [`AuthorityError::Refused`] for a subject that may not enrol. What was written before,
+    /// and at the same time, stays and is whole.
     pub async fn enrol(
         &self,
         request: &EnrolRequest,
@@ -137,38 +143,61 @@ impl Authority {
             .map_err(AuthorityError::io(&roots))?;
         let total = u32::try_from(subjects.len()).unwrap_or(u32::MAX);
         let mut done = Vec::with_capacity(subjects.len());
-        for (number, subject) in (1..).zip(subjects) {
-            let (purpose, grants) = match &request.profile {
-                EnrolProfile::Device => (Purpose::Operation, None),
-                EnrolProfile::Service(grants) => (Purpose::Service, Some(grants.clone())),
-                EnrolProfile::Operator(_) => (Purpose::Operator, None),
+        let request = Arc::new(request.clone());
+        for subjects in subjects.chunks(AT_ONCE) {
+            // At the same time, so that they share the waits for the disk.
+            let one = |subject: &Subject| {
+                let (authority, request) = (self.clone(), Arc::clone(&request));
+                let subject = subject.clone();
+                tokio::spawn(async move { authority.enrol_one(&request, subject, algorithm).await })
             };
-            let (folder, force) = (request.out.as_path(), request.force);
-            let wanted =
-                Credentials { subject: subject.clone(), purpose, grants, algorithm, folder, force };
-            let finished = match &request.names {
-                EnrolNames::Many { .. } if !force => self.finished(&wanted).await?,
-                _ => None,
-            };
-            let chain = match finished {
-                Some(chain) => chain,
-                None => self.credentials(&wanted).await?,
-            };
-            // Last: until it has a role, an operator may call nothing.
-            if let (EnrolProfile::Operator(role), Subject::Operator(name)) =
-                (&request.profile, &subject)
-            {
-                self.assign_role(name, *role).await?;
+            let running: Vec<_> = subjects.iter().map(one).collect();
+            let mut made = Vec::with_capacity(running.len());
+            for one in running {
+                made.push(one.await.map_err(|_| AuthorityError::Worker)?);
             }
-            done.push(Enrolled {
-                subject,
-                key: wanted.file("key"),
-                certificate: wanted.file("crt"),
-                serial: chain.leaf().serial_hex(),
-            });
-            progress(number, total);
+            for one in made {
+                done.push(one?);
+                progress(u32::try_from(done.len()).unwrap_or(u32::MAX), total);
+            }
         }
         Ok(done)
+    }
+
+    async fn enrol_one(
+        &self,
+        request: &EnrolRequest,
+        subject: Subject,
+        algorithm: SignatureAlgorithm,
+    ) -> Result<Enrolled, AuthorityError> {
+        let (purpose, grants) = match &request.profile {
+            EnrolProfile::Device => (Purpose::Operation, None),
+            EnrolProfile::Service(grants) => (Purpose::Service, Some(grants.clone())),
+            EnrolProfile::Operator(_) => (Purpose::Operator, None),
+        };
+        let (folder, force) = (request.out.as_path(), request.force);
+        let wanted =
+            Credentials { subject: subject.clone(), purpose, grants, algorithm, folder, force };
+        let finished = match &request.names {
+            EnrolNames::Many { .. } if !force => self.finished(&wanted).await?,
+            _ => None,
+        };
+        let chain = match finished {
+            Some(chain) => chain,
+            None => self.credentials(&wanted).await?,
+        };
+        // Last: until it has a role, an operator may call nothing.
+        if let (EnrolProfile::Operator(role), Subject::Operator(name)) =
+            (&request.profile, &subject)
+        {
+            self.assign_role(name, *role).await?;
+        }
+        Ok(Enrolled {
+            subject,
+            key: wanted.file("key"),
+            certificate: wanted.file("crt"),
+            serial: chain.leaf().serial_hex(),
+        })
     }
 
     /// What an earlier run made for this subject, if it is whole and still counts.

@@ -2,14 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use countersign_crypto::certificate::Certificate;
-use countersign_crypto::digest::sha256;
 use countersign_crypto::known_keys::known_from;
 use countersign_crypto::policy::{self, CompiledPolicy, Use};
 use countersign_crypto::retirement::Signatures;
 use countersign_crypto::signature::SignatureAlgorithm;
 use countersign_model::time::{Day, Timestamp, Validity};
 
+use crate::authorities::Authorities;
 use crate::authority::{Authority, Core};
 use crate::error::AuthorityError;
 use crate::profile::{issuer, life};
@@ -97,34 +96,30 @@ impl Core {
             }
         })
     }
+}
 
-    /// Whether the policy in force lets a key be certified anew.
-    //= specs/house.md#house-issuance
-    //# A key whose algorithm the policy in force does not allow MUST NOT be certified.
-    pub(crate) fn admits_key(
-        &self,
-        purpose: Purpose,
-        spki_der: &[u8],
-        now: Timestamp,
-    ) -> Result<(), AuthorityError> {
-        let signatures = self.signatures(purpose)?;
-        // Keys whose private half others have: published ones, and our own.
-        if let Some(source) = known_from(&hex::encode(sha256(spki_der))) {
-            return Err(Refusal::BadKey(source).into());
-        }
-        let ours = |one: &Certificate| one.spki_der() == spki_der;
-        let authorities = self.authorities()?;
-        if authorities.all().iter().any(ours) || authorities.policy().spki_der() == spki_der {
-            return Err(Refusal::BadKey("it is an authority's own").into());
-        }
-        let algorithm = SignatureAlgorithm::of_spki(spki_der);
-        match algorithm {
-            Some(algorithm) if signatures.lasts(algorithm).at(now) => Ok(()),
-            other => Err(Refusal::KeyAlgorithm {
-                found: other.map_or("another kind", SignatureAlgorithm::name),
-                allowed: signatures.names(),
-            }
-            .into()),
-        }
+/// Whether a key may be certified anew, where the policy in force allows these signatures.
+//= specs/house.md#house-issuance
+//# A key whose algorithm the policy in force does not allow MUST NOT be certified.
+pub(crate) fn admits_key(
+    signatures: &Signatures,
+    authorities: &Authorities,
+    (spki_der, spki_sha256): (&[u8], &str),
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    // Keys whose private half others have: published ones, and our own.
+    if let Some(source) = known_from(spki_sha256) {
+        return Err(Refusal::BadKey(source));
+    }
+    if authorities.is_own_key(spki_der) {
+        return Err(Refusal::BadKey("it is an authority's own"));
+    }
+    let algorithm = SignatureAlgorithm::of_spki(spki_der);
+    match algorithm {
+        Some(algorithm) if signatures.lasts(algorithm).at(now) => Ok(()),
+        other => Err(Refusal::KeyAlgorithm {
+            found: other.map_or("another kind", SignatureAlgorithm::name),
+            allowed: signatures.names(),
+        }),
     }
 }

@@ -13,28 +13,41 @@
 //! ```
 //!
 //! All of it happens in one writer's turn of the store, so that two processes cannot both say yes. Many certificates may
-//! share a turn, and with it the waits for the disk: each step is done for all of them before the next one begins.
+//! share a turn, and with it the waits for the disk: each step is done for all of them before the next one begins, steps
+//! 3 to 5 and 7 to 8 on every core.
 
-use std::collections::HashSet;
+mod ca;
+mod queue;
 
-use countersign_crypto::anchors::{self, Anchor};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
 use countersign_crypto::certificate::{Certificate, CertificateChain};
 use countersign_crypto::digest::sha256;
-use countersign_crypto::issue::{self, CaTemplate, Serial};
+use countersign_crypto::issue::{self, Serial};
+use countersign_crypto::retirement::Signatures;
 use countersign_crypto::signature::KeyHandle;
 use countersign_model::grant::Grant;
 use countersign_model::time::{Timestamp, Validity};
 use serde_json::{Value, json};
 
-use crate::authorities::Authorities;
+pub(crate) use self::ca::{
+    cross_certificate, issue_ca, newborn_root, root_statement, self_signed_root,
+};
+pub(crate) use self::queue::{Queue, issue};
+use crate::authorities::{Authorities, IssuingCa};
 use crate::authority::Core;
+use crate::config::AuthorityConfig;
 use crate::error::{AuthorityError, Fault};
+use crate::every_core::on_every_core;
+use crate::in_force::admits_key;
 use crate::ledger::Kind;
 use crate::lint::{About, LintedCertificate, lint};
 use crate::profile::{self, ServerNames};
-use crate::registration::{Claim, Refusal, permit};
-use crate::root::{Act, ActKind, NotApproved, RootPermit, RootSigner};
-use crate::store::{BatchItem, CertificateRecord, CertificateStatus, Turn};
+use crate::registration::{Claim, EnrolmentPermit, Refusal, permit};
+use crate::store::{
+    Asking, BatchItem, CertificateRecord, CertificateStatus, Group, SubjectRecord, Turn,
+};
 use crate::subject::{Purpose, Subject};
 
 /// A certificate is given again for the same key until less than this part of its life is left: one third.
@@ -66,218 +79,275 @@ pub struct Issued {
     pub fresh: bool,
 }
 
-/// Issues in the nine steps.
-pub(crate) async fn issue(core: &Core, ask: Ask) -> Result<Issued, AuthorityError> {
-    let mut answers = issue_all(core, vec![(ask, None)]).await?;
-    answers.pop().ok_or(AuthorityError::Worker)?
-}
-
-/// The same for many at once: each step for all of them before the next one, so that they share the waits for the disk.
+/// Issues in the nine steps for many at once: each step for all of them before the next one, so that they share the waits for the disk.
 /// What one of them is refused for is its own answer; where the machine fails, none of them is issued.
 pub(crate) async fn issue_all(
     core: &Core,
     asks: Vec<(Ask, Option<BatchItem>)>,
 ) -> Result<Vec<Result<Issued, AuthorityError>>, AuthorityError> {
     core.authorities()?;
-    let now = core.now();
+    let wishes: Vec<_> =
+        asks.into_iter().map(|(ask, item)| Wish::new(ask, item, core.serial())).collect();
     let mut turn = core.store.exclusive().await?;
     // As this turn sees them: another process may have rolled an issuing CA a moment ago.
     let authorities = core.authorities_as(&turn.issuing().await?)?;
-    let context = Context { core, authorities: &authorities, now };
-    let mut answers: Vec<Option<Result<Issued, AuthorityError>>> = Vec::new();
-    let (mut ready, mut seen, mut serials) = (Vec::new(), HashSet::new(), HashSet::new());
-    for (place, (ask, item)) in asks.into_iter().enumerate() {
-        // What this turn grants to one of the group, the registration of the next sees; but not yet its certificate.
-        let twice = !seen.insert((ask.subject.clone(), ask.purpose));
-        let step = match twice {
-            true => Err(Refusal::AlreadyManufactured.into()),
-            false => context.lint_one(&mut turn, ask, item).await,
-        };
-        answers.push(match step {
-            Ok(Step::Again(issued)) => Some(Ok(issued)),
-            Ok(Step::Ready(one)) if !serials.insert(one.wish.serial) => {
-                return Err(AuthorityError::SerialCollision);
-            }
-            Ok(Step::Ready(one)) => {
-                ready.push((place, one));
-                None
-            }
-            Err(error) if error.fault() == Fault::Environment => return Err(error),
-            Err(error) => Some(Err(error)),
-        });
+    let now = core.now();
+    let asking: Vec<_> = wishes.iter().map(Wish::asking).collect();
+    let known = turn.group(&asking).await?;
+    let mut registration = Registration {
+        core,
+        authorities: &authorities,
+        now,
+        known,
+        seen: HashSet::new(),
+        signatures: HashMap::new(),
+    };
+    let mut answers = Answers(wishes.iter().map(|_| None).collect());
+    let mut permitted = Vec::with_capacity(wishes.len());
+    for (place, wish) in wishes.into_iter().enumerate() {
+        match registration.permit_one(&mut turn, place, wish).await {
+            Ok(Step::Permitted(one)) => permitted.push(*one),
+            Ok(Step::Again(issued)) => answers.give(place, Ok(issued))?,
+            Err(error) => answers.give(place, Err(error))?,
+        }
     }
-    if !ready.is_empty() {
+
+    // 3 to 5. Profile, prepare, lint.
+    let (below, config) = (Arc::clone(&authorities), core.config.clone());
+    let prepare = move |one: Permitted| (one.place, one.lint(&below, &config, now));
+    let mut linted = Vec::with_capacity(permitted.len());
+    for (place, one) in on_every_core(permitted, prepare).await? {
+        match one {
+            Ok(one) => linted.push(one),
+            Err(error) => answers.give(place, Err(error))?,
+        }
+    }
+    if !linted.is_empty() {
         //= specs/house.md#house-issuance
         //# The intent to issue MUST be on disk before the certificate is signed.
         // 6. Intent.
-        let intents = ready.iter().map(|(_, one)| context.intent(one)).collect();
-        core.record_all(intents).await?;
+        core.record_all(linted.iter().map(|one| one.intent(&authorities)).collect()).await?;
 
         // 7 and 8. Sign and compare.
-        let mut signed = Vec::with_capacity(ready.len());
-        for (place, one) in ready {
-            let (item, certificate) = context.sign_one(one)?;
-            signed.push((place, item, certificate));
-        }
+        let by = Arc::clone(&authorities);
+        let signed = on_every_core(linted, move |one| one.sign(&by)).await?;
+        let signed = signed.into_iter().collect::<Result<Vec<_>, _>>()?;
 
         // 9. Record.
-        let records = signed.iter().flat_map(|(_, one, certificate)| one.records(certificate));
-        core.record_all(records.collect()).await?;
-        for (place, one, certificate) in signed {
-            context.put(&mut turn, one, &certificate).await?;
-            let chain = authorities.chain(certificate)?;
-            answers[place] = Some(Ok(Issued { chain, fresh: true }));
+        core.record_all(signed.iter().flat_map(Signed::records).collect()).await?;
+        put(&mut turn, &signed, &authorities, now).await?;
+        for one in signed {
+            let issuer = authorities.certificate(one.of.ca()).clone();
+            let chain = CertificateChain::new(vec![one.certificate, issuer])?;
+            answers.give(one.of.place, Ok(Issued { chain, fresh: true }))?;
         }
         turn.commit().await?;
         core.notify();
     }
-    Ok(answers.into_iter().flatten().collect())
+    Ok(answers.0.into_iter().flatten().collect())
 }
 
-/// What all of a group share.
-struct Context<'a> {
-    core: &'a Core,
-    authorities: &'a Authorities,
-    now: Timestamp,
+/// The answers of a group, each in its place.
+struct Answers(Vec<Option<Result<Issued, AuthorityError>>>);
+
+impl Answers {
+    /// Keeps an answer, unless it is the machine's: that is for all.
+    fn give(
+        &mut self,
+        place: usize,
+        answer: Result<Issued, AuthorityError>,
+    ) -> Result<(), AuthorityError> {
+        match answer {
+            Err(error) if error.fault() == Fault::Environment => Err(error),
+            answer => {
+                self.0[place] = Some(answer);
+                Ok(())
+            }
+        }
+    }
 }
 
-/// One that lacks only the signature.
-struct Linted {
-    wish: Wish,
-    certificate: LintedCertificate,
-}
-
-/// What was asked for, and what is recorded of it.
+/// What was asked for, and the serial that it would get.
 struct Wish {
     ask: Ask,
     item: Option<BatchItem>,
     serial: Serial,
+    serial_hex: String,
     spki_sha256: String,
-    /// Where they change.
-    grants: Option<Vec<Grant>>,
+}
+
+impl Wish {
+    fn new(ask: Ask, item: Option<BatchItem>, serial: Serial) -> Self {
+        let spki_sha256 = hex::encode(sha256(&ask.spki_der));
+        Self { ask, item, serial, serial_hex: serial.hex(), spki_sha256 }
+    }
+
+    fn asking(&self) -> Asking<'_> {
+        Asking {
+            subject: &self.ask.subject,
+            spki_sha256: &self.spki_sha256,
+            serial: &self.serial_hex,
+        }
+    }
+}
+
+/// What a group's members are judged by.
+struct Registration<'a> {
+    core: &'a Core,
+    authorities: &'a Authorities,
+    now: Timestamp,
+    known: Group,
+    seen: HashSet<(Subject, Purpose)>,
+    /// What the policy in force allows, of each purpose that was asked for.
+    signatures: HashMap<Purpose, Signatures>,
 }
 
 enum Step {
     Again(Issued),
-    Ready(Box<Linted>),
+    Permitted(Box<Permitted>),
 }
 
-impl Context<'_> {
-    /// Steps 1 to 5. What registration grants is written into the turn at once, so that the next of the group sees it.
-    async fn lint_one(
-        &self,
+impl Registration<'_> {
+    /// Steps 1 and 2, and whether the key may be certified at all. What is granted to one of the group, the next one sees;
+    /// but not yet its certificate.
+    async fn permit_one(
+        &mut self,
         turn: &mut Turn,
-        ask: Ask,
-        item: Option<BatchItem>,
+        place: usize,
+        wish: Wish,
     ) -> Result<Step, AuthorityError> {
         let (core, now, authorities) = (self.core, self.now, self.authorities);
-        let spki_sha256 = hex::encode(sha256(&ask.spki_der));
+        let Wish { ask, spki_sha256: key, .. } = &wish;
+        if !self.seen.insert((ask.subject.clone(), ask.purpose)) {
+            return Err(Refusal::AlreadyManufactured.into());
+        }
 
         // 1. Registration.
-        let permit = permit(turn, &ask.subject, ask.purpose, &spki_sha256, &ask.claim, now).await?;
+        let permit =
+            permit(turn, &self.known, &ask.subject, ask.purpose, key, &ask.claim, now).await?;
 
         // 2. Retry.
-        let ca = profile::issuer(ask.purpose);
-        if let Some(again) = again(turn, &ask, &spki_sha256, authorities.label(ca), now).await? {
-            let chain = authorities.chain(again.certificate)?;
+        let issuer = authorities.label(profile::issuer(ask.purpose));
+        let mut earlier = self.known.certificates(&ask.subject, ask.purpose, key);
+        if let Some(again) = earlier.find(|one| answers_again(one, ask, issuer, now)) {
+            let chain = authorities.chain(again.certificate.clone())?;
             return Ok(Step::Again(Issued { chain, fresh: false }));
         }
+        drop(earlier);
 
-        // 3. Profile.
-        core.admits_key(ask.purpose, &ask.spki_der, now)?;
-        let issuer = authorities.certificate(ca);
-        let serial = core.serial();
-        if turn.certificate(&serial.hex()).await?.is_some() {
+        let signatures = match self.signatures.get(&ask.purpose) {
+            Some(signatures) => signatures,
+            None => {
+                let allowed = core.signatures(ask.purpose)?;
+                self.signatures.entry(ask.purpose).or_insert(allowed)
+            }
+        };
+        admits_key(signatures, authorities, (&ask.spki_der, key), now)?;
+        if !self.known.take_serial(&wish.serial_hex) {
             return Err(AuthorityError::SerialCollision);
         }
-        let from = issuer.validity().not_before;
-        let template = profile::template(
-            &permit,
-            &ask.spki_der,
-            &ask.server,
-            from,
-            &core.config,
-            serial,
-            now,
-        )?;
+        let before = self.known.subject(&ask.subject);
+        let created_at = before.map_or(now, |known| known.created_at);
+        let before = before.map(|known| known.grants.clone()).unwrap_or_default();
+        let grants = ask.grants.clone().unwrap_or_else(|| before.clone());
+        let changed_grants = (grants != before).then(|| grants.clone());
+        let (subject, state) = (ask.subject.clone(), permit.next_state());
+        let record = SubjectRecord { subject, state, grants, created_at, changed: 0 };
+        self.known.put_subject(record.clone());
+        self.known.give_key(key, &ask.subject, ask.purpose);
+        Ok(Step::Permitted(Box::new(Permitted { place, wish, permit, record, changed_grants })))
+    }
+}
+
+/// One that registration admits, and what is recorded of it.
+struct Permitted {
+    /// Where in the group.
+    place: usize,
+    wish: Wish,
+    permit: EnrolmentPermit,
+    record: SubjectRecord,
+    changed_grants: Option<Vec<Grant>>,
+}
+
+impl Permitted {
+    fn ca(&self) -> IssuingCa {
+        profile::issuer(self.permit.purpose())
+    }
+
+    /// Steps 3 to 5.
+    fn lint(
+        self,
+        authorities: &Authorities,
+        config: &AuthorityConfig,
+        now: Timestamp,
+    ) -> Result<Linted, AuthorityError> {
+        // 3. Profile.
+        let (ask, issuer) = (&self.wish.ask, authorities.issuer(self.ca()));
+        let from = issuer.certificate().validity().not_before;
+        let serial = self.wish.serial;
+        let (spki, server) = (&ask.spki_der, &ask.server);
+        let template = profile::template(&self.permit, spki, server, from, config, serial, now)?;
 
         // 4. Prepare.
-        let prepared = issue::prepare(&template, issuer, authorities.key(ca).algorithm())?;
+        let algorithm = authorities.key(self.ca()).algorithm();
+        let prepared = issue::prepare_below(&template, issuer, algorithm)?;
 
         //= specs/house.md#house-issuance
         //# A certificate that was not linted MUST NOT be signed.
         // 5. Lint.
-        let life = profile::life(ask.purpose, &core.config);
+        let life = profile::life(ask.purpose, config);
         let about = About { purpose: Some(ask.purpose), name: ask.subject.name(), life, now };
         let certificate = lint(prepared, &about)?;
-
-        if !permit.known_key() {
-            turn.put_key(permit.spki_sha256(), permit.subject(), permit.purpose()).await?;
-        }
-        let known = turn.subject(&ask.subject).await?;
-        let before = known.map(|known| known.grants).unwrap_or_default();
-        let grants = ask.grants.clone().unwrap_or_else(|| before.clone());
-        turn.put_subject(&ask.subject, permit.next_state(), &grants, now).await?;
-        let grants = (grants != before).then_some(grants);
-        let wish = Wish { ask, item, serial, spki_sha256, grants };
-        Ok(Step::Ready(Box::new(Linted { wish, certificate })))
+        Ok(Linted { of: self, certificate })
     }
+}
 
-    fn intent(&self, one: &Linted) -> (Kind, Value) {
-        let Wish { ask, serial, spki_sha256, .. } = &one.wish;
+/// One that lacks only the signature.
+struct Linted {
+    of: Permitted,
+    certificate: LintedCertificate,
+}
+
+impl Linted {
+    fn intent(&self, authorities: &Authorities) -> (Kind, Value) {
+        let Wish { ask, serial_hex, spki_sha256, .. } = &self.of.wish;
         let body = json!({
             "subject": ask.subject.to_string(), "purpose": ask.purpose.as_str(),
-            "issuer": self.authorities.label(profile::issuer(ask.purpose)),
-            "serial": serial.hex(), "spki_sha256": spki_sha256, "request_sha256": ask.request_sha256,
-            "tbs_sha256": hex::encode(sha256(one.certificate.tbs())), "by": word(&ask.claim),
+            "issuer": authorities.label(self.of.ca()),
+            "serial": serial_hex, "spki_sha256": spki_sha256, "request_sha256": ask.request_sha256,
+            "tbs_sha256": hex::encode(sha256(self.certificate.tbs())), "by": word(&ask.claim),
         });
         (Kind::IssuanceIntent, body)
     }
 
-    fn sign_one(&self, one: Box<Linted>) -> Result<(Wish, Certificate), AuthorityError> {
-        let ca = profile::issuer(one.wish.ask.purpose);
-        let (issuer, key) = (self.authorities.certificate(ca), self.authorities.key(ca));
-        Ok((one.wish, sign(one.certificate, issuer, key)?))
-    }
-
-    async fn put(
-        &self,
-        turn: &mut Turn,
-        wish: Wish,
-        certificate: &Certificate,
-    ) -> Result<(), AuthorityError> {
-        if let Some(item) = &wish.item {
-            turn.put_issued(item, wish.ask.subject.name(), &wish.spki_sha256).await?;
-        }
-        turn.put_certificate(&CertificateRecord {
-            issuer: self.authorities.label(profile::issuer(wish.ask.purpose)).to_owned(),
-            subject: wish.ask.subject,
-            purpose: wish.ask.purpose,
-            certificate: certificate.clone(),
-            request_sha256: wish.ask.request_sha256,
-            key_label: wish.ask.key_label,
-            status: CertificateStatus::Active,
-            issued_at: self.now,
-        })
-        .await?;
-        Ok(())
+    fn sign(self, authorities: &Authorities) -> Result<Signed, AuthorityError> {
+        let ca = self.of.ca();
+        let (issuer, key) = (authorities.certificate(ca), authorities.key(ca));
+        Ok(Signed { certificate: sign(self.certificate, issuer, key)?, of: self.of })
     }
 }
 
-impl Wish {
+/// One that was signed and compared.
+struct Signed {
+    of: Permitted,
+    certificate: Certificate,
+}
+
+impl Signed {
     /// What the ledger gets: the certificate, changed grants, and for a batch that the identity was made.
-    fn records(&self, certificate: &Certificate) -> Vec<(Kind, Value)> {
-        let subject = self.ask.subject.to_string();
-        let mut records = vec![(Kind::Issued, issued_body(certificate, self.serial))];
-        if let Some(grants) = &self.grants {
+    fn records(&self) -> Vec<(Kind, Value)> {
+        let Wish { ask, item, serial, .. } = &self.of.wish;
+        let subject = ask.subject.to_string();
+        let mut records = vec![(Kind::Issued, issued_body(&self.certificate, *serial))];
+        if let Some(grants) = &self.of.changed_grants {
             let list: Vec<String> = grants.iter().map(ToString::to_string).collect();
             records.push((Kind::GrantsChanged, json!({"subject": subject, "grants": list})));
         }
-        if let Some(item) = &self.item {
+        if let Some(item) = item {
             //= specs/en-303-645.md#5.5-8
             //# Provisioning MUST leave a record.
             let body = json!({
-                "thing": self.ask.subject.name(), "serial": self.serial.hex(), "fresh": true,
+                "thing": ask.subject.name(), "serial": serial.hex(), "fresh": true,
                 "batch": item.batch, "station": item.station, "verifier_sha256": item.verifier_sha256,
             });
             records.push((Kind::FactoryIdentity, body));
@@ -286,109 +356,44 @@ impl Wish {
     }
 }
 
-/// An issuing CA, below the root; in the ceremony, and when the CA is rolled.
-pub(crate) fn issue_ca(
-    signer: &RootSigner,
-    permit: &RootPermit,
-    label: &str,
-    key: &KeyHandle,
-    root: &Certificate,
+/// What the database gets of a group.
+async fn put(
+    turn: &mut Turn,
+    signed: &[Signed],
+    authorities: &Authorities,
     now: Timestamp,
-) -> Result<Certificate, AuthorityError> {
-    let (act, root_key) = (permit.act(ActKind::IssuingCa, label)?, signer.key(permit));
-    let template = approved(act, key)?;
-    let prepared = issue::prepare_ca(&template, key.spki_der(), root, root_key.algorithm())?;
-    let about = About { purpose: None, name: &template.common_name, life: None, now };
-    sign(lint(prepared, &about)?, root, root_key)
-}
+) -> Result<(), AuthorityError> {
+    let new = signed.iter().map(|one| &one.of).filter(|one| !one.permit.known_key());
+    let keys: Vec<_> = new
+        .map(|one| (one.wish.spki_sha256.clone(), one.record.subject.clone(), one.permit.purpose()))
+        .collect();
+    turn.put_keys(&keys).await?;
 
-/// The next root, certified by the root before: for verifiers that trust that one. Its words are those of the next root's own certificate.
-pub(crate) fn cross_certificate(
-    signer: &RootSigner,
-    permit: &RootPermit,
-    label: &str,
-    next: &Certificate,
-    before: &Certificate,
-) -> Result<Certificate, AuthorityError> {
-    let (act, key) = (approved_root(permit, label, next)?, signer.key(permit));
-    let prepared =
-        issue::prepare_cross(&act.template()?, &next.spki_der(), before, key.algorithm())?;
-    let expected = prepared.tbs().to_vec();
-    let cross = issue::sign(prepared, key)?;
-    let whole = issue::tbs(cross.der())? == expected
-        && cross.verify_signed_by(before).is_ok()
-        && cross.spki_der() == next.spki_der()
-        && cross.x509().tbs_certificate().subject() == next.x509().tbs_certificate().subject()
-        && cross.subject_key_id() == next.subject_key_id();
-    if whole { Ok(cross) } else { Err(AuthorityError::Mismatch) }
-}
+    // Of a subject that asked for two purposes, the later record has what both were granted.
+    let mut later = HashSet::new();
+    let mut subjects: Vec<_> = signed.iter().rev().map(|one| &one.of.record).collect();
+    subjects.retain(|record| later.insert(&record.subject));
+    let subjects: Vec<_> = subjects.into_iter().rev().cloned().collect();
+    turn.put_subjects(&subjects).await?;
 
-/// The statement that `next` follows the held root, by the held root's key.
-pub(crate) fn root_statement(
-    signer: &RootSigner,
-    permit: &RootPermit,
-    label: &str,
-    held: &Anchor,
-    next: &Certificate,
-) -> Result<Vec<u8>, AuthorityError> {
-    let act = approved_root(permit, label, next)?;
-    if act.position != Some(held.position + 1) {
-        return Err(NotApproved::NotAsked(label.to_owned()).into());
-    }
-    Ok(anchors::state(held, next, signer.key(permit))?)
-}
+    let items = signed.iter().map(|one| &one.of.wish).filter_map(|wish| {
+        let item = wish.item.clone()?;
+        Some(item.issued(wish.ask.subject.name(), &wish.spki_sha256))
+    });
+    turn.put_items(&items.collect::<Vec<_>>()).await?;
 
-/// A new root signs itself at its birth. Nobody trusts it before the root before names it, which needs a permit.
-pub(crate) fn newborn_root(
-    template: &CaTemplate,
-    key: &KeyHandle,
-) -> Result<Certificate, AuthorityError> {
-    checked_root(issue::self_signed_ca(template, key)?, template, key)
-}
-
-fn approved_root<'a>(
-    permit: &'a RootPermit,
-    label: &str,
-    next: &Certificate,
-) -> Result<&'a Act, AuthorityError> {
-    let act = permit.act(ActKind::NextRoot, label)?;
-    let print = hex::encode(next.fingerprint());
-    if act.certificate_sha256.as_ref() != Some(&print) || act.key_sha256 != next.spki_sha256() {
-        return Err(NotApproved::NotAsked(label.to_owned()).into());
-    }
-    Ok(act)
-}
-
-/// The certificate that was approved, if it was for this key.
-//= specs/house.md#house-custody
-//# A certificate of the root MUST say what its custodians approved, word by word.
-fn approved(act: &Act, key: &KeyHandle) -> Result<CaTemplate, AuthorityError> {
-    if act.key_sha256 != hex::encode(sha256(key.spki_der())) {
-        return Err(NotApproved::NotAsked(act.label.clone()).into());
-    }
-    Ok(act.template()?)
-}
-
-/// A root signs itself; in the ceremony, and when the root is rolled. There is no issuer to lint it against, so its own words are checked.
-pub(crate) fn self_signed_root(
-    signer: &RootSigner,
-    permit: &RootPermit,
-    label: &str,
-) -> Result<Certificate, AuthorityError> {
-    let (act, key) = (permit.act(ActKind::RootCertificate, label)?, signer.key(permit));
-    let template = approved(act, key)?;
-    checked_root(issue::self_signed_ca(&template, key)?, &template, key)
-}
-
-fn checked_root(
-    root: Certificate,
-    template: &CaTemplate,
-    key: &KeyHandle,
-) -> Result<Certificate, AuthorityError> {
-    let whole = root.verify_signed_by(&root).is_ok()
-        && root.spki_der() == key.spki_der()
-        && root.subject_cn().as_deref() == Some(template.common_name.as_str());
-    if whole { Ok(root) } else { Err(AuthorityError::Mismatch) }
+    let certificates = signed.iter().map(|Signed { of, certificate }| CertificateRecord {
+        issuer: authorities.label(of.ca()).to_owned(),
+        subject: of.record.subject.clone(),
+        purpose: of.permit.purpose(),
+        certificate: certificate.clone(),
+        request_sha256: of.wish.ask.request_sha256.clone(),
+        key_label: of.wish.ask.key_label.clone(),
+        status: CertificateStatus::Active,
+        issued_at: now,
+    });
+    turn.put_certificates(&certificates.collect::<Vec<_>>()).await?;
+    Ok(())
 }
 
 /// Signs what was linted, and nothing else.
@@ -409,24 +414,13 @@ fn sign(
     }
 }
 
-/// The certificate that answers a repeated request: same subject, purpose and key, still good, and either the very
-/// same request, or more than a third of its life left and an issuer that still issues.
-async fn again(
-    turn: &mut Turn,
-    ask: &Ask,
-    spki_sha256: &str,
-    issuer: &str,
-    now: Timestamp,
-) -> Result<Option<CertificateRecord>, AuthorityError> {
-    let earlier = turn.certificates_of(&ask.subject, ask.purpose).await?;
-    Ok(earlier.into_iter().find(|record| {
-        let validity = record.certificate.validity();
-        let same_request =
-            !ask.request_sha256.is_empty() && record.request_sha256 == ask.request_sha256;
-        record.is_good(now)
-            && record.certificate.spki_sha256() == spki_sha256
-            && (same_request || (record.issuer == issuer && !in_renewal(&validity, now)))
-    }))
+/// Whether a certificate answers a repeated request, of the same subject, purpose and key: it is still good, and either
+/// the request is the very same, or more than a third of its life is left and its issuer still issues.
+fn answers_again(record: &CertificateRecord, ask: &Ask, issuer: &str, now: Timestamp) -> bool {
+    let same_request =
+        !ask.request_sha256.is_empty() && record.request_sha256 == ask.request_sha256;
+    let lasts = record.issuer == issuer && !in_renewal(&record.certificate.validity(), now);
+    record.is_good(now) && (same_request || lasts)
 }
 
 /// Whether less than a third of a life is left.

@@ -39,6 +39,7 @@ pub mod profile;
 pub mod registration;
 pub mod subject;
 
+mod every_core;
 mod in_force;
 mod issuance;
 

@@ -121,7 +121,7 @@ pub(crate) fn lint(
     };
     let context = Context {
         facts: Facts::of(prepared.draft()).map_err(unreadable)?,
-        issuer: Facts::of(prepared.issuer()).map_err(unreadable)?,
+        issuer: prepared.issuer().clone(),
         purpose: about.purpose,
         name: about.name.to_owned(),
         life: about.life,

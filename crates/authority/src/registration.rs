@@ -16,7 +16,7 @@ use countersign_model::time::Timestamp;
 
 pub use self::table::{Event, Reason, Refusal, State, after};
 use crate::error::AuthorityError;
-use crate::store::{CertificateStatus, Turn};
+use crate::store::{CertificateStatus, Group, Turn};
 use crate::subject::{Purpose, Subject};
 
 /// How somebody proves that the subject may have a certificate. The peer certificates were verified by TLS against the
@@ -105,9 +105,10 @@ impl EnrolmentPermit {
     }
 }
 
-/// Judges a claim. It reads inside the writer's turn, so that what it saw still holds when the certificate is recorded.
+/// Judges a claim. What is known was read inside the writer's turn, so that it still holds when the certificate is recorded.
 pub(crate) async fn permit(
     turn: &mut Turn,
+    known: &Group,
     subject: &Subject,
     purpose: Purpose,
     spki_sha256: &str,
@@ -124,8 +125,9 @@ pub(crate) async fn permit(
     {
         return Err(Refusal::UpperCase(subject.name().to_owned()).into());
     }
-    if let Some(other) = turn.lookalike(subject).await? {
-        return Err(Refusal::Lookalike { name: subject.name().to_owned(), other }.into());
+    if let Some(other) = known.lookalike(subject) {
+        let (name, other) = (subject.name().to_owned(), other.to_owned());
+        return Err(Refusal::Lookalike { name, other }.into());
     }
     // 3. The certificate that speaks for the subject was issued here, for it, and still counts.
     if let Some((certificate, proves)) = claim.certificate(purpose) {
@@ -152,26 +154,22 @@ pub(crate) async fn permit(
     //= specs/house.md#house-issuance
     //# A public key that is known under another name MUST be refused.
     // 4. One key, one subject, one purpose.
-    let known_key = match turn.key_owner(spki_sha256).await? {
+    let known_key = match known.key_owner(spki_sha256) {
         None => false,
         Some(owner) if owner.subject == *subject && owner.purpose == purpose.as_str() => true,
         Some(_) => return Err(Refusal::DuplicateKey.into()),
     };
     // A key that was barred, or whose certificate was revoked, may be known to others: it never comes back.
-    if turn.is_barred(spki_sha256).await? {
+    if known.is_barred(spki_sha256) {
         return Err(Refusal::RevokedKey.into());
     }
-    let earlier =
-        if known_key { turn.certificates_of(subject, purpose).await? } else { Vec::new() };
-    let barred = earlier.iter().any(|record| {
-        record.status == CertificateStatus::Revoked
-            && record.certificate.spki_sha256() == spki_sha256
-    });
+    let mut earlier = known.certificates(subject, purpose, spki_sha256);
+    let barred = earlier.any(|record| record.status == CertificateStatus::Revoked);
     if barred {
         return Err(Refusal::RevokedKey.into());
     }
     // 5. The subject's state admits it.
-    let state = turn.subject(subject).await?.map(|record| record.state);
+    let state = known.subject(subject).map(|record| record.state);
     let event = claim.event();
     if (event == Event::Manufacture) != (purpose == Purpose::FactoryIdentity) {
         return Err(Refusal::Purpose.into());

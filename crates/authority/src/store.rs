@@ -9,6 +9,7 @@ mod alarms;
 mod certificates;
 mod codes;
 mod factory;
+mod group;
 mod issuing;
 mod operators;
 mod orders;
@@ -23,6 +24,7 @@ use sqlx::{Any, AnyConnection, AnyPool, Row as _, Transaction};
 
 pub use self::certificates::{CertificateRecord, CertificateStatus};
 pub use self::factory::{BatchItem, BatchRecord, ItemRecord, StationRecord};
+pub(crate) use self::group::{Asking, Group};
 pub use self::issuing::Outstanding;
 pub(crate) use self::issuing::{Issuing, IssuingRow};
 pub use self::orders::OrderRecord;
@@ -155,12 +157,19 @@ impl Turn {
 
     /// A number above all that were given out before.
     pub(crate) async fn next_generation(&mut self) -> Result<i64, StoreError> {
+        self.next_generations(1).await
+    }
+
+    /// The first of so many numbers in a row, above all that were given out before.
+    async fn next_generations(&mut self, count: usize) -> Result<i64, StoreError> {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
         let row = sqlx::query(
-            "UPDATE counters SET value = value + 1 WHERE name = 'generation' RETURNING value",
+            "UPDATE counters SET value = value + $1 WHERE name = 'generation' RETURNING value",
         )
+        .bind(count)
         .fetch_one(&mut *self.transaction)
         .await;
-        Ok(self.done(row)?.get("value"))
+        Ok(self.done(row)?.get::<i64, _>("value") - count + 1)
     }
 
     fn connection(&mut self) -> &mut AnyConnection {

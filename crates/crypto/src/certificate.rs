@@ -177,7 +177,8 @@ impl Certificate {
     /// # Errors
     /// [`CertificateError::Der`] when the outer structure cannot be re-read.
     pub fn tbs_der(&self) -> Result<Vec<u8>, CertificateError> {
-        self.parsed.tbs_certificate().to_der().map_err(|e| CertificateError::Der(e.to_string()))
+        let tbs = crate::issue::tbs(&self.der).map_err(|e| CertificateError::Der(e.to_string()))?;
+        Ok(tbs.to_vec())
     }
 
     /// PEM text, RFC 7468.

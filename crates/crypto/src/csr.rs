@@ -7,6 +7,7 @@ use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::request::{CertReq, ExtensionReq};
 
+use crate::digest::sha256;
 use crate::issue::{IssueError, spki_is_canonical};
 use crate::signature::{self, KeyHandle, SignatureAlgorithm};
 
@@ -38,7 +39,7 @@ pub fn request(key: &KeyHandle, common_name: &str) -> Result<Vec<u8>, IssueError
 ///
 /// ```compile_fail
 /// # use countersign_crypto::csr::VerifiedCsr;
-/// let forged = VerifiedCsr { common_name: None, spki_der: vec![], dns: vec![], uris: vec![], other_names: 0 };
+/// let forged = VerifiedCsr { common_name: None, spki_der: vec![], dns: vec![], uris: vec![], other_names: 0, sha256: [0; 32] };
 /// ```
 #[derive(Debug, Clone)]
 pub struct VerifiedCsr {
@@ -47,6 +48,7 @@ pub struct VerifiedCsr {
     dns: Vec<String>,
     uris: Vec<String>,
     other_names: usize,
+    sha256: [u8; 32],
 }
 
 impl VerifiedCsr {
@@ -79,6 +81,12 @@ impl VerifiedCsr {
     pub fn other_names(&self) -> usize {
         self.other_names
     }
+
+    /// SHA-256 of the request as it came.
+    #[must_use]
+    pub fn sha256(&self) -> [u8; 32] {
+        self.sha256
+    }
 }
 
 /// Reads a DER request and verifies that its sender holds the private key (RFC 2986 section 4.2, note 2).
@@ -109,7 +117,8 @@ pub fn verify(request_der: &[u8]) -> Result<VerifiedCsr, CsrError> {
     signature::verify(algorithm, &spki_der, signed, proof).map_err(|_| CsrError::Possession)?;
     let Names { dns, uris, others } = names(&request)?;
     let common_name = common_name(&request)?;
-    Ok(VerifiedCsr { common_name, spki_der, dns, uris, other_names: others })
+    let sha256 = sha256(request_der);
+    Ok(VerifiedCsr { common_name, spki_der, dns, uris, other_names: others, sha256 })
 }
 
 /// The CSR attributes that EST announces (RFC 7030 section 4.5.2): an EC key on the algorithm's curve, and the hash. DER.

@@ -1,7 +1,7 @@
 //! Certificates being made: templates, to-be-signed bytes that can be linted, and the signature.
 //!
 //! ```text
-//!  Template ──prepare──► Prepared (TBS under a throw-away signature) ──sign, by move──► Certificate
+//!  Template ──prepare──► Prepared (TBS under a signature that is none) ──sign, by move──► Certificate
 //!                           │
 //!                           └─ draft() and tbs(): what a linter reads before the real key is asked
 //! ```
@@ -16,6 +16,7 @@ mod facts;
 mod name;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use countersign_model::time::Validity;
 use rcgen::{
@@ -23,7 +24,7 @@ use rcgen::{
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyUsagePurpose, SanType, SerialNumber,
 };
 
-use self::adapter::{SigningAdapter, SubjectKey};
+use self::adapter::{SigningAdapter, SubjectKey, Unsigned};
 pub use self::facts::{ExtensionFact, Facts, MalformedCertificate, TimeForm};
 use crate::certificate::{Certificate, IdentityName};
 use crate::random::Random;
@@ -120,21 +121,61 @@ pub struct CaTemplate {
     pub serial: Serial,
 }
 
+/// A CA's certificate, read once for all the certificates below it.
+#[derive(Clone)]
+pub struct CaCertificate(Arc<ReadCa>);
+
+struct ReadCa {
+    certificate: Certificate,
+    facts: Facts,
+    /// Name and key identifier, as the encoder needs them.
+    params: CertificateParams,
+}
+
+impl CaCertificate {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`IssueError::Issuer`] for a certificate that is no CA's.
+    pub fn new(certificate: Certificate) -> Result<Self, IssueError> {
+        let params = name::issuer_params(&certificate)?;
+        let facts = Facts::of(&certificate).map_err(|_| IssueError::Issuer("it does not parse"))?;
+        Ok(Self(Arc::new(ReadCa { certificate, facts, params })))
+    }
+
+    /// The certificate.
+    #[must_use]
+    pub fn certificate(&self) -> &Certificate {
+        &self.0.certificate
+    }
+
+    /// What it says.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.0.facts
+    }
+}
+
+impl std::fmt::Debug for CaCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.certificate().fmt(f)
+    }
+}
+
 /// A certificate that lacks only the issuer's signature.
 ///
 /// It is consumed by [`sign`], so that one linting allows one signature.
 pub struct Prepared {
     params: CertificateParams,
     subject: SubjectKey,
-    issuer: Certificate,
-    issuer_name: CertificateParams,
+    issuer: CaCertificate,
     algorithm: SignatureAlgorithm,
     draft: Certificate,
     tbs: Vec<u8>,
 }
 
 impl Prepared {
-    /// The certificate with a throw-away key's signature: complete to read, worthless to a verifier.
+    /// The certificate with a signature that no key makes: complete to read, worthless to every verifier.
     #[must_use]
     pub fn draft(&self) -> &Certificate {
         &self.draft
@@ -146,10 +187,10 @@ impl Prepared {
         &self.tbs
     }
 
-    /// The issuing CA's certificate.
+    /// What the issuing CA's certificate says.
     #[must_use]
-    pub fn issuer(&self) -> &Certificate {
-        &self.issuer
+    pub fn issuer(&self) -> &Facts {
+        self.issuer.facts()
     }
 }
 
@@ -166,6 +207,18 @@ impl std::fmt::Debug for Prepared {
 pub fn prepare(
     template: &Template,
     issuer: &Certificate,
+    algorithm: SignatureAlgorithm,
+) -> Result<Prepared, IssueError> {
+    prepare_below(template, &CaCertificate::new(issuer.clone())?, algorithm)
+}
+
+/// The same below a CA that was read already.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_below(
+    template: &Template,
+    issuer: &CaCertificate,
     algorithm: SignatureAlgorithm,
 ) -> Result<Prepared, IssueError> {
     let mut params = base_params(&template.validity, template.serial)?;
@@ -195,11 +248,12 @@ pub fn prepare(
 /// # Errors
 /// [`IssueError::Key`] when `issuer_key` is not the key of the issuer's certificate or cannot sign.
 pub fn sign(prepared: Prepared, issuer_key: &KeyHandle) -> Result<Certificate, IssueError> {
-    let issuer_spki = prepared.issuer.spki_der();
-    if issuer_key.spki_der() != issuer_spki || issuer_key.algorithm() != prepared.algorithm {
+    let spki = &prepared.issuer.facts().spki;
+    if issuer_key.spki_der() != *spki || issuer_key.algorithm() != prepared.algorithm {
         return Err(IssueError::Key("the key is not that of the issuing CA's certificate"));
     }
-    let issuer = Issuer::new(prepared.issuer_name, SigningAdapter::new(issuer_key.clone())?);
+    let key = SigningAdapter::new(issuer_key.clone())?;
+    let issuer = Issuer::from_params(&prepared.issuer.0.params, key);
     let signed = prepared.params.signed_by(&prepared.subject, &issuer).map_err(IssueError::from)?;
     Certificate::from_der(signed.der()).map_err(|_| IssueError::Malformed)
 }
@@ -228,7 +282,7 @@ pub fn prepare_ca(
     algorithm: SignatureAlgorithm,
 ) -> Result<Prepared, IssueError> {
     let params = ca_params(template, BasicConstraints::Constrained(0), true)?;
-    prepare_params(params, spki_der, issuer, algorithm)
+    prepare_params(params, spki_der, &CaCertificate::new(issuer.clone())?, algorithm)
 }
 
 /// A root's cross-certificate below the root before it: below it may stand the roots after it, crossed too, and the issuing CAs.
@@ -242,7 +296,7 @@ pub fn prepare_cross(
     algorithm: SignatureAlgorithm,
 ) -> Result<Prepared, IssueError> {
     let params = ca_params(template, BasicConstraints::Constrained(CROSS_PATH), true)?;
-    prepare_params(params, spki_der, issuer, algorithm)
+    prepare_params(params, spki_der, &CaCertificate::new(issuer.clone())?, algorithm)
 }
 
 /// [`prepare_ca`] and [`sign`] in one.
@@ -272,18 +326,15 @@ pub fn tbs(certificate_der: &[u8]) -> Result<&[u8], IssueError> {
 fn prepare_params(
     params: CertificateParams,
     spki_der: &[u8],
-    issuer: &Certificate,
+    issuer: &CaCertificate,
     algorithm: SignatureAlgorithm,
 ) -> Result<Prepared, IssueError> {
     let subject = SubjectKey::from_spki(spki_der)?;
-    let issuer_name = name::issuer_params(issuer)?;
-    let throw_away = KeyHandle::ephemeral(algorithm)
-        .map_err(|_| IssueError::Key("no throw-away key could be made"))?;
-    let draft_issuer = Issuer::from_params(&issuer_name, SigningAdapter::new(throw_away)?);
-    let draft = params.signed_by(&subject, &draft_issuer)?;
+    let unsigned = Issuer::from_params(&issuer.0.params, Unsigned(algorithm));
+    let draft = params.signed_by(&subject, &unsigned)?;
     let draft = Certificate::from_der(draft.der()).map_err(|_| IssueError::Malformed)?;
     let tbs = tbs(draft.der())?.to_vec();
-    Ok(Prepared { params, subject, issuer: issuer.clone(), issuer_name, algorithm, draft, tbs })
+    Ok(Prepared { params, subject, issuer: issuer.clone(), algorithm, draft, tbs })
 }
 
 fn base_params(validity: &Validity, serial: Serial) -> Result<CertificateParams, IssueError> {

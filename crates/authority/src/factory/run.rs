@@ -38,6 +38,7 @@ use super::requests::Requests;
 use super::stations::known;
 use crate::authority::Authority;
 use crate::error::AuthorityError;
+use crate::every_core::shared_out;
 use crate::ledger::Kind;
 use crate::store::{BatchRecord, ItemRecord, Turn};
 use crate::subject::{Purpose, Subject};
@@ -260,33 +261,11 @@ impl<'a> Run<'a> {
             }));
         }
         let drawn = drawn.into_iter().collect::<Result<Vec<_>, _>>();
-        let mut drawn = drawn.map_err(|error| AuthorityError::Factory(error.to_string()))?;
+        let drawn = drawn.map_err(|error| AuthorityError::Factory(error.to_string()))?;
         let workers = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS);
-        let share = drawn.len().div_ceil(workers).max(1);
-        let mut shares = Vec::new();
-        while !drawn.is_empty() {
-            let rest = drawn.split_off(share.min(drawn.len()));
-            shares.push(std::mem::replace(&mut drawn, rest));
-        }
-        // Threads of their own, which end with the chunk: the memory of a derivation is given back then.
         let task = tokio::task::spawn_blocking(move || {
-            std::thread::scope(|scope| {
-                let make = |share: Vec<Drawn>| {
-                    move || {
-                        share
-                            .into_iter()
-                            .map(|one| one.make(make_key.then_some(algorithm)))
-                            .collect::<Result<Vec<_>, AuthorityError>>()
-                    }
-                };
-                let working: Vec<_> =
-                    shares.into_iter().map(|share| scope.spawn(make(share))).collect();
-                let mut made = Vec::new();
-                for one in working {
-                    made.extend(one.join().map_err(|_| AuthorityError::Worker)??);
-                }
-                Ok(made)
-            })
+            let make = |one: Drawn| one.make(make_key.then_some(algorithm));
+            shared_out(drawn, workers, &make)?.into_iter().collect()
         });
         Ok(Some((serials, task)))
     }

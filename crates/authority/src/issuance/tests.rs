@@ -146,3 +146,38 @@ async fn without_a_ledger_nothing_is_issued() {
     std::fs::write(&ledger, text).unwrap();
     issue(&authority.core, ask("plug-1", &key())).await.unwrap();
 }
+
+/// Callers at the same time share the waits for the disk; what one is refused for is nobody else's answer.
+#[tokio::test]
+async fn who_asks_at_the_same_time_shares_a_turn() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = ready(folder.path()).await;
+    let (shared, again) = (key(), key());
+    let mut asks: Vec<_> = (0..20).map(|number| ask(&format!("plug-{number}"), &key())).collect();
+    asks.extend([ask("plug-a", &shared), ask("plug-b", &shared)]);
+    asks.extend([ask("plug-c", &again), ask("plug-c", &again), ask("Plug-c", &key())]);
+    let before = authority.core.store.generation().await.unwrap();
+    let mut running = tokio::task::JoinSet::new();
+    for (number, ask) in asks.into_iter().enumerate() {
+        let authority = authority.clone();
+        running.spawn(async move { (number, issue(&authority.core, ask).await) });
+    }
+    let mut answers = running.join_all().await;
+    answers.sort_by_key(|(number, _)| *number);
+    let mut answers: Vec<_> = answers.into_iter().map(|(_, answer)| answer).collect();
+    let lookalike = answers.pop().unwrap().unwrap_err();
+    assert!(matches!(lookalike, AuthorityError::Refused(Refusal::Lookalike { .. })), "{lookalike}");
+    let both: Vec<_> = answers.drain(22..).map(Result::unwrap).collect();
+    assert_eq!(both[0].chain, both[1].chain);
+    assert_eq!(both.iter().filter(|one| one.fresh).count(), 1);
+    let duplicate = answers.pop().unwrap().unwrap_err();
+    assert!(matches!(duplicate, AuthorityError::Refused(Refusal::DuplicateKey)), "{duplicate}");
+    assert!(answers.into_iter().all(|answer| answer.unwrap().fresh));
+    // A key, a subject and a certificate each, and one number for each of them.
+    assert_eq!(authority.core.store.generation().await.unwrap() - before, 22 * 3);
+    // The first came alone, then all those that could together: their intents stand in a row.
+    let entries = authority.ledger_entries().await.unwrap();
+    let kinds: Vec<_> = entries.iter().map(|entry| entry.kind).collect();
+    let in_a_row = kinds.split(|kind| *kind != Kind::IssuanceIntent).map(<[_]>::len).max();
+    assert_eq!(in_a_row, Some(21), "{kinds:?}");
+}

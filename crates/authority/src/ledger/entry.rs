@@ -166,7 +166,7 @@ impl Entry {
         out.extend_from_slice(b"{\"index\":");
         out.extend_from_slice(self.index.to_string().as_bytes());
         out.extend_from_slice(format!(",\"at\":{},\"kind\":", self.at.0).as_bytes());
-        canonical(&kind_value(self.kind), &mut out);
+        json(&self.kind, &mut out);
         out.extend_from_slice(b",\"body\":");
         canonical(&self.body, &mut out);
         out.extend_from_slice(
@@ -211,8 +211,9 @@ pub(crate) struct Read {
     pub(crate) chain: [u8; 32],
 }
 
-fn kind_value(kind: Kind) -> Value {
-    serde_json::to_value(kind).expect("a unit variant serialises to its name")
+/// A kind, a string, a number, a truth value or null.
+fn json(value: &impl Serialize, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("a scalar serialises, and a vector takes all of it");
 }
 
 fn leaf_data(index: u64, at: Timestamp, kind: Kind, body: &Value) -> Vec<u8> {
@@ -220,7 +221,7 @@ fn leaf_data(index: u64, at: Timestamp, kind: Kind, body: &Value) -> Vec<u8> {
     bytes.extend_from_slice(format!("{{\"at\":{},\"body\":", at.0).as_bytes());
     canonical(body, &mut bytes);
     bytes.extend_from_slice(format!(",\"index\":{index},\"kind\":").as_bytes());
-    canonical(&kind_value(kind), &mut bytes);
+    json(&kind, &mut bytes);
     bytes.push(b'}');
     bytes
 }
@@ -240,7 +241,7 @@ fn canonical(value: &Value, out: &mut Vec<u8>) {
                 if position > 0 {
                     out.push(b',');
                 }
-                canonical(&Value::String(name.clone()), out);
+                json(name, out);
                 out.push(b':');
                 canonical(member, out);
             }
@@ -256,7 +257,7 @@ fn canonical(value: &Value, out: &mut Vec<u8>) {
             }
             out.push(b']');
         }
-        scalar => out.extend_from_slice(scalar.to_string().as_bytes()),
+        scalar => json(scalar, out),
     }
 }
 

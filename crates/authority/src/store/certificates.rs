@@ -118,35 +118,33 @@ impl Store {
 }
 
 impl Turn {
-    /// Records a certificate. The primary key refuses a serial that was used before.
-    pub(crate) async fn put_certificate(
+    /// Records certificates, each newer than the one before. The primary key refuses a serial that was used before.
+    pub(crate) async fn put_certificates(
         &mut self,
-        record: &CertificateRecord,
+        records: &[CertificateRecord],
     ) -> Result<(), StoreError> {
-        let changed = self.next_generation().await?;
-        let validity = record.certificate.validity();
-        let done = sqlx::query(
-            "INSERT INTO certificates (serial, kind, name, purpose, issuer, not_before, not_after, der,
-                spki_sha256, request_sha256, key_label, status, issued_at, changed)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
-        )
-        .bind(record.certificate.serial_hex())
-        .bind(record.subject.kind())
-        .bind(record.subject.name())
-        .bind(record.purpose.as_str())
-        .bind(record.issuer.as_str())
-        .bind(signed(validity.not_before.0))
-        .bind(signed(validity.not_after.0))
-        .bind(BASE64.encode(record.certificate.der()))
-        .bind(record.certificate.spki_sha256())
-        .bind(record.request_sha256.as_str())
-        .bind(record.key_label.as_str())
-        .bind(record.status.as_str())
-        .bind(signed(record.issued_at.0))
-        .bind(changed)
-        .execute(self.connection())
-        .await;
-        self.done(done).map(|_| ())
+        let mut changed = self.next_generations(records.len()).await?..;
+        let insert = "INSERT INTO certificates (serial, kind, name, purpose, issuer, not_before, not_after, der,
+            spki_sha256, request_sha256, key_label, status, issued_at, changed)";
+        self.put_rows((insert, 14, ""), records, |statement, record| {
+            let validity = record.certificate.validity();
+            statement
+                .bind(record.certificate.serial_hex())
+                .bind(record.subject.kind())
+                .bind(record.subject.name().to_owned())
+                .bind(record.purpose.as_str())
+                .bind(record.issuer.clone())
+                .bind(signed(validity.not_before.0))
+                .bind(signed(validity.not_after.0))
+                .bind(BASE64.encode(record.certificate.der()))
+                .bind(record.certificate.spki_sha256())
+                .bind(record.request_sha256.clone())
+                .bind(record.key_label.clone())
+                .bind(record.status.as_str())
+                .bind(signed(record.issued_at.0))
+                .bind(changed.next())
+        })
+        .await
     }
 
     /// Every certificate of the subject for the purpose, newest first.
@@ -230,7 +228,7 @@ impl Turn {
     }
 }
 
-fn read(row: &AnyRow) -> Option<CertificateRecord> {
+pub(super) fn read(row: &AnyRow) -> Option<CertificateRecord> {
     let purpose: String = row.get("purpose");
     let der = BASE64.decode(row.get::<String, _>("der")).ok()?;
     Some(CertificateRecord {

@@ -244,42 +244,42 @@ impl Turn {
 
     /// Writes an item.
     pub(crate) async fn put_item(&mut self, record: &ItemRecord) -> Result<(), StoreError> {
-        let done = sqlx::query(
-            "INSERT INTO factory_items (serial, batch, station, state, spki_sha256, verifier_sha256, note)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)
-             ON CONFLICT (serial) DO UPDATE SET batch = excluded.batch, station = excluded.station,
-                state = excluded.state, spki_sha256 = excluded.spki_sha256,
-                verifier_sha256 = excluded.verifier_sha256, note = excluded.note",
-        )
-        .bind(record.serial.as_str())
-        .bind(record.batch.as_str())
-        .bind(record.station.as_str())
-        .bind(record.state.as_str())
-        .bind(record.spki_sha256.as_str())
-        .bind(record.verifier_sha256.as_str())
-        .bind(record.note.as_str())
-        .execute(self.connection())
-        .await;
-        self.done(done).map(|_| ())
+        self.put_items(std::slice::from_ref(record)).await
     }
 
-    /// Records that an item's certificate is issued.
-    pub(crate) async fn put_issued(
-        &mut self,
-        item: &BatchItem,
-        serial: &str,
-        spki_sha256: &str,
-    ) -> Result<(), StoreError> {
-        self.put_item(&ItemRecord {
-            serial: serial.to_owned(),
-            batch: item.batch.clone(),
-            station: item.station.clone(),
-            state: ItemState::Issued,
-            spki_sha256: spki_sha256.to_owned(),
-            verifier_sha256: item.verifier_sha256.clone(),
-            note: String::new(),
+    /// Writes items, none of them twice.
+    pub(crate) async fn put_items(&mut self, records: &[ItemRecord]) -> Result<(), StoreError> {
+        let insert = "INSERT INTO factory_items (serial, batch, station, state, spki_sha256, verifier_sha256, note)";
+        let then =
+            "ON CONFLICT (serial) DO UPDATE SET batch = excluded.batch, station = excluded.station,
+            state = excluded.state, spki_sha256 = excluded.spki_sha256,
+            verifier_sha256 = excluded.verifier_sha256, note = excluded.note";
+        self.put_rows((insert, 7, then), records, |statement, record| {
+            statement
+                .bind(record.serial.clone())
+                .bind(record.batch.clone())
+                .bind(record.station.clone())
+                .bind(record.state.as_str())
+                .bind(record.spki_sha256.clone())
+                .bind(record.verifier_sha256.clone())
+                .bind(record.note.clone())
         })
         .await
+    }
+}
+
+impl BatchItem {
+    /// The item of a serial whose certificate is issued.
+    pub(crate) fn issued(self, serial: &str, spki_sha256: &str) -> ItemRecord {
+        ItemRecord {
+            serial: serial.to_owned(),
+            batch: self.batch,
+            station: self.station,
+            state: ItemState::Issued,
+            spki_sha256: spki_sha256.to_owned(),
+            verifier_sha256: self.verifier_sha256,
+            note: String::new(),
+        }
     }
 }
 

@@ -297,6 +297,7 @@ impl Turn {
     }
 
     /// Whether a key was barred.
+    #[cfg(test)]
     pub(crate) async fn is_barred(&mut self, spki_sha256: &str) -> Result<bool, StoreError> {
         let row = sqlx::query("SELECT 1 FROM barred_keys WHERE spki_sha256 = $1")
             .bind(spki_sha256)

@@ -40,7 +40,8 @@ pub(crate) struct KeyOwner {
 /// Rows that the database's thread may read before they are taken: on a busy machine each hand-over is a wait.
 const ROWS_AHEAD: usize = 1 << 14;
 
-const COLUMNS: &str = "SELECT kind, name, state, grants, created_at, changed FROM subjects";
+pub(super) const COLUMNS: &str =
+    "SELECT kind, name, state, grants, created_at, changed FROM subjects";
 
 impl Store {
     /// Every subject that changed after `generation`, oldest change first; all of them for 0.
@@ -135,21 +136,6 @@ impl Turn {
         read(&row).map(Some).ok_or_else(|| self.damaged("a subject's row"))
     }
 
-    /// Another subject of the kind whose name differs only in case.
-    pub(crate) async fn lookalike(
-        &mut self,
-        subject: &Subject,
-    ) -> Result<Option<String>, StoreError> {
-        let row =
-            sqlx::query("SELECT name FROM subjects WHERE kind = $1 AND folded = $2 AND name <> $3")
-                .bind(subject.kind())
-                .bind(subject.name().to_ascii_lowercase())
-                .bind(subject.name())
-                .fetch_optional(self.connection())
-                .await;
-        Ok(self.done(row)?.map(|row| row.get("name")))
-    }
-
     /// Writes a subject's state and grants; makes it known if it was not.
     pub(crate) async fn put_subject(
         &mut self,
@@ -158,61 +144,51 @@ impl Turn {
         grants: &[Grant],
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let changed = self.next_generation().await?;
-        let grants: Vec<String> = grants.iter().map(ToString::to_string).collect();
-        let grants = serde_json::to_string(&grants).expect("strings serialise");
-        let done = sqlx::query(
-            "INSERT INTO subjects (kind, name, folded, state, grants, created_at, changed)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)
-             ON CONFLICT (kind, name) DO UPDATE SET
-                state = excluded.state, grants = excluded.grants, changed = excluded.changed",
-        )
-        .bind(subject.kind())
-        .bind(subject.name())
-        .bind(subject.name().to_ascii_lowercase())
-        .bind(state.as_str())
-        .bind(grants)
-        .bind(signed(now.0))
-        .bind(changed)
-        .execute(self.connection())
-        .await;
-        self.done(done).map(|_| ())
+        let (subject, grants) = (subject.clone(), grants.to_vec());
+        self.put_subjects(&[SubjectRecord { subject, state, grants, created_at: now, changed: 0 }])
+            .await
     }
 
-    /// Whose the key is.
-    pub(crate) async fn key_owner(
+    /// The same for many, none of them twice. Of one that is known it leaves `created_at` as it was; `changed` is new.
+    pub(crate) async fn put_subjects(
         &mut self,
-        spki_sha256: &str,
-    ) -> Result<Option<KeyOwner>, StoreError> {
-        let row =
-            sqlx::query("SELECT kind, name, purpose FROM subject_keys WHERE spki_sha256 = $1")
-                .bind(spki_sha256)
-                .fetch_optional(self.connection())
-                .await;
-        let Some(row) = self.done(row)? else { return Ok(None) };
-        let subject = subject(&row).ok_or_else(|| self.damaged("a key's row"))?;
-        Ok(Some(KeyOwner { subject, purpose: row.get("purpose") }))
-    }
-
-    /// Gives the key to the subject. The primary key refuses a second owner.
-    pub(crate) async fn put_key(
-        &mut self,
-        spki_sha256: &str,
-        subject: &Subject,
-        purpose: Purpose,
+        records: &[SubjectRecord],
     ) -> Result<(), StoreError> {
-        let changed = self.next_generation().await?;
-        let done = sqlx::query(
-            "INSERT INTO subject_keys (spki_sha256, kind, name, purpose, changed) VALUES ($1, $2, $3, $4, $5)",
-        )
-        .bind(spki_sha256)
-        .bind(subject.kind())
-        .bind(subject.name())
-        .bind(purpose.as_str())
-        .bind(changed)
-        .execute(self.connection())
-        .await;
-        self.done(done).map(|_| ())
+        let mut changed = self.next_generations(records.len()).await?..;
+        let insert =
+            "INSERT INTO subjects (kind, name, folded, state, grants, created_at, changed)";
+        let then = "ON CONFLICT (kind, name) DO UPDATE SET
+            state = excluded.state, grants = excluded.grants, changed = excluded.changed";
+        self.put_rows((insert, 7, then), records, |statement, record| {
+            let grants: Vec<String> = record.grants.iter().map(ToString::to_string).collect();
+            statement
+                .bind(record.subject.kind())
+                .bind(record.subject.name().to_owned())
+                .bind(record.subject.name().to_ascii_lowercase())
+                .bind(record.state.as_str())
+                .bind(serde_json::to_string(&grants).expect("strings serialise"))
+                .bind(signed(record.created_at.0))
+                .bind(changed.next())
+        })
+        .await
+    }
+
+    /// Gives keys to subjects. The primary key refuses a second owner.
+    pub(crate) async fn put_keys(
+        &mut self,
+        keys: &[(String, Subject, Purpose)],
+    ) -> Result<(), StoreError> {
+        let mut changed = self.next_generations(keys.len()).await?..;
+        let insert = "INSERT INTO subject_keys (spki_sha256, kind, name, purpose, changed)";
+        self.put_rows((insert, 5, ""), keys, |statement, (spki_sha256, subject, purpose)| {
+            statement
+                .bind(spki_sha256.clone())
+                .bind(subject.kind())
+                .bind(subject.name().to_owned())
+                .bind(purpose.as_str())
+                .bind(changed.next())
+        })
+        .await
     }
 }
 
@@ -221,7 +197,7 @@ pub(super) fn subject(row: &AnyRow) -> Option<Subject> {
 }
 
 /// A row of a driver.
-trait Columns {
+pub(super) trait Columns {
     fn text(&self, name: &str) -> String;
     fn number(&self, name: &str) -> u64;
 }
@@ -244,7 +220,7 @@ impl Columns for SqliteRow {
     }
 }
 
-fn read(row: &impl Columns) -> Option<SubjectRecord> {
+pub(super) fn read(row: &impl Columns) -> Option<SubjectRecord> {
     let grants: Vec<String> = serde_json::from_str(&row.text("grants")).ok()?;
     Some(SubjectRecord {
         subject: Subject::from_parts(&row.text("kind"), &row.text("name")).ok().flatten()?,

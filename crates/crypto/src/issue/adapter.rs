@@ -70,3 +70,26 @@ impl SigningKey for SigningAdapter {
         self.key.sign(message).map_err(|_| rcgen::Error::RemoteKeyError)
     }
 }
+
+/// Signs nothing: what a draft stands under until it is linted.
+pub(crate) struct Unsigned(pub(crate) SignatureAlgorithm);
+
+impl Unsigned {
+    /// An ECDSA-Sig-Value of two zeros, which is no signature under any key (FIPS 186-5 section 6.4.2 step 1).
+    const SIGNATURE: [u8; 8] = [0x30, 6, 2, 1, 0, 2, 1, 0];
+}
+
+impl PublicKeyData for Unsigned {
+    fn der_bytes(&self) -> &[u8] {
+        &[]
+    }
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        encoder_algorithm(self.0)
+    }
+}
+
+impl SigningKey for Unsigned {
+    fn sign(&self, _: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        Ok(Self::SIGNATURE.to_vec())
+    }
+}

@@ -110,8 +110,7 @@ impl Facts {
     /// # Errors
     /// Names the part that does not parse.
     pub fn of(certificate: &Certificate) -> Result<Self, MalformedCertificate> {
-        let parsed = x509_cert::Certificate::from_der(certificate.der())
-            .map_err(|_| MalformedCertificate("DER"))?;
+        let parsed = certificate.x509();
         let tbs = parsed.tbs_certificate();
         let mut facts = Self {
             version: tbs.version() as u8 + 1,
