@@ -17,6 +17,8 @@ use countersign_crypto::csr;
 use countersign_crypto::signature::{self, KeyHandle, SignatureAlgorithm};
 use countersign_model::id::ThingId;
 use rustix::time::{ClockId, clock_gettime};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection as _, SqliteConnection};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -31,6 +33,7 @@ const MESSAGE: [u8; 420] = [0x5a; 420];
 const CONNECTIONS: usize = 4;
 /// The peer is slower: it gets at most so many.
 const PEER_COUNT: usize = 4000;
+const PEER_KEPT_COUNT: usize = 500;
 
 /// How many, in how much time of the clock and of the processor.
 #[derive(Clone, Copy)]
@@ -98,16 +101,19 @@ async fn main() -> Result<(), Failed> {
     };
     whole.row("the same with the requests' reading", &raw);
     authority.close().await;
-    match cfssl(&folder.join("cfssl"), &requests, algorithm).await? {
-        Some(peer) => {
-            peer.row("cfssl serve, no database, no ledger", &raw);
-            println!(
-                "ours to cfssl's, with the requests' reading: {:.1} by processor time, {:.1} by the clock",
-                whole.a_second(whole.processor) / peer.a_second(peer.processor),
-                whole.a_second(whole.wall) / peer.a_second(peer.wall),
-            );
-        }
-        None => println!("cfssl is not installed (Debian: golang-cfssl): no comparison with it"),
+    for (what, kept) in
+        [("cfssl serve with its SQLite", true), ("cfssl serve, nothing kept", false)]
+    {
+        let Some(peer) = cfssl(&folder.join("cfssl"), &requests, algorithm, kept).await? else {
+            println!("cfssl is not installed (Debian: golang-cfssl): no comparison with it");
+            break;
+        };
+        peer.row(what, &raw);
+        println!(
+            "  ours, with the requests' reading, to this: {:.1} by processor time, {:.1} by the clock",
+            whole.a_second(whole.processor) / peer.a_second(peer.processor),
+            whole.a_second(whole.wall) / peer.a_second(peer.wall),
+        );
     }
     std::fs::remove_dir_all(&data)?;
     Ok(())
@@ -195,11 +201,13 @@ async fn issuing(
     Ok(Measured { count, wall, processor })
 }
 
-/// `cfssl serve` with a CA of the same algorithm on the same requests; `None` where it is not installed.
+/// `cfssl serve` with a CA of the same algorithm on the same requests, with and without a database of what it issued; it
+/// has no ledger. `None` where it is not installed.
 async fn cfssl(
     folder: &Path,
     requests: &[(ThingId, Vec<u8>)],
     algorithm: SignatureAlgorithm,
+    kept: bool,
 ) -> Result<Option<Measured>, Failed> {
     if Command::new("cfssl").arg("version").stdout(Stdio::null()).status().await.is_err() {
         return Ok(None);
@@ -218,17 +226,25 @@ async fn cfssl(
         std::fs::write(folder.join(file), string_of(&made.stdout, field)?)?;
     }
     let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let mut database: &[&str] = &[];
+    if kept {
+        certificates(&folder.join("certificates.db")).await?;
+        let config = r#"{"driver":"sqlite3","data_source":"certificates.db"}"#;
+        std::fs::write(folder.join("database.json"), config)?;
+        database = &["-db-config", "database.json"];
+    }
     let mut peer = Command::new("cfssl")
         .current_dir(folder)
         .args(["serve", "-address", "127.0.0.1", "-port", &port.to_string()])
         .args(["-ca", "ca.pem", "-ca-key", "ca-key.pem", "-loglevel", "5"])
+        .args(database)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()?;
     let bodies: Vec<String> = requests
         .iter()
-        .take(PEER_COUNT)
+        .take(if kept { PEER_KEPT_COUNT } else { PEER_COUNT })
         .map(|(_, der)| format!(r#"{{"certificate_request":"{}"}}"#, pem(der)))
         .collect();
     let bodies = Arc::new(bodies);
@@ -255,7 +271,23 @@ async fn cfssl(
     }
     let (wall, processor) = (began.elapsed(), processor_time_of(&peer)? - spent);
     peer.kill().await?;
+    std::fs::remove_dir_all(folder)?;
     Ok(Some(Measured { count: bodies.len(), wall, processor }))
+}
+
+/// The one table that the peer writes (its certdb/sqlite/migrations/001_CreateCertificates.sql).
+async fn certificates(path: &Path) -> Result<(), Failed> {
+    let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+    let mut connection = SqliteConnection::connect_with(&options).await?;
+    sqlx::query(
+        "CREATE TABLE certificates (
+            serial_number BLOB NOT NULL, authority_key_identifier BLOB NOT NULL, ca_label BLOB, status BLOB NOT NULL,
+            reason INT, expiry TIMESTAMP, revoked_at TIMESTAMP, pem BLOB NOT NULL,
+            PRIMARY KEY (serial_number, authority_key_identifier))",
+    )
+    .execute(&mut connection)
+    .await?;
+    Ok(connection.close().await?)
 }
 
 async fn ask(connection: &mut BufReader<TcpStream>, body: &str) -> Result<(), Failed> {

@@ -242,7 +242,7 @@ async fn fill(
         sqlx::query(
             "CREATE TEMP TABLE filling AS WITH RECURSIVE n (n) AS
                 (SELECT $1 + 1 UNION ALL SELECT n + 1 FROM n WHERE n < $1 + $2)
-             SELECT n, printf('fill-%08d', n) AS name, lower(hex(randomblob(16))) AS serial,
+             SELECT n, printf('fill-%08d', n) AS name, printf('%02x', 1 + abs(random() % 255)) || lower(hex(randomblob(15))) AS serial,
                 lower(hex(randomblob(32))) AS spki FROM n",
         )
         .bind(changed)

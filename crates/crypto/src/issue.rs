@@ -28,7 +28,7 @@ use self::adapter::{SigningAdapter, SubjectKey, Unsigned};
 pub use self::facts::{ExtensionFact, Facts, MalformedCertificate, TimeForm};
 use crate::certificate::{Certificate, IdentityName};
 use crate::random::Random;
-use crate::signature::{KeyHandle, SignatureAlgorithm};
+use crate::signature::{KeyHandle, SignatureAlgorithm, signature_identifier};
 
 /// A working generator gives a zero octet this often in a row once in 2^256 times.
 const FIRST_OCTET_TRIES: usize = 32;
@@ -166,8 +166,6 @@ impl std::fmt::Debug for CaCertificate {
 ///
 /// It is consumed by [`sign`], so that one linting allows one signature.
 pub struct Prepared {
-    params: CertificateParams,
-    subject: SubjectKey,
     issuer: CaCertificate,
     algorithm: SignatureAlgorithm,
     draft: Certificate,
@@ -242,8 +240,8 @@ pub fn prepare_below(
     prepare_params(params, &template.spki_der, issuer, algorithm)
 }
 
-/// Asks the issuer's key for the signature. The same to-be-signed bytes are made again from the same parameters;
-/// the caller compares them with what was linted.
+/// Asks the issuer's key for the signature over what was prepared, and puts the certificate together. The caller compares
+/// it with what was linted.
 ///
 /// # Errors
 /// [`IssueError::Key`] when `issuer_key` is not the key of the issuer's certificate or cannot sign.
@@ -252,10 +250,25 @@ pub fn sign(prepared: Prepared, issuer_key: &KeyHandle) -> Result<Certificate, I
     if issuer_key.spki_der() != *spki || issuer_key.algorithm() != prepared.algorithm {
         return Err(IssueError::Key("the key is not that of the issuing CA's certificate"));
     }
-    let key = SigningAdapter::new(issuer_key.clone())?;
-    let issuer = Issuer::from_params(&prepared.issuer.0.params, key);
-    let signed = prepared.params.signed_by(&prepared.subject, &issuer).map_err(IssueError::from)?;
-    Certificate::from_der(signed.der()).map_err(|_| IssueError::Malformed)
+    let signature = issuer_key
+        .sign(&prepared.tbs)
+        .map_err(|_| IssueError::Key("the key's holder refused to sign"))?;
+    let der = certificate_der(&prepared.tbs, prepared.algorithm, &signature);
+    Certificate::from_der(&der.map_err(|_| IssueError::Malformed)?)
+        .map_err(|_| IssueError::Malformed)
+}
+
+/// Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, signature BIT STRING } (RFC 5280 section 4.1).
+fn certificate_der(
+    tbs: &[u8],
+    algorithm: SignatureAlgorithm,
+    signature: &[u8],
+) -> Result<Vec<u8>, der::Error> {
+    use der::Encode as _;
+    let algorithm = signature_identifier(algorithm).to_der()?;
+    let signature = der::asn1::BitStringRef::from_bytes(signature)?.to_der()?;
+    let content = [tbs, &algorithm, &signature].concat();
+    der::asn1::AnyRef::new(der::Tag::Sequence, &content)?.to_der()
 }
 
 /// A root: signed by its own key.
@@ -334,7 +347,7 @@ fn prepare_params(
     let draft = params.signed_by(&subject, &unsigned)?;
     let draft = Certificate::from_der(draft.der()).map_err(|_| IssueError::Malformed)?;
     let tbs = tbs(draft.der())?.to_vec();
-    Ok(Prepared { params, subject, issuer: issuer.clone(), algorithm, draft, tbs })
+    Ok(Prepared { issuer: issuer.clone(), algorithm, draft, tbs })
 }
 
 fn base_params(validity: &Validity, serial: Serial) -> Result<CertificateParams, IssueError> {

@@ -148,7 +148,7 @@ impl Turn {
     ) -> Result<(), StoreError> {
         for rows in rows.chunks(ROWS) {
             let places: Vec<_> =
-                (0..rows.len()).map(|row| places(1 + row * columns, columns)).collect();
+                (0..rows.len()).map(|row| self.places(1 + row * columns, columns)).collect();
             let text = format!("{insert} VALUES {} {then}", places.join(", "));
             let mut statement = sqlx::query(sqlx::AssertSqlSafe(text));
             for row in rows {
@@ -167,7 +167,7 @@ impl Turn {
         order: &str,
         values: Vec<String>,
     ) -> Result<Vec<AnyRow>, StoreError> {
-        let text = format!("{text} {} {order}", places(1, values.len()));
+        let text = format!("{text} {} {order}", self.places(1, values.len()));
         let mut query = sqlx::query(sqlx::AssertSqlSafe(text));
         for value in values {
             query = query.bind(value);
@@ -175,10 +175,11 @@ impl Turn {
         let rows = query.fetch_all(self.connection()).await;
         self.done(rows)
     }
-}
 
-/// `($4, $5, $6)`
-fn places(first: usize, count: usize) -> String {
-    let places: Vec<_> = (first..first + count).map(|place| format!("${place}")).collect();
-    format!("({})", places.join(", "))
+    /// `($4, $5, $6)` or `(?, ?, ?)`.
+    fn places(&self, first: usize, count: usize) -> String {
+        let places: Vec<_> =
+            (first..first + count).map(|number| self.place.parameter(number)).collect();
+        format!("({})", places.join(", "))
+    }
 }

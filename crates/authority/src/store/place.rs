@@ -267,6 +267,15 @@ impl Place {
         }
     }
 
+    /// How a parameter stands in a statement with very many. SQLite takes numbers too, but then looks each of them up in a
+    /// list of all: more work than the rows are.
+    pub(super) fn parameter(&self, number: usize) -> String {
+        match self {
+            Self::File(_) => "?".to_owned(),
+            Self::Server(_) => format!("${number}"),
+        }
+    }
+
     /// How a look at one moment begins.
     pub(super) const fn picture(&self) -> &'static str {
         match self {
