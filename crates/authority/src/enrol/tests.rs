@@ -4,6 +4,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use countersign_crypto::certificate::CertificateChain;
+use countersign_crypto::csr;
 
 use super::*;
 use crate::registration::{Reason, Refusal};
@@ -127,4 +128,39 @@ async fn who_may_not_enrol_gets_no_file() {
         let wanted = request(EnrolProfile::Device, one(name), &elsewhere);
         assert!(authority.enrol(&wanted, |_, _| {}).await.is_err(), "{name}");
     }
+}
+
+/// More than go into one statement; one asks under another name, one with somebody's key, one twice.
+#[tokio::test]
+async fn requests_of_many_are_answered_in_their_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = ready(folder.path()).await;
+    let asking = |thing: &str, name: &str, key: &KeyHandle| {
+        let request = csr::request(key, name).unwrap();
+        (thing.parse::<ThingId>().unwrap(), csr::verify(&request).unwrap())
+    };
+    let key = || KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
+    let shared = key();
+    let mut requests =
+        vec![asking("plug-a", "plug-b", &key()), asking("plug-c", "plug-c", &shared)];
+    requests.extend([asking("plug-d", "plug-d", &shared), asking("plug-c", "plug-c", &shared)]);
+    let names: Vec<_> = (0..140).map(|number| format!("plug-{number}")).collect();
+    requests.extend(names.iter().map(|name| asking(name, name, &key())));
+    let mut answers = authority.enrol_requests(requests.clone()).await.unwrap().into_iter();
+    let mut refused = || answers.next().unwrap().unwrap_err().to_string();
+    assert_eq!(refused(), Refusal::OtherSubject("plug-b".to_owned()).to_string());
+    let first = answers.next().unwrap().unwrap();
+    assert!(first.fresh && first.chain.leaf().subject_cn().as_deref() == Some("plug-c"));
+    let mut refused = || answers.next().unwrap().unwrap_err().to_string();
+    assert_eq!(refused(), Refusal::DuplicateKey.to_string());
+    assert_eq!(refused(), Refusal::AlreadyManufactured.to_string());
+    for (name, answer) in names.iter().zip(answers) {
+        assert_eq!(answer.unwrap().chain.leaf().subject_cn().as_ref(), Some(name));
+    }
+    // Asked again, all of them get what they got, and nothing is written.
+    let before = authority.core.store.generation().await.unwrap();
+    let again = authority.enrol_requests(requests.split_off(4)).await.unwrap();
+    assert_eq!(again.len(), 140);
+    assert!(again.into_iter().all(|answer| !answer.unwrap().fresh));
+    assert_eq!(authority.core.store.generation().await.unwrap(), before);
 }
