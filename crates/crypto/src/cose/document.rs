@@ -88,6 +88,17 @@ impl DocumentVerifier {
         Self { second: Some(second_spki_der), ..self }
     }
 
+    /// The same needs, under another classical key.
+    #[must_use]
+    pub(crate) fn of_key(&self, classical_spki_der: Vec<u8>) -> Self {
+        Self { classical: classical_spki_der, second: self.second.clone() }
+    }
+
+    /// The classical key, SubjectPublicKeyInfo DER.
+    pub(crate) fn classical_spki_der(&self) -> &[u8] {
+        &self.classical
+    }
+
     /// Whether two signatures are needed.
     #[must_use]
     pub fn needs_second(&self) -> bool {

@@ -6,8 +6,8 @@
 mod document;
 
 use coset::{
-    CborSerializable as _, CoseSign1, CoseSign1Builder, Header, HeaderBuilder, RegisteredLabel,
-    TaggedCborSerializable as _, iana,
+    CborSerializable as _, CoseSign, CoseSign1, CoseSign1Builder, Header, HeaderBuilder,
+    RegisteredLabel, TaggedCborSerializable as _, iana,
 };
 
 pub use document::{DocumentKeys, DocumentVerifier, VerifiedDocument, sign, verify};
@@ -70,7 +70,7 @@ pub fn verify1(document: &[u8], content_type: &str, spki_der: &[u8]) -> Result<V
     sign1.payload.ok_or(CoseError::Form)
 }
 
-/// The payload of a COSE_Sign1 document that nobody verified: to learn which key it wants, never to believe it.
+/// The payload of a document that nobody verified: to learn which key it wants, never to believe it.
 ///
 /// # Errors
 /// [`CoseError::TooLarge`], [`CoseError::Form`].
@@ -78,8 +78,11 @@ pub fn unverified_payload(document: &[u8]) -> Result<Vec<u8>, CoseError> {
     if document.len() > MAX_DOCUMENT {
         return Err(CoseError::TooLarge(document.len()));
     }
-    let sign1 = CoseSign1::from_tagged_slice(document).map_err(|_| CoseError::Form)?;
-    sign1.payload.ok_or(CoseError::Form)
+    let payload = match CoseSign1::from_tagged_slice(document) {
+        Ok(signed) => signed.payload,
+        Err(_) => CoseSign::from_tagged_slice(document).map_err(|_| CoseError::Form)?.payload,
+    };
+    payload.ok_or(CoseError::Form)
 }
 
 fn verify_fixed(

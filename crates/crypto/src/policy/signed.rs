@@ -9,6 +9,7 @@ use countersign_model::registry::Profile;
 use countersign_model::time::Day;
 use minicbor::{Decode, Encode};
 
+use super::keys::{self, KeyChangeError, KeyStep};
 use super::{Alpn, DocumentSigning, Item, Lines, Policy, Storage, TlsUse, Use};
 use crate::cose::{self, CoseError, DocumentKeys, DocumentVerifier, VerifiedDocument};
 use crate::second::SecondAlgorithm;
@@ -179,7 +180,8 @@ pub fn sign(policy: &Policy, key: &KeyHandle) -> Result<Vec<u8>, SignedPolicyErr
 
 //= specs/en-303-645.md#5.5-3
 //# A change of algorithms is a security-relevant change and MUST be authenticated like one.
-/// Verifies a signed policy under the policy key's SubjectPublicKeyInfo.
+/// Verifies a signed policy under the policy key's SubjectPublicKeyInfo, or under a successor of that key which the document
+/// itself leads to.
 ///
 /// It says who wrote the policy; whether it may replace the one in force is decided in `countersign-protocol`.
 ///
@@ -192,14 +194,30 @@ pub fn verify(document: &[u8], policy_spki_der: &[u8]) -> Result<Policy, SignedP
     Ok(verify_document(document, &verifier)?.0)
 }
 
-/// Policy and document, where every signature that the verifier or the policy itself needs is there and good.
+/// Policy, document, and the keys after the verifier's own that led to it, where every signature that the verifier or the policy
+/// itself needs is there and good. Which of the statements needed a second one is not asked.
 //= specs/house.md#house-policy
 //# A policy that names a second signature, or that follows one in force which does, MUST be refused without it.
 pub(super) fn verify_document(
     document: &[u8],
     verifier: &DocumentVerifier,
-) -> Result<(Policy, VerifiedDocument), SignedPolicyError> {
-    let verified = cose::verify(verifier, POLICY_CONTENT_TYPE, document)?;
+) -> Result<(Policy, VerifiedDocument, Vec<KeyStep>), SignedPolicyError> {
+    let (statements, document) = keys::split(document)?;
+    let (verified, way) = match statements.is_empty() {
+        true => (cose::verify(verifier, POLICY_CONTENT_TYPE, &document)?, Vec::new()),
+        false => {
+            // For whom the statements must be is known when the policy is; nothing is believed before both are.
+            let maker = keys::maker(&statements)?;
+            let way = keys::follow(verifier.classical_spki_der(), &maker, &statements)?;
+            let key = way.last().map(|step| step.spki_der.clone());
+            let verifier = key.map_or_else(|| verifier.clone(), |key| verifier.of_key(key));
+            let verified = cose::verify(&verifier, POLICY_CONTENT_TYPE, &document)?;
+            if decode(verified.payload())?.maker != Some(maker) {
+                return Err(KeyChangeError::Maker.into());
+            }
+            (verified, way)
+        }
+    };
     let policy = decode(verified.payload())?;
     // Also past an item's `until`: whoever sets the clock takes no signature away.
     let named = &policy.document_signing.second;
@@ -210,7 +228,7 @@ pub(super) fn verify_document(
             return Err(SignedPolicyError::SecondAlgorithm(algorithm));
         }
     }
-    Ok((policy, verified))
+    Ok((policy, verified, way))
 }
 
 /// Signs a policy with one key or two (see [`cose::sign`]).
@@ -227,6 +245,9 @@ pub enum SignedPolicyError {
     /// The signature around it.
     #[error("signed policy: {0}")]
     Cose(#[from] CoseError),
+    /// The statements about policy keys that lead to it.
+    #[error("signed policy: {0}")]
+    Keys(KeyChangeError),
     /// Not a policy inside.
     #[error("signed policy: its content is not a policy")]
     Payload,

@@ -1,7 +1,7 @@
 //! The proof that the policy key signed a policy.
 
 use super::signed::{self, SignedPolicyError};
-use super::{DEFAULT_TOML, Policy};
+use super::{DEFAULT_TOML, KeyStep, Policy};
 use crate::cose::DocumentVerifier;
 use crate::digest;
 
@@ -55,17 +55,19 @@ impl std::fmt::Debug for PolicyDigest {
 ///
 /// ```compile_fail,E0451
 /// use countersign_crypto::policy::{Policy, VerifiedPolicy};
-/// let forged = VerifiedPolicy { policy: Policy::built_in(), digest: todo!(), second: None };
+/// let forged = VerifiedPolicy { policy: Policy::built_in(), digest: todo!(), second: None, way: Vec::new() };
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedPolicy {
     policy: Policy,
     digest: PolicyDigest,
     second: Option<Vec<u8>>,
+    way: Vec<KeyStep>,
 }
 
 impl VerifiedPolicy {
-    /// Verifies a signed policy under the policy key's SubjectPublicKeyInfo, DER. It says who wrote it; whether it may replace
+    /// Verifies a signed policy under the policy key's SubjectPublicKeyInfo, DER, or under a successor of that key which the
+    /// document itself leads to. It says who wrote it; whether it may replace
     /// the one in force is decided in `countersign-protocol`.
     ///
     /// # Errors
@@ -85,10 +87,10 @@ impl VerifiedPolicy {
         document: &[u8],
         verifier: &DocumentVerifier,
     ) -> Result<Self, SignedPolicyError> {
-        let (policy, document) = signed::verify_document(document, verifier)?;
+        let (policy, document, way) = signed::verify_document(document, verifier)?;
         let digest = PolicyDigest(digest::sha256(document.payload()));
         let second = document.second_spki_der().map(<[u8]>::to_vec);
-        Ok(Self { policy, digest, second })
+        Ok(Self { policy, digest, second, way })
     }
 
     /// The second key whose signature verified beside the first, SubjectPublicKeyInfo DER. Whether it is the maker's is for
@@ -96,6 +98,13 @@ impl VerifiedPolicy {
     #[must_use]
     pub fn second_spki_der(&self) -> Option<&[u8]> {
         self.second.as_deref()
+    }
+
+    /// The successors of the verifier's key that led to the one which signed this policy, in order; none where that key signed
+    /// it itself.
+    #[must_use]
+    pub fn way(&self) -> &[KeyStep] {
+        &self.way
     }
 
     /// What was signed.
