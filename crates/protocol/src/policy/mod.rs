@@ -32,6 +32,7 @@ mod resume;
 mod sessions;
 mod slots;
 mod stored;
+mod way;
 
 pub use door::{Door, MAX_KEPT, Standing};
 pub use history::{HISTORY, History, Recorded};

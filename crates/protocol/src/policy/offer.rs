@@ -5,6 +5,7 @@ use super::prepared::{PolicyFloor, PreparedPolicy};
 use super::refusal::{Refusal, Word};
 use super::slots::{Candidate, PolicySlots, Side};
 use super::stored::StoredPolicy;
+use super::way::WayError;
 use crate::permit::device::ConfigurePermit;
 use countersign_model::time::Timestamp;
 use std::sync::Arc;
@@ -63,6 +64,15 @@ impl PolicySlots {
     ) -> Result<(), Refusal> {
         let (offered, known) = (policy.version(), self.highest.version);
         //= specs/house.md#house-policy
+        //# A change of the policy key MUST bear a second signature where the policy in force asks its successor for one.
+        match policy.way().judge(self.key, self.active.asks_second()) {
+            Ok(()) => {}
+            Err(WayError::Behind(newest)) => return Err(Refusal::KeyBehind { newest }),
+            Err(WayError::Second) => {
+                return Err(Refusal::SecondAsked { offered, by: self.active.version() });
+            }
+        }
+        //= specs/house.md#house-policy
         //# A policy that names a second signature, or that follows one in force which does, MUST be refused without it.
         if !self.active.satisfied_by(policy) {
             return Err(Refusal::SecondAsked { offered, by: self.active.version() });
@@ -99,6 +109,7 @@ impl PolicySlots {
     pub(super) fn take(&mut self, policy: PreparedPolicy, not_before: Timestamp) {
         let policy = Arc::new(policy);
         self.highest = StoredPolicy::of(&policy);
+        self.key = policy.way().successor().or(self.key);
         let before = self.candidate.replace(Candidate { policy, tries: 0, not_before });
         // Another gateway may have had more luck with it.
         if let (Side::Gateway, Some(before)) = (self.side, before) {

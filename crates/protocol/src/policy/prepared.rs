@@ -1,6 +1,7 @@
 //! From a signed document to a policy that can be tried: verified, of this maker, compiled.
 
 use super::refusal::{BelowFloor, Refusal};
+use super::way::Way;
 use countersign_crypto::cose::CoseError;
 use countersign_crypto::policy::{
     CompiledPolicy, NotAllowed, Policy, PolicyDigest, SignedPolicyError, Use, VerifiedPolicy,
@@ -14,7 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Weakest strength that any policy may allow, in bits (NIST SP 800-131A: 112 is disallowed after 2030).
 const FLOOR_STRENGTH: Strength = Strength(128);
 
-/// What a policy is measured by on arrival: who may sign it, and for whom it must be.
+/// What a policy is measured by on arrival: who may sign it, itself or by a chain of successors that the policy brings, and for whom
+/// it must be.
 #[derive(Debug, Clone)]
 pub struct PolicyTrust {
     key: Vec<u8>,
@@ -127,13 +129,15 @@ pub enum Origin {
 ///
 /// ```compile_fail,E0451
 /// use countersign_protocol::policy::{Origin, PreparedPolicy};
-/// let forged = PreparedPolicy { digest: todo!(), origin: Origin::Signed, second: todo!(), compiled: todo!() };
+/// let forged = PreparedPolicy { digest: todo!(), origin: Origin::Signed, second: todo!(), way: todo!(),
+///     compiled: todo!() };
 /// ```
 #[derive(Debug, Clone)]
 pub struct PreparedPolicy {
     digest: PolicyDigest,
     origin: Origin,
     second: Second,
+    way: Way,
     compiled: CompiledPolicy,
 }
 
@@ -154,11 +158,11 @@ impl PreparedPolicy {
     //= specs/en-303-645.md#5.5-3
     //# A change of algorithms is a security-relevant change and MUST be authenticated like one.
     pub fn prepare(document: &[u8], trust: &PolicyTrust, day: Day) -> Result<Self, Refusal> {
-        let (verified, second) = verify(document, trust)?;
+        let (verified, second, way) = verify(document, trust)?;
         let digest = verified.digest();
         // 3. Can this build carry it out?
         let compiled = CompiledPolicy::for_provider(verified.into_policy(), day)?;
-        Ok(Self { digest, origin: Origin::Signed, second, compiled })
+        Ok(Self { digest, origin: Origin::Signed, second, way, compiled })
     }
 
     /// A document that was taken before a restart, as of `day`. A list whose items have all ended meanwhile stays as it was on
@@ -167,10 +171,10 @@ impl PreparedPolicy {
     /// # Errors
     /// As [`PreparedPolicy::prepare`].
     pub fn restore(document: &[u8], trust: &PolicyTrust, day: Day) -> Result<Self, Refusal> {
-        let (verified, second) = verify(document, trust)?;
+        let (verified, second, way) = verify(document, trust)?;
         let digest = verified.digest();
         let compiled = compile_latest(verified.into_policy(), day)?;
-        Ok(Self { digest, origin: Origin::Signed, second, compiled })
+        Ok(Self { digest, origin: Origin::Signed, second, way, compiled })
     }
 
     /// The build's own, as of `day`.
@@ -180,12 +184,23 @@ impl PreparedPolicy {
         let compiled = compile_latest(Policy::built_in(), day).unwrap_or(built_in);
         let asked = !Policy::built_in().document_signing.second.is_empty();
         let second = Second { asked, borne: false };
-        Self { digest: PolicyDigest::of_built_in(), origin: Origin::BuiltIn, second, compiled }
+        let (digest, way) = (PolicyDigest::of_built_in(), Way::default());
+        Self { digest, origin: Origin::BuiltIn, second, way, compiled }
     }
 
     /// Whether `next` bears every signature that this policy asks of its successor.
     pub(super) const fn satisfied_by(&self, next: &Self) -> bool {
         !self.second.asked || next.second.borne
+    }
+
+    /// Whether it asks its successor for a second signature.
+    pub(super) const fn asks_second(&self) -> bool {
+        self.second.asked
+    }
+
+    /// The keys that led to it.
+    pub(super) const fn way(&self) -> &Way {
+        &self.way
     }
 
     /// The same as of another day; itself when nothing would be left.
@@ -262,7 +277,7 @@ impl PreparedPolicy {
     }
 }
 
-fn verify(document: &[u8], trust: &PolicyTrust) -> Result<(VerifiedPolicy, Second), Refusal> {
+fn verify(document: &[u8], trust: &PolicyTrust) -> Result<(VerifiedPolicy, Second, Way), Refusal> {
     // 1. Who wrote it? Nothing of the content is looked at before this is settled, but whether it needs two signatures.
     let verified = VerifiedPolicy::verify(document, &trust.key)?;
     let asked = !verified.policy().document_signing.second.is_empty();
@@ -274,6 +289,7 @@ fn verify(document: &[u8], trust: &PolicyTrust) -> Result<(VerifiedPolicy, Secon
         (_, None) if asked => return Err(Refusal::NoSecondKey),
         _ => false,
     };
+    let way = Way::of(&verified, &trust.key, trust.second.as_deref())?;
     // 2. For whom? One policy key may sign for several makers.
     //= specs/house.md#house-policy
     //# A policy for another maker MUST be refused.
@@ -281,7 +297,7 @@ fn verify(document: &[u8], trust: &PolicyTrust) -> Result<(VerifiedPolicy, Secon
         let of = verified.policy().maker.clone().unwrap_or_default();
         return Err(Refusal::Maker { of, ours: trust.maker.clone() });
     }
-    Ok((verified, Second { asked, borne }))
+    Ok((verified, Second { asked, borne }, way))
 }
 
 /// As of `day`, or else as of the last day before on which every list had something in it.

@@ -1,6 +1,6 @@
 //! Why a policy is not taken, in one enum: a text for people, a word for machines.
 
-use countersign_crypto::policy::{CompileError, SignedPolicyError};
+use countersign_crypto::policy::{CompileError, PolicyKeyId, SignedPolicyError};
 use countersign_model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -27,6 +27,15 @@ pub enum Refusal {
         offered: u64,
         /// In force.
         by: u64,
+    },
+    /// Signed by a key that was left behind, or that does not follow the newest one.
+    #[error(
+        "the policy is signed by a key that does not lead on from {newest}, the newest policy key that was taken here: \
+         it was left behind, or never was the maker's"
+    )]
+    KeyBehind {
+        /// The newest key.
+        newest: PolicyKeyId,
     },
     /// Signed, for somebody else's devices.
     #[error("the policy is for the devices of {of:?}, not of {ours:?}")]
@@ -97,7 +106,10 @@ impl Refusal {
     #[must_use]
     pub const fn word(&self) -> Word {
         match self {
-            Self::Signature(_) | Self::NoSecondKey | Self::SecondAsked { .. } => Word::Signature,
+            Self::Signature(_)
+            | Self::NoSecondKey
+            | Self::SecondAsked { .. }
+            | Self::KeyBehind { .. } => Word::Signature,
             Self::Maker { .. } => Word::Maker,
             Self::Provider(_) => Word::Provider,
             Self::BelowFloor(_) => Word::BelowFloor,

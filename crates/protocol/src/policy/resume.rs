@@ -81,9 +81,9 @@ impl PolicySlots {
                 }
             }
         };
-        let history: History = stored.history.bounded();
+        let (history, key): (History, _) = (stored.history.bounded(), stored.key);
         let mut slots =
-            Self { side, active, trust, candidate, kept, highest: stored.highest, history };
+            Self { side, active, trust, candidate, kept, highest: stored.highest, key, history };
         for policy in lost {
             let text =
                 "its document is missing or damaged, or beyond what this build can carry out";

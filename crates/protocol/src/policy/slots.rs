@@ -6,7 +6,7 @@ use super::prepared::PreparedPolicy;
 use super::refusal::Word;
 use super::stored::StoredPolicy;
 use crate::rotation::Jitter;
-use countersign_crypto::policy::PolicyDigest;
+use countersign_crypto::policy::{PolicyDigest, PolicyKeyId};
 use countersign_model::time::{Day, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -120,6 +120,8 @@ pub struct PolicySlots {
     pub(super) kept: Vec<Arc<PreparedPolicy>>,
     /// The newest ever taken. It outlives a return.
     pub(super) highest: StoredPolicy,
+    /// The newest policy key whose policy was ever taken, where that is not the one from the factory.
+    pub(super) key: Option<PolicyKeyId>,
     pub(super) history: History,
 }
 
@@ -130,6 +132,7 @@ impl PolicySlots {
         Self {
             side,
             highest: StoredPolicy::of(&first),
+            key: first.way().successor(),
             active: Arc::new(first),
             trust: Trust::Proven,
             candidate: None,
@@ -186,6 +189,13 @@ impl PolicySlots {
     #[must_use]
     pub const fn highest(&self) -> u64 {
         self.highest.version
+    }
+
+    /// The newest policy key whose policy was ever taken; none while that is the one that was held from the beginning. Policies
+    /// by keys that this one has left behind are refused.
+    #[must_use]
+    pub const fn newest_key(&self) -> Option<PolicyKeyId> {
+        self.key
     }
 
     /// What happened here.

@@ -3,7 +3,7 @@
 use super::history::History;
 use super::prepared::{Origin, PreparedPolicy};
 use super::slots::{PolicySlots, Side, Trust};
-use countersign_crypto::policy::PolicyDigest;
+use countersign_crypto::policy::{PolicyDigest, PolicyKeyId};
 use countersign_model::time::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -51,6 +51,15 @@ pub struct StoredSlots {
     pub kept: Vec<StoredPolicy>,
     /// The newest ever taken: the floor that survives a return.
     pub highest: StoredPolicy,
+    /// The newest policy key whose policy was ever taken; none while that is the one that was held from the beginning. In text, 64
+    /// hexadecimal digits.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "key_to_hex",
+        deserialize_with = "key_from_hex"
+    )]
+    pub key: Option<PolicyKeyId>,
     /// What happened.
     pub history: History,
 }
@@ -93,6 +102,7 @@ impl PolicySlots {
                 Side::Gateway => self.kept.iter().map(|policy| StoredPolicy::of(policy)).collect(),
             },
             highest: self.highest,
+            key: self.key,
             history: self.history.clone(),
         }
     }
@@ -105,4 +115,13 @@ fn to_hex<S: Serializer>(digest: &PolicyDigest, to: S) -> Result<S::Ok, S::Error
 fn from_hex<'de, D: Deserializer<'de>>(from: D) -> Result<PolicyDigest, D::Error> {
     let text = String::deserialize(from)?;
     text.parse().map_err(serde::de::Error::custom)
+}
+
+fn key_to_hex<S: Serializer>(key: &Option<PolicyKeyId>, to: S) -> Result<S::Ok, S::Error> {
+    key.map(|key| key.to_string()).serialize(to)
+}
+
+fn key_from_hex<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PolicyKeyId>, D::Error> {
+    let text = Option::<String>::deserialize(from)?;
+    text.map(|text| text.parse().map_err(serde::de::Error::custom)).transpose()
 }

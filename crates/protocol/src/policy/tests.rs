@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 mod door;
+mod keys;
 mod offers;
 mod restart;
 mod second;

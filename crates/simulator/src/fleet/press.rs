@@ -1,5 +1,7 @@
 //! Policies: good ones of several kinds, and bad ones of each kind that must be refused.
 
+use countersign_crypto::cose::DocumentKeys;
+use countersign_crypto::policy::keys::{MAX_KEY_CHANGES, name_successor, with_changes};
 use countersign_crypto::policy::{self, Policy};
 use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
 use countersign_model::time::{Day, Timestamp};
@@ -71,16 +73,24 @@ impl Bad {
             Self::Lower => matches!(word, Word::NotNewer | Word::Withdrawn | Word::BelowFloor),
             Self::Equal => matches!(word, Word::NotNewer | Word::Withdrawn | Word::Busy),
             Self::WrongKey | Self::Truncated | Self::Flipped => word == Word::Signature,
-            Self::WrongMaker => word == Word::Maker,
+            // After a change of the key it has our maker's statements, which do not lead to another maker's policy.
+            Self::WrongMaker => matches!(word, Word::Maker | Word::Signature),
             Self::Uncompilable => word == Word::Provider,
             Self::Expired => word == Word::Expired,
         }
     }
 }
 
-/// The maker's policy key, and everything that it ever signed.
+/// Every how many versions the maker changes the policy key, for as long as it can be changed.
+const VERSIONS_A_KEY: u64 = 6;
+
+/// The maker's policy keys, and everything that they ever signed.
 pub struct Press {
     key: KeyHandle,
+    /// Of the key that everybody was given in the factory.
+    first_spki_der: Vec<u8>,
+    /// What leads from that one to the one that signs.
+    pub key_changes: Vec<Vec<u8>>,
     stranger: KeyHandle,
     pub published: BTreeMap<u64, Rc<[u8]>>,
     start: Timestamp,
@@ -89,11 +99,14 @@ pub struct Press {
 impl Press {
     pub fn new(start: Timestamp) -> Self {
         let key = || KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
-        Self { key: key(), stranger: key(), published: BTreeMap::new(), start }
+        let (key, stranger) = (key(), key());
+        let first_spki_der = key.spki_der().to_vec();
+        let (key_changes, published) = (Vec::new(), BTreeMap::new());
+        Self { key, first_spki_der, key_changes, stranger, published, start }
     }
 
     pub fn trust(&self) -> PolicyTrust {
-        PolicyTrust::new(self.key.spki_der(), MAKER)
+        PolicyTrust::new(&self.first_spki_der, MAKER)
     }
 
     pub fn latest(&self) -> u64 {
@@ -108,7 +121,16 @@ impl Press {
     }
 
     fn sign(&self, policy: &Policy) -> Rc<[u8]> {
-        policy::sign(policy, &self.key).unwrap().into()
+        let signed = policy::sign(policy, &self.key).unwrap();
+        with_changes(&self.key_changes, signed).unwrap().into()
+    }
+
+    /// From now on another key signs.
+    fn change_key(&mut self) {
+        let next = KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
+        let before = DocumentKeys::new(std::mem::replace(&mut self.key, next));
+        let place = u64::try_from(self.key_changes.len()).unwrap() + 1;
+        self.key_changes.push(name_successor(&before, &self.key, place, MAKER).unwrap());
     }
 
     /// The build's policy in the maker's words.
@@ -123,6 +145,9 @@ impl Press {
     /// The next version, which ends `days` after the world began.
     pub fn publish(&mut self, kind: Kind, days: u64, withdraws: Vec<u64>) -> Rc<[u8]> {
         let version = self.latest() + 1;
+        if version.is_multiple_of(VERSIONS_A_KEY) && self.key_changes.len() < MAX_KEY_CHANGES {
+            self.change_key();
+        }
         let mut policy = self.written(version, days);
         policy.withdraws = withdraws;
         for tls in policy.uses.values_mut() {
@@ -148,7 +173,7 @@ impl Press {
 
     /// What a document of this press says.
     pub fn read(&self, document: &[u8]) -> Policy {
-        policy::verify(document, self.key.spki_der()).unwrap()
+        policy::verify(document, &self.first_spki_der).unwrap()
     }
 
     /// A document that whoever stands at `version` must refuse.

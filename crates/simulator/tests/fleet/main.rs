@@ -3,6 +3,7 @@
 
 mod handshakes;
 
+use countersign_crypto::policy::MAX_KEY_CHANGES;
 use countersign_simulator::Seeded;
 use countersign_simulator::fleet::{Crash, Fleet, Kind, Step};
 use proptest::prelude::*;
@@ -59,6 +60,9 @@ fn all_is_well(fleet: &Fleet) -> usize {
 //= type=test
 //# A gateway MUST let a device that holds an older, unexpired and not withdrawn policy in to receive
 //# the newer one.
+//= specs/house.md#house-policy
+//= type=test
+//# A device that slept through changes of the policy key MUST be able to take the newest policy by the key that it holds.
 //= specs/house.md#house-mqtt
 //= type=test
 //# An acknowledged message for a persistent session MUST survive the death of the gateway.
@@ -74,6 +78,7 @@ fn a_thousand_devices_through_everything() {
     let counts = fleet.counts.clone();
     println!("{counts:?}\nfollowed: {followed}");
     // The run must have been through all of it, or it says nothing.
+    assert_eq!(fleet.press.key_changes.len(), MAX_KEY_CHANGES);
     assert!(counts.published > 50 && counts.gateway_activated > 20, "{counts:?}");
     assert!(counts.device_activated > 1000 && counts.update_door > 100, "{counts:?}");
     assert!(
