@@ -13,6 +13,11 @@ use crate::error::AuthorityError;
 use crate::rotation::{self, KeyState};
 use crate::store::{Issuing, IssuingRow, RootRow};
 
+mod policy_keys;
+
+use policy_keys::PolicyKeys;
+pub(crate) use policy_keys::policy_keys_file;
+
 /// The keystore's label of the root's key.
 pub(crate) const ROOT: &str = "root";
 /// The keystore's label of the policy-signing key.
@@ -103,7 +108,7 @@ struct RootGeneration {
 pub struct Authorities {
     roots: Vec<RootGeneration>,
     issuing: Vec<Generation>,
-    policy: KeyHandle,
+    policy: PolicyKeys,
     /// The public keys of all of them, DER.
     own_keys: HashSet<Vec<u8>>,
     version: u64,
@@ -141,10 +146,10 @@ impl Authorities {
                 return Err(AuthorityError::Damaged { path, detail });
             }
         }
-        let policy = keys.require(POLICY)?;
+        let policy = PolicyKeys::load(folder, keys, recorded)?;
         let of_roots = roots.iter().map(|one| one.certificate.spki_der());
         let of_issuing = issuing.iter().map(|one: &Generation| one.certificate.spki_der());
-        let own_keys = of_roots.chain(of_issuing).chain([policy.spki_der().to_vec()]).collect();
+        let own_keys = of_roots.chain(of_issuing).chain(policy.known().iter().cloned()).collect();
         Ok(Self { roots, issuing, policy, own_keys, version: recorded.version })
     }
 
@@ -284,10 +289,6 @@ impl Authorities {
 
     pub(crate) fn key(&self, ca: IssuingCa) -> &KeyHandle {
         self.active(ca).key.as_ref().expect("load demands the key of an active generation")
-    }
-
-    pub(crate) fn policy(&self) -> &KeyHandle {
-        &self.policy
     }
 
     /// Of which change of the issuing CAs this is the picture.

@@ -317,7 +317,7 @@ impl Authority {
         Ok(entries.map_err(|_| AuthorityError::Worker)??)
     }
 
-    /// The key under which devices and gateways verify policies, SubjectPublicKeyInfo DER.
+    /// The key that signs policies now, SubjectPublicKeyInfo DER: what devices are given in the factory.
     ///
     /// # Errors
     /// [`AuthorityError::NoCeremony`] before the ceremony.

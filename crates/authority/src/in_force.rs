@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use countersign_crypto::known_keys::known_from;
-use countersign_crypto::policy::{self, CompiledPolicy, Use};
+use countersign_crypto::policy::{CompiledPolicy, Use};
 use countersign_crypto::retirement::Signatures;
 use countersign_crypto::signature::SignatureAlgorithm;
 use countersign_model::time::{Day, Timestamp, Validity};
@@ -60,8 +60,9 @@ impl Core {
         }
         let damaged = |detail: String| AuthorityError::Damaged { path: path.clone(), detail };
         let authorities = self.authorities()?;
-        let policy = policy::verify(&document, authorities.policy().spki_der())
-            .map_err(|error| damaged(error.to_string()))?;
+        let (verified, _) =
+            authorities.verify_policy(&document).map_err(|error| damaged(error.to_string()))?;
+        let policy = verified.into_policy();
         let compiled = CompiledPolicy::for_provider(policy, today).map_err(|faults| {
             damaged(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         })?;

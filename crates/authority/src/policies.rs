@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 
 use countersign_crypto::digest::sha256;
 use countersign_crypto::file;
-use countersign_crypto::policy::{self, CompiledPolicy, Policy, PolicyDigest, VerifiedPolicy};
+use countersign_crypto::policy::{
+    self, CompiledPolicy, Policy, PolicyDigest, PolicyKeyId, SignedPolicyError, VerifiedPolicy,
+};
 use countersign_model::time::{Day, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -41,7 +43,7 @@ impl Layout {
         self.policy_file("outcome.json")
     }
 
-    /// The policy key's public half, SubjectPublicKeyInfo DER.
+    /// The public half of the policy key that signed the policy in force, SubjectPublicKeyInfo DER.
     #[must_use]
     pub fn policy_key(&self) -> PathBuf {
         self.policy_file("policy-key.spki")
@@ -109,22 +111,32 @@ impl Authority {
 
     async fn sign(&self, policy: &Policy, first: bool) -> Result<SignedPolicy, AuthorityError> {
         // One at a time, in all processes: two must not sign one version.
-        let _turn = self.core.store.exclusive().await?;
+        let mut turn = self.core.store.exclusive().await?;
         // 1. For us, possible, and not over.
         if let Err(reason) = self.check(policy) {
             return Err(self.refuse("signing", Some(policy.version), reason).await?);
         }
         // 2. Signed; the public halves verify it before anybody else sees it.
-        let keys = match self.document_keys(policy).await {
+        self.core.authorities()?;
+        // As this turn sees them: the policy key may have been rolled a moment ago.
+        let authorities = self.core.authorities_as(&turn.issuing().await?)?;
+        let keys = match self.document_keys(&authorities, policy).await {
             Ok(keys) => keys,
             Err(AuthorityError::Policy(reason)) => {
                 return Err(self.refuse("signing", Some(policy.version), reason).await?);
             }
             Err(error) => return Err(error),
         };
-        let document = policy::sign_document(policy, &keys)
-            .map_err(|error| AuthorityError::Policy(error.to_string()))?;
+        let refused = |error: SignedPolicyError| AuthorityError::Policy(error.to_string());
+        //= specs/house.md#house-policy
+        //# A device that slept through changes of the policy key MUST be able to take the newest policy by the key that it holds.
+        let signed = policy::sign_document(policy, &keys).map_err(refused)?;
+        let document = policy::keys::with_changes(authorities.policy_key_changes(), signed)
+            .map_err(|error| refused(error.into()))?;
         let verified = VerifiedPolicy::verify_document(&document, &keys.verifier())
+            .map_err(|_| AuthorityError::Mismatch)?;
+        // Also by whoever has slept since the first key.
+        VerifiedPolicy::verify(&document, authorities.first_policy_key())
             .map_err(|_| AuthorityError::Mismatch)?;
         let (version, digest) = (policy.version, verified.digest());
         // 3. Newer than everything that was ever signed here.
@@ -142,6 +154,7 @@ impl Authority {
         let body = json!({
             "version": version, "policy_sha256": digest.to_string(), "document_sha256": hash(&document),
             "second": keys.second().map(|key| key.algorithm().name()),
+            "key_sha256": PolicyKeyId::of(keys.classical().spki_der()).to_string(),
         });
         self.core.record(Kind::PolicySigned, body).await?;
         Ok(SignedPolicy { document, version, digest })
@@ -216,24 +229,31 @@ impl Authority {
         Ok(outcome)
     }
 
-    /// Shows a policy as the one in force, which certificates and enrolment follow; the one before stays beside it as
-    /// `current.cose.prev`. Whoever calls this has put it in force.
+    /// Shows a policy as the one in force, which certificates and enrolment follow, and the key that signed it; the policy before
+    /// stays beside it as `current.cose.prev`. Whoever calls this has put it in force.
     ///
     /// # Errors
     /// [`AuthorityError::Io`].
     pub fn show_policy(&self, document: &[u8]) -> Result<(), AuthorityError> {
-        let path = self.core.layout.policy();
+        let (path, key_path) = (self.core.layout.policy(), self.core.layout.policy_key());
+        // The key first: it is looked at again until both are there.
+        let key = self.core.authorities()?.verify_policy(document).ok().map(|(_, key)| key);
+        let folder = path.parent().unwrap_or(Path::new("."));
+        file::private_folder(folder).map_err(AuthorityError::io(folder))?;
+        let key = key.filter(|key| std::fs::read(&key_path).ok().as_ref() != Some(key));
+        if let Some(key) = key {
+            file::write_keeping_previous(&key_path, &key, file::PUBLIC)
+                .map_err(AuthorityError::io(&key_path))?;
+        }
         if std::fs::read(&path).is_ok_and(|current| current == document) {
             return Ok(());
         }
-        let folder = path.parent().unwrap_or(Path::new("."));
-        file::private_folder(folder).map_err(AuthorityError::io(folder))?;
         file::write_keeping_previous(&path, document, file::PUBLIC)
             .map_err(AuthorityError::io(&path))
     }
 
     /// Fields that the signer answers for, each with its mend.
-    fn check(&self, policy: &Policy) -> Result<(), String> {
+    pub(crate) fn check(&self, policy: &Policy) -> Result<(), String> {
         let maker = self.core.authorities().ok().and_then(|a| a.root().subject_organisation());
         let maker = maker.unwrap_or_default();
         match &policy.maker {
@@ -263,9 +283,9 @@ impl Authority {
     /// A document that may be published: ours, in the ledger, newer than what is in force.
     async fn checked(&self, document: &[u8]) -> Result<(u64, PolicyDigest), (Option<u64>, String)> {
         let failed = |error: AuthorityError| (None, error.to_string());
-        let key = self.policy_verification_key().map_err(failed)?;
-        let verified =
-            VerifiedPolicy::verify(document, &key).map_err(|error| (None, error.to_string()))?;
+        let authorities = self.core.authorities().map_err(failed)?;
+        let verified = VerifiedPolicy::verify(document, authorities.policy().spki_der())
+            .map_err(|error| (None, format!("{error}: sign it with the policy key of now")))?;
         let (version, digest) = (verified.policy().version, verified.digest());
         let refused = |reason: String| (Some(version), reason);
         self.check(verified.policy()).map_err(refused)?;
@@ -277,8 +297,8 @@ impl Authority {
         }
         self.check_second(&verified).await?;
         let current = std::fs::read(self.core.layout.policy()).ok();
-        let current = current.and_then(|current| VerifiedPolicy::verify(&current, &key).ok());
-        match current {
+        let current = current.and_then(|current| authorities.verify_policy(&current).ok());
+        match current.map(|(current, _)| current) {
             Some(current) if version <= current.policy().version && digest != current.digest() => {
                 Err(refused(format!(
                     "version {version} is not newer than version {}, which is in force",
@@ -290,6 +310,12 @@ impl Authority {
             }
             _ => Ok((version, digest)),
         }
+    }
+
+    /// The highest version that was ever signed here.
+    pub(crate) async fn highest_version(&self) -> Result<u64, AuthorityError> {
+        let signed = self.signed_policies().await?;
+        Ok(signed.iter().map(|(version, _)| *version).max().unwrap_or(0))
     }
 
     /// Versions and digests of every policy that was ever signed here.

@@ -8,9 +8,10 @@
 //!
 //! Each step is an entry of the ledger and one commit of the database, so a roll that was killed anywhere is carried on
 //! by asking for it again. Gateways and EST hear of each step as they hear of revocations. The root signs the new
-//! CA's certificate; its own roll is [`root`].
+//! CA's certificate; its own roll is [`root`], that of the policy-signing key [`policy_key`].
 
 pub mod follow;
+pub mod policy_key;
 pub mod root;
 mod table;
 

@@ -69,6 +69,8 @@ pub enum Kind {
     Transcript,
     /// The root took a step of its roll.
     RootRolled,
+    /// The policy key took a step of its roll.
+    PolicyKeyRolled,
     /// The authority was restored from a backup; the key of the checkpoints is another from here on.
     Restored,
     /// An operator got a role.

@@ -8,7 +8,7 @@ use countersign_crypto::second::{SecondAlgorithm, SecondKey};
 use countersign_crypto::signature::SignatureError;
 use serde_json::json;
 
-use crate::authorities::SECOND_POLICY;
+use crate::authorities::{Authorities, SECOND_POLICY};
 use crate::authority::Authority;
 use crate::error::AuthorityError;
 use crate::ledger::Kind;
@@ -63,9 +63,10 @@ impl Authority {
     /// [`AuthorityError::Policy`] where two are needed and cannot be had.
     pub(super) async fn document_keys(
         &self,
+        authorities: &Authorities,
         policy: &Policy,
     ) -> Result<DocumentKeys, AuthorityError> {
-        let keys = DocumentKeys::new(self.core.authorities()?.policy().clone());
+        let keys = DocumentKeys::new(authorities.policy().clone());
         if !self.second_needed(policy).await? {
             return Ok(keys);
         }
@@ -83,10 +84,25 @@ impl Authority {
         Ok(keys.with_second(second))
     }
 
-    async fn second_needed(&self, policy: &Policy) -> Result<bool, AuthorityError> {
-        if !policy.document_signing.second.is_empty() {
-            return Ok(true);
+    /// What signs that another policy key follows the present one: both keys from the first policy on that bore two signatures,
+    /// since a device whose policy asks for two takes no key without.
+    pub(crate) async fn statement_keys(
+        &self,
+        authorities: &Authorities,
+    ) -> Result<DocumentKeys, AuthorityError> {
+        let keys = DocumentKeys::new(authorities.policy().clone());
+        match self.second_used().await? {
+            true => Ok(keys.with_second(self.second_key().await?)),
+            false => Ok(keys),
         }
+    }
+
+    async fn second_needed(&self, policy: &Policy) -> Result<bool, AuthorityError> {
+        Ok(!policy.document_signing.second.is_empty() || self.second_used().await?)
+    }
+
+    /// Whether any policy was ever signed twice.
+    async fn second_used(&self) -> Result<bool, AuthorityError> {
         let entries = self.ledger_entries().await?;
         let mut signed = entries.iter().filter(|entry| entry.kind == Kind::PolicySigned);
         Ok(signed.any(|entry| entry.body.get("second").is_some_and(|second| !second.is_null())))

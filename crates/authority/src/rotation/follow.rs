@@ -107,7 +107,7 @@ impl Authority {
             "policy",
             Some(key),
             signing.lasts(key),
-            "from then on no policy signed by this key can be taken: allow its algorithm under document-signing; a policy key cannot be rolled in the field yet",
+            "from then on no policy is to be signed by this key: roll it (`authority rotate policy-key`), or allow its algorithm under document-signing",
         );
         let enrolment = Signatures::of(&policy, uses(Purpose::FactoryIdentity));
         for certificate in authorities.verifiers(IssuingCa::FactoryIdentity) {

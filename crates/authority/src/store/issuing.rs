@@ -4,7 +4,7 @@ use countersign_model::time::Timestamp;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{RootRow, Store, StoreError, Turn, signed, unsigned};
+use super::{PolicyKeyRow, RootRow, Store, StoreError, Turn, signed, unsigned};
 use crate::authorities::IssuingCa;
 use crate::rotation::KeyState;
 
@@ -27,6 +27,8 @@ pub(crate) struct Issuing {
     pub(crate) rows: Vec<IssuingRow>,
     /// Every root, oldest first; none before the first roll of the root.
     pub(crate) roots: Vec<RootRow>,
+    /// Every policy key, oldest first; none before the first roll of it.
+    pub(crate) policy_keys: Vec<PolicyKeyRow>,
 }
 
 const ALL: &str = "SELECT label, ca, state, since, changed FROM issuing_authorities ORDER BY seq";
@@ -38,7 +40,9 @@ impl Store {
             sqlx::query(ALL).fetch_all(&self.pool).await.map_err(|error| self.failed(error))?;
         let roots = sqlx::query(super::roots::ALL).fetch_all(&self.pool).await;
         let roots = roots.map_err(|error| self.failed(error))?;
-        read(&rows, &roots).ok_or_else(|| self.damaged_row())
+        let keys = sqlx::query(super::policy_keys::ALL).fetch_all(&self.pool).await;
+        let keys = keys.map_err(|error| self.failed(error))?;
+        read(&rows, &roots, &keys).ok_or_else(|| self.damaged_row())
     }
 }
 
@@ -49,7 +53,9 @@ impl Turn {
         let rows = self.done(rows)?;
         let roots = sqlx::query(super::roots::ALL).fetch_all(self.connection()).await;
         let roots = self.done(roots)?;
-        read(&rows, &roots).ok_or_else(|| self.damaged("an issuing authority's row"))
+        let keys = sqlx::query(super::policy_keys::ALL).fetch_all(self.connection()).await;
+        let keys = self.done(keys)?;
+        read(&rows, &roots, &keys).ok_or_else(|| self.damaged("an issuing authority's row"))
     }
 
     /// Records a generation, or where a known one stands now.
@@ -133,7 +139,7 @@ pub struct Outstanding {
     pub last: Timestamp,
 }
 
-fn read(rows: &[AnyRow], roots: &[AnyRow]) -> Option<Issuing> {
+fn read(rows: &[AnyRow], roots: &[AnyRow], keys: &[AnyRow]) -> Option<Issuing> {
     let version = rows.iter().map(|row| unsigned(row.get("changed"))).max().unwrap_or(0);
     let one = |row: &AnyRow| {
         let ca: String = row.get("ca");
@@ -145,6 +151,8 @@ fn read(rows: &[AnyRow], roots: &[AnyRow]) -> Option<Issuing> {
         })
     };
     let (newest, roots) = super::roots::read(roots)?;
+    let (newest_key, policy_keys) = super::policy_keys::read(keys)?;
     let rows = rows.iter().map(one).collect::<Option<_>>()?;
-    Some(Issuing { version: version.max(newest), rows, roots })
+    let version = version.max(newest).max(newest_key);
+    Some(Issuing { version, rows, roots, policy_keys })
 }

@@ -5,7 +5,13 @@ use sqlx::Row as _;
 use super::{StoreError, Turn};
 
 /// One entry a version; never changed once released, only followed by another.
-const MIGRATIONS: [&[&str]; 7] = [FIRST, ISSUING, FACTORY, OPERATORS, ROOTS, REVOKING, BELONGS];
+const MIGRATIONS: [&[&str]; 8] =
+    [FIRST, ISSUING, FACTORY, OPERATORS, ROOTS, REVOKING, BELONGS, POLICY_KEYS];
+
+/// The policy keys, from the first roll on.
+const POLICY_KEYS: &[&str] = &["CREATE TABLE policy_keys (
+        label TEXT PRIMARY KEY, position BIGINT NOT NULL UNIQUE, state TEXT NOT NULL, since BIGINT NOT NULL,
+        changed BIGINT NOT NULL)"];
 
 /// Whose the database is: the key of the ledger beside it.
 const BELONGS: &[&str] = &["CREATE TABLE belongs (ledger TEXT PRIMARY KEY)"];
