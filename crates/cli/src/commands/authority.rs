@@ -140,9 +140,9 @@ pub(crate) enum AuthorityCommand {
         after_help = "Examples:\n  countersign authority label --data ./data --batch 2026-11-plug-a --out ./labels\n  countersign authority label --data ./data --batch 2026-11-plug-a --out ./labels --layout roll --serial plug-000007\n  countersign authority label --data ./data --batch 2026-11-plug-a --printed"
     )]
     Label(factory::LabelArgs),
-    /// Replace issuing CAs, with overlap: prepare, activate, retire. A roll that was killed is carried on by the same command.
+    /// Replace issuing CAs, the root or the policy key, with overlap: prepare, activate, retire. A roll that was killed is carried on by the same command.
     #[command(
-        after_help = "Examples:\n  countersign authority rotate --data ./data --ca ldevid\n  countersign authority rotate --data ./data --ca ldevid --step retire\n  countersign authority rotate --data ./data --for-policy\n  countersign authority rotate status --data ./data --json"
+        after_help = "Examples:\n  countersign authority rotate --data ./data --ca ldevid\n  countersign authority rotate --data ./data --ca ldevid --step retire\n  countersign authority rotate --data ./data --for-policy\n  countersign authority rotate policy-key --data ./data\n  countersign authority rotate status --data ./data --json"
     )]
     Rotate(super::rotate::RotateArgs),
     /// The records that show how critical parameters were managed, phase by phase of their life.

@@ -1,4 +1,7 @@
-//! `countersign authority rotate`: the issuing CAs' successors, by hand or as the policy in force demands.
+//! `countersign authority rotate`: the issuing CAs' successors, by hand or as the policy in force demands; the root's and the policy
+//! key's.
+
+mod policy_key;
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -24,6 +27,8 @@ pub(crate) enum What {
     Status,
     /// Roll the root itself.
     Root,
+    /// Roll the key that signs policies.
+    PolicyKey,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -38,7 +43,7 @@ pub(crate) enum Step {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RotateArgs {
-    /// `status`: only look. `root`: roll the root itself.
+    /// `status`: only look. `root`: roll the root itself. `policy-key`: roll the key that signs policies.
     #[arg(value_enum)]
     what: Option<What>,
     /// The authority's data folder.
@@ -86,6 +91,7 @@ pub(crate) async fn run(arguments: RotateArgs) -> Ended {
     match (arguments.what, arguments.ca) {
         (Some(What::Status), _) => status(&authority, arguments.json).await,
         (Some(What::Root), _) => roll_root(&authority, &arguments).await,
+        (Some(What::PolicyKey), _) => policy_key::roll(&authority, &arguments).await,
         (None, Some(ca)) => roll(&authority, ca, &arguments).await,
         (None, None) => follow(&authority, arguments.json).await,
     }
@@ -229,9 +235,10 @@ async fn status(authority: &Authority, as_json: bool) -> Ended {
     let findings = authority.policy_findings()?;
     let roots = authority.root_status().await?;
     let needs = authority.root_needs()?;
+    let keys = authority.policy_key_status().await?;
     if as_json {
         print_json(
-            &json!({ "roots": roots, "authorities": all, "findings": findings, "root_needed": needs }),
+            &json!({ "roots": roots, "authorities": all, "policy_keys": keys, "findings": findings, "root_needed": needs }),
         );
     } else {
         for one in &roots {
@@ -247,6 +254,9 @@ async fn status(authority: &Authority, as_json: bool) -> Ended {
         }
         for one in &all {
             say(&line(one));
+        }
+        for one in &keys {
+            say(&policy_key::line(one));
         }
     }
     found(&findings, as_json)

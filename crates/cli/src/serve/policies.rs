@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use countersign_authority::Authority;
 use countersign_crypto::certificate::IdentityKind;
 use countersign_crypto::file;
-use countersign_crypto::policy::{self, Use};
+use countersign_crypto::policy::Use;
 use countersign_crypto::tls::{Clock as _, SystemClock, TlsClient, TlsServer};
 use countersign_gateway::policy::{OfferError, PolicyKeeper};
 use countersign_gateway::server::RunningGateway;
@@ -41,17 +41,11 @@ pub(super) fn now() -> Timestamp {
 /// The policies of this data folder. The first start signs the build's policy for this maker.
 pub(super) async fn open(authority: &Authority, folder: &Path) -> Ended<Arc<PolicyKeeper>> {
     let layout = authority.layout();
-    let (path, spki) = (layout.policy(), authority.policy_verification_key()?);
+    let path = layout.policy();
     let second = authority.second_policy_verification_key().await?;
     let begun = folder.join("slots.json").exists();
     if !path.exists() && !begun {
-        if let Some(folder) = path.parent() {
-            file::private_folder(folder).at(folder)?;
-        }
-        let first = authority.first_policy().await?;
-        let key = layout.policy_key();
-        file::write_atomic(&key, &spki, file::PUBLIC).at(&key)?;
-        file::write_atomic(&path, &first.document, file::PUBLIC).at(&path)?;
+        authority.show_policy(&authority.first_policy().await?.document)?;
     }
     if let (Some(second), Some(parent)) = (&second, path.parent()) {
         let key = layout.second_policy_key();
@@ -63,12 +57,14 @@ pub(super) async fn open(authority: &Authority, folder: &Path) -> Ended<Arc<Poli
     // What is shown as in force must be what somebody signed, even where another file decides.
     let first = if path.exists() { std::fs::read(&path).at(&path)? } else { Vec::new() };
     if path.exists() {
-        policy::verify(&first, &spki).named(format_args!(
+        authority.authorities()?.verify_policy(&first).named(format_args!(
             "{}: restore it from backup, or remove it, and the next start writes the policy in force anew",
             path.display()
         ))?;
     }
-    let trust = PolicyTrust::new(&spki, &authority.maker()?).with_second(second);
+    // By the first policy key: what lies in the folder may be by any since, and each document says how that one came about.
+    let key = authority.authorities()?.first_policy_key().to_vec();
+    let trust = PolicyTrust::new(&key, &authority.maker()?).with_second(second);
     let keeper = PolicyKeeper::open(folder, trust, &first, now()).at(folder)?;
     show(authority, &keeper)?;
     Ok(keeper)

@@ -57,6 +57,7 @@ mod crypto;
 mod custody;
 mod dry_run;
 mod policies;
+mod policy_key;
 mod second_signature;
 
 mod demo;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use countersign_crypto::certificate::certificates_from_pem;
 use countersign_crypto::cose::CoseError;
-use countersign_crypto::policy::{Policy, SignedPolicyError, VerifiedPolicy};
+use countersign_crypto::policy::{Policy, PolicyKeyId, SignedPolicyError, VerifiedPolicy};
 
 use crate::failure::{Ended, Named as _};
 
@@ -39,7 +39,11 @@ pub(super) fn verified(path: &Path, document: &[u8], key: &Path) -> Ended<Read> 
         Err(_) => bytes,
     };
     let verified = VerifiedPolicy::verify(document, &spki).at(path)?;
-    let mut with = key.display().to_string();
+    let signer = verified.way().last().map_or(spki.as_slice(), |step| &step.spki_der);
+    let mut with = format!("{}, policy key {}", key.display(), PolicyKeyId::of(signer));
+    if !verified.way().is_empty() {
+        with += &format!(", which follows that in {} steps", verified.way().len());
+    }
     if let Some(second) = verified.second_spki_der() {
         let beside = key.with_file_name(SECOND_KEY);
         with += &match std::fs::read(&beside) {

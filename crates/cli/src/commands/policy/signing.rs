@@ -118,7 +118,7 @@ fn report(
 }
 
 /// Whether `serve` runs on the folder.
-fn serves(data: &Path) -> Ended<bool> {
+pub(crate) fn serves(data: &Path) -> Ended<bool> {
     let path = data.join("serve.lock");
     let Ok(lock) = File::options().write(true).open(&path) else { return Ok(false) };
     match lock.try_lock() {
