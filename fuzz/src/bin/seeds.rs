@@ -156,6 +156,19 @@ impl Seeds<'_> {
         self.fixture("policy.spki", key.spki_der())?;
         self.fixture("policy.cose", &signed)?;
         self.corpus("policy", "signed", &signed)?;
+        let others = [
+            KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256)?,
+            KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256)?,
+        ];
+        let by = [&key, &others[0]].map(|key| cose::DocumentKeys::new(key.clone()));
+        let changes = [
+            policy::keys::name_successor(&by[0], &others[0], 1, "Seeds")?,
+            policy::keys::name_successor(&by[1], &others[1], 2, "Seeds")?,
+        ];
+        let chained = policy::keys::with_changes(&changes, policy::sign(&made, &others[1])?)?;
+        self.fixture("policy-chain.spki", key.spki_der())?;
+        self.fixture("policy-chain.cose", &chained)?;
+        self.corpus("policy", "chain", &chained)?;
         let content = cose::verify1(&signed, policy::POLICY_CONTENT_TYPE, key.spki_der())?;
         self.corpus("policy", "content", &content)?;
         self.corpus("policy_text", "default.toml", policy::DEFAULT_TOML.as_bytes())?;

@@ -7,18 +7,23 @@ use std::sync::OnceLock;
 /// The key that signed the corpus. Its private half was thrown away, so a changed document cannot verify.
 const SIGNER: &[u8] = include_bytes!("../../fixtures/policy.spki");
 const GENUINE: &[u8] = include_bytes!("../../fixtures/policy.cose");
+/// The first of three policy keys, all of them thrown away, and a policy by the last with the statements that lead to it.
+const FIRST: &[u8] = include_bytes!("../../fixtures/policy-chain.spki");
+const CHAINED: &[u8] = include_bytes!("../../fixtures/policy-chain.cose");
 
 //= specs/en-303-645.md#5.5-3
 //= type=test
 //# A change of algorithms is a security-relevant change and MUST be authenticated like one.
 /// Only the genuine document verifies. What a key signed as a policy's content is the policy's one encoding or refused.
 pub fn target(data: &[u8]) {
-    if let Ok(read) = policy::verify(data, SIGNER) {
-        assert_eq!(
-            Ok(read),
-            policy::verify(GENUINE, SIGNER),
-            "a document that nobody signed verifies"
-        );
+    for (key, genuine) in [(SIGNER, GENUINE), (FIRST, CHAINED)] {
+        if let Ok(read) = policy::verify(data, key) {
+            assert_eq!(
+                Ok(read),
+                policy::verify(genuine, key),
+                "a document that nobody signed verifies"
+            );
+        }
     }
     // The same bytes as content, under a key that is here.
     static KEY: OnceLock<KeyHandle> = OnceLock::new();
