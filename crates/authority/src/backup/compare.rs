@@ -29,6 +29,8 @@ pub(super) struct Told {
     pub(super) targets: BTreeSet<String>,
     /// The orders since, in order.
     pub(super) orders: Vec<Order>,
+    /// The policy key that began to sign after the backup, and so is not in it.
+    policy_key: Option<String>,
 }
 
 /// An order to revoke many, as the ledger tells it.
@@ -66,6 +68,9 @@ impl Told {
                 }
             }
             Kind::Revoked => self.revoke(body),
+            Kind::PolicyKeyRolled if word("step") == "activated" && entry.index >= self.known => {
+                self.policy_key = Some(word("label").to_owned());
+            }
             Kind::CaRolled => match body["what"]["serials"].as_array() {
                 Some(serials) => {
                     let serials = serials.iter().filter_map(Value::as_str).map(str::to_owned);
@@ -140,6 +145,11 @@ pub(super) fn compare(told: &Told, had: &Had) -> Compared {
             && !had.ordered.contains(*serial)
     });
     findings.extend(silent.map(|serial| format!("revocation of {serial} is not in the ledger")));
+    findings.extend(told.policy_key.iter().map(|label| {
+        format!(
+            "{label} signs policies since a moment after this backup and is not in it: devices that have followed it take no policy of this authority any more: restore a newer backup"
+        )
+    }));
     let superseded = told.superseded.difference(&had.revoked);
     let revocations = told.revoked.iter().filter(|(serial, _)| !had.revoked.contains(*serial));
     let barred = told.barred.iter().filter(|(name, (_, state))| {

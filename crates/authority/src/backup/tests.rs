@@ -102,6 +102,35 @@ async fn what_was_restored_goes_on_and_forks_nothing() {
     assert!(names.contains(&"plug-000001") && !names.contains(&"plug-000002"), "{names:?}");
 }
 
+async fn policy_key_rolled(authority: &Authority) {
+    let go_on = |_| std::ops::ControlFlow::Continue(());
+    authority.prepare_policy_key(None, go_on).await.unwrap();
+    authority.activate_policy_key(go_on).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_line_of_policy_keys_comes_back_and_one_that_is_missing_is_told() {
+    let house = House::new().await;
+    let first = house.authority.policy_verification_key().unwrap();
+    policy_key_rolled(&house.authority).await;
+    let second = house.authority.policy_verification_key().unwrap();
+    house.backup("one.backup").await;
+    let restored = house.restore("one.backup", "new", None).await.unwrap();
+    assert_eq!(restored.findings, Vec::<String>::new());
+    let authority = house.open("new").await;
+    assert_eq!(authority.policy_verification_key().unwrap(), second);
+    assert_eq!(authority.authorities().unwrap().first_policy_key(), first);
+    let policy = authority.first_policy().await.unwrap().document;
+    assert!(countersign_crypto::policy::verify(&policy, &first).is_ok());
+    drop(authority);
+
+    policy_key_rolled(&house.authority).await;
+    house.authority.ledger_checkpoint().await.unwrap();
+    let old = house.authority.layout().ledger();
+    let restored = house.restore("one.backup", "behind", Some(&old)).await.unwrap();
+    assert!(restored.findings.iter().any(|one| one.starts_with("policy-3")), "{restored:?}");
+}
+
 //= specs/house.md#house-backup
 //= type=test
 //# A revocation that the ledger tells of MUST be in force in a restored authority.

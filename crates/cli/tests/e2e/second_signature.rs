@@ -63,5 +63,9 @@ fn two_signatures_are_made_followed_and_missed_when_one_is_stripped() {
     device.status_where("it is back", at(2));
     PolicyFiles(&house).publish(&policy(3, HYBRID));
     device.status_where("it follows again", at(3));
+    // Another policy key: the statement bears both signatures, or the device would not believe it.
+    let rolled = house.command(&["rotate", "policy-key"], &[]);
+    countersign(rolled).with_code(0).saying("in force   policy version 4");
+    device.status_where("it follows the new key", at(4));
     countersign(house.command(&["ledger", "verify"], &[])).with_code(0);
 }

@@ -205,7 +205,7 @@ async fn a_key_is_changed_only_so_often_and_by_an_algorithm_that_the_policy_allo
     let first = authority.policy_verification_key().unwrap();
     let other = SignatureAlgorithm::EcdsaP384Sha384;
     let prepared = authority.prepare_policy_key(Some(other), go_on).await;
-    match Signatures::of_documents(&*authority.core.policy_in_force().unwrap()).lasts(other) {
+    match Signatures::of_documents(&authority.core.policy_in_force().unwrap()).lasts(other) {
         Lasts::Ended => assert!(prepared.unwrap_err().to_string().contains("document-signing")),
         _ => {
             prepared.unwrap();
