@@ -94,6 +94,17 @@ pub fn follow(held: &Anchor, statements: &[Vec<u8>]) -> Result<Vec<Anchor>, Anch
     Ok(way)
 }
 
+/// A root with its place by its own word: that of its statement about its successor. `None` where none of them is by it.
+#[must_use]
+pub fn placed(root: &Certificate, statements: &[Vec<u8>]) -> Option<Anchor> {
+    statements.iter().take(MAX_STATEMENTS).find_map(|document| {
+        let payload = cose::verify1(document, TYPE, &root.spki_der()).ok()?;
+        let (position, before, _) = read(&payload)?;
+        let position = position.checked_sub(1).filter(|_| before == root.fingerprint())?;
+        Some(Anchor { position, root: root.clone() })
+    })
+}
+
 fn fits(held: &Anchor, next: &Certificate) -> Result<(), AnchorError> {
     let root = next.is_ca() && next.verify_signed_by(next).is_ok();
     if !root || next.fingerprint() == held.root.fingerprint() {
@@ -236,6 +247,12 @@ mod tests {
         let (anchors, statements) = line(3);
         let held = &anchors[0];
         assert_eq!(follow(held, &statements).unwrap(), anchors[1..]);
+        // A root's place is told by its own statement, so that the newest has none yet, and a stranger none ever.
+        for (at, anchor) in anchors.iter().enumerate() {
+            let told = placed(&anchor.root, &statements);
+            assert_eq!(told.as_ref(), anchors[..3].get(at), "{at}");
+        }
+        assert_eq!(placed(&root("Acme", 0).0, &statements), None);
         // By another key: of a stranger with the maker's name, or of a later root.
         let (stranger, key) = root("Acme", 9);
         let forged = Anchor { position: 0, root: stranger };

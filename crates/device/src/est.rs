@@ -1,5 +1,6 @@
 //! Enrolment over Secure Transport (RFC 7030), the client's part of it: one request on one connection.
 
+use crate::anchors::Anchors;
 use crate::clock::DeviceClock;
 use crate::policy::Policies;
 use base64::Engine as _;
@@ -37,7 +38,7 @@ pub struct EstClient {
     /// Where it is.
     pub server: GatewayAddress,
     /// The manufacturer's roots.
-    pub roots: Vec<Certificate>,
+    pub anchors: Arc<Anchors>,
     /// Who we are.
     pub thing: ThingId,
     /// What TLS may do.
@@ -132,17 +133,16 @@ impl EstClient {
     }
 
     /// The CAs among these that hang below a root that this device knows, or below a newer root of the maker that one of those leads to.
-    fn below_roots<'a>(&'a self, others: &'a [Certificate]) -> Vec<&'a Certificate> {
+    fn below_roots<'a>(&self, others: &'a [Certificate]) -> Vec<&'a Certificate> {
         // A CA for end entities alone vouches for no other.
         let vouches = |ca: &Certificate| {
             ca.basic_constraints().is_some_and(|(_, rules)| rules.path_len_constraint != Some(0))
         };
-        let mut known: Vec<&Certificate> = Vec::new();
+        let (roots, mut known) = (self.anchors.roots(), Vec::<&Certificate>::new());
         for _ in 0..=MAX_CROSSED {
             let by = |ca: &Certificate| {
-                let roots = self.roots.iter();
                 let newer = known.iter().copied().filter(|one| vouches(one));
-                roots.chain(newer).any(|above| ca.verify_signed_by(above).is_ok())
+                roots.iter().chain(newer).any(|above| ca.verify_signed_by(above).is_ok())
             };
             let fresh = others.iter().filter(|ca| ca.is_ca() && !known.contains(ca) && by(ca));
             let fresh: Vec<_> = fresh.collect();
@@ -176,7 +176,7 @@ impl EstClient {
             policy.compiled(),
             Use::Est,
             identity,
-            &self.roots,
+            &self.anchors.roots(),
             &[IdentityKind::Server],
             "http/1.1",
             self.clock.clone(),

@@ -52,6 +52,7 @@ pub mod api;
 pub mod pairing;
 pub mod uplink;
 
+pub mod anchors;
 pub mod est;
 pub mod identity;
 pub mod policy;

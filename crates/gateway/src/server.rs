@@ -9,6 +9,7 @@
 
 mod acceptor;
 mod admission;
+mod anchors;
 mod changeover;
 mod connection;
 mod engine;
@@ -28,6 +29,7 @@ use crate::store::{Store, StoreError};
 use acceptor::Acceptor;
 use admission::Admission;
 use countersign_crypto::tls::TlsServer;
+use countersign_protocol::anchors::RootLine;
 use countersign_protocol::fleet;
 use engine::{Clock, Control, Engine};
 use std::net::SocketAddr;
@@ -285,6 +287,13 @@ impl RunningGateway {
     pub fn holds_policy(&self, subject: &str, version: u64) {
         // An ended gateway takes no notes.
         let _ = self.control.send(Control::HoldsPolicy { subject: subject.to_owned(), version });
+    }
+
+    /// Gives devices, from here on, the statements by which these roots follow one another, each what it lacks. The same line
+    /// again changes nothing.
+    pub fn tell_roots(&self, line: RootLine) {
+        // An ended gateway tells nobody anything.
+        let _ = self.control.send(Control::Roots(line));
     }
 
     /// Closes the connections that are meant, at once; `why` goes to the log. They may connect again if the directory

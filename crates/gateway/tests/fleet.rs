@@ -119,6 +119,7 @@ fn record(channel: &SecureChannel<DuplexStream>, now: Timestamp) -> Record {
             not_after: certificate.validity().not_after,
         }),
         policy_version: None,
+        root: None,
         negotiated: Vec::new(),
         offers: vec![Offer {
             offered: channel.offered().unwrap().clone(),

@@ -9,14 +9,18 @@
 //! things/{id}/description                  what the device can do         device ─► services
 //! things/{id}/policy                       a signed crypto policy          gateway ─► device
 //! things/{id}/policy/state                 which policy the device holds   device ─► gateway
+//! things/{id}/anchors                      how roots name their successors  gateway ─► device
+//! things/{id}/anchors/state                the newest root that it trusts  device ─► gateway
 //! ```
 //!
 //! Source: MQTT 5.0 section 4.7 (the same in 3.1.1 section 4.7), and 4.8.2 for shared subscriptions.
 
+mod anchors;
 mod description;
 mod policy;
 
 use crate::id::{AffordanceName, ThingId};
+pub use anchors::{AnchorReport, AnchorTopic};
 pub use description::DescriptionTopic;
 pub use policy::{MAX_REASON, MAX_REPORT, PolicyPhase, PolicyReport, PolicyTopic, RefusedPolicy};
 use std::fmt;

@@ -11,6 +11,7 @@
 //!                               │ telemetry   device ─► gateway         │
 //!                               │ command     gateway ─► device         │
 //!                               │ policy      which of two slots        │
+//!                               │ anchors     gateway ◄─► device        │
 //!                               │ fleet       what a policy would do    │
 //!                               └───────────────────┬───────────────────┘
 //!                                   permit: nothing happens without one
@@ -47,6 +48,7 @@ pub mod discovery;
 pub mod enrolment;
 pub mod rotation;
 
+pub mod anchors;
 pub mod command;
 pub mod telemetry;
 

@@ -291,8 +291,8 @@ impl SimGateway {
                     }
                 }
                 Output::Store { ticket, .. } => self.feed(Input::Stored { ticket }),
-                // The simulated gateway has no policy to give.
-                Output::PolicyState { .. } => {}
+                // The simulated gateway has no policy and no roots to give.
+                Output::PolicyState { .. } | Output::AnchorState { .. } => {}
             }
         }
     }

@@ -25,6 +25,7 @@ pub mod policy_text;
 pub mod product_socket;
 pub mod registry;
 pub mod root_documents;
+pub mod roots;
 pub mod sealed_file;
 pub mod server_hello;
 pub mod thing_description;
@@ -58,6 +59,7 @@ pub const ALL: &[Target] = &[
     ("product_socket", product_socket::target),
     ("registry", registry::target),
     ("root_documents", root_documents::target),
+    ("roots", roots::target),
     ("sealed_file", sealed_file::target),
     ("server_hello", server_hello::target),
     ("thing_description", thing_description::target),

@@ -71,7 +71,9 @@ impl World {
             match output {
                 Output::Store { ticket, .. } => waiting.extend(self.step(Input::Stored { ticket })),
                 Output::Transmit { conn: HONEST, bytes } => self.check(&bytes),
-                Output::Transmit { .. } | Output::PolicyState { .. } => {}
+                Output::Transmit { .. }
+                | Output::PolicyState { .. }
+                | Output::AnchorState { .. } => {}
                 //= specs/house.md#house-mqtt
                 //= type=test
                 //# A malformed packet MUST cost the connection that sent it and no other.

@@ -1,6 +1,7 @@
 //! What all states share: identity, state, gate, and the watch over our own listeners.
 
 use super::{AgentError, Button};
+use crate::anchors::Anchors;
 use crate::clock::{BootClock, DeviceClock};
 use crate::config::Config;
 use crate::data::{DataFolder, Factory, Record, Store, StoreError, home_key};
@@ -37,6 +38,7 @@ pub(super) struct Base {
     pub(super) uptime: Arc<BootClock>,
     pub(super) button: Button,
     pub(super) policies: Arc<Policies>,
+    pub(super) anchors: Arc<Anchors>,
     pub(super) gate: Arc<Gate>,
     pub(super) description_sha256: [u8; 32],
     file: StatusFile,
@@ -73,6 +75,7 @@ impl Base {
         let uptime = Arc::new(BootClock::read().map_err(AgentError::Proc)?);
         store.keep_time(clock.clone());
         let policies = Policies::open(store.clone(), &factory, clock.clone())?;
+        let anchors = Anchors::open(store.clone(), factory.roots().to_vec());
         let keys = Keystore::open(&folder.keys(), seal)?;
         let slots = Arc::new(Slots {
             factory: factory.clone(),
@@ -96,6 +99,7 @@ impl Base {
             uptime,
             button,
             policies,
+            anchors,
             gate: Arc::new(gate),
             description_sha256: sha256(&text),
             file,

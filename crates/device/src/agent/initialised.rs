@@ -191,7 +191,7 @@ fn connect(
     let shell = UplinkShell {
         thing: base.factory.thing().clone(),
         gateway: gateway.clone(),
-        roots: base.factory.roots().to_vec(),
+        anchors: base.anchors.clone(),
         policies: base.policies.clone(),
         clock: base.clock.clone(),
         keep_alive_secs: base.config.uplink.keep_alive_secs,
@@ -207,7 +207,7 @@ fn connect(
     });
     let est = EstClient {
         server: gateway.clone(),
-        roots: base.factory.roots().to_vec(),
+        anchors: base.anchors.clone(),
         thing: base.factory.thing().clone(),
         policies: base.policies.clone(),
         clock: base.clock.clone(),
@@ -215,7 +215,7 @@ fn connect(
     let trial = Trial {
         policies: base.policies.clone(),
         gateway: gateway.clone(),
-        roots: base.factory.roots().to_vec(),
+        anchors: base.anchors.clone(),
         clock: base.clock.clone(),
     };
     let trial_identity = identity.clone();

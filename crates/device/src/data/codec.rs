@@ -2,6 +2,7 @@
 //! put back; a higher major version is refused.
 
 use super::record::{Home, PolicyRecord, Record, Slot};
+use countersign_crypto::anchors::Anchor;
 use countersign_crypto::certificate::{Certificate, CertificateChain};
 use countersign_crypto::secret::{Secret, Strength};
 use countersign_model::state::DeviceState;
@@ -26,7 +27,7 @@ pub(super) fn encode(record: &Record) -> Secret {
 }
 
 fn write(out: &mut Out<'_>, record: &Record) -> Result<(), Error<Infallible>> {
-    out.map(17)?;
+    out.map(18)?;
     out.u8(0)?.u32(VERSION)?;
     out.u8(1)?.str(record.phase.as_str())?;
     let attempts = serde_json::to_vec(&record.attempts).expect("numbers are JSON");
@@ -66,6 +67,10 @@ fn write(out: &mut Out<'_>, record: &Record) -> Result<(), Error<Infallible>> {
     }
     let invited = serde_json::to_vec(&record.invited).expect("a name and a role are JSON");
     out.u8(22)?.bytes(&invited)?;
+    out.u8(30)?.array(record.roots.len() as u64)?;
+    for anchor in &record.roots {
+        out.array(2)?.u64(anchor.position)?.bytes(anchor.root.der())?;
+    }
     Ok(())
 }
 
@@ -149,6 +154,14 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Record, Wrong> {
             }
             22 => {
                 record.invited = serde_json::from_slice(input.bytes()?).map_err(Wrong::custom)?;
+            }
+            30 => {
+                for _ in 0..input.array()?.unwrap_or(0) {
+                    length(&mut input, 2)?;
+                    let position = input.u64()?;
+                    let root = Certificate::from_der(input.bytes()?).map_err(Wrong::custom)?;
+                    record.roots.push(Anchor { position, root });
+                }
             }
             _ => input.skip()?,
         }

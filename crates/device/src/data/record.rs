@@ -1,5 +1,6 @@
 //! What a device remembers, as a value.
 
+use countersign_crypto::anchors::Anchor;
 use countersign_crypto::certificate::{Certificate, CertificateChain};
 use countersign_model::id::PersonName;
 use countersign_model::role::Role;
@@ -43,6 +44,8 @@ pub struct Record {
     pub time_floor: Timestamp,
     /// The crypto policies that came after the build's; none before the first.
     pub policy: Option<PolicyRecord>,
+    /// The maker's roots that came after those of the factory, in the order of their places.
+    pub roots: Vec<Anchor>,
     /// The newest instant stamped on a command that was accepted: older ones are replays after a restart.
     pub command_floor: Timestamp,
     /// The anchors of the people who joined, each of whom the access list names by its hash.
@@ -99,6 +102,7 @@ impl Default for Record {
             next_label: 1,
             time_floor: BUILD_FLOOR,
             policy: None,
+            roots: Vec::new(),
             command_floor: Timestamp(0),
             guests: Vec::new(),
             invited: None,
@@ -108,8 +112,8 @@ impl Default for Record {
 }
 
 impl Record {
-    /// The state after a reset: nothing of the home is left. Time never goes back, the policy is not lowered,
-    /// labels are not used twice, and the chain of the device's record goes on.
+    /// The state after a reset: nothing of the home is left. Time never goes back, the policy is not lowered, the
+    /// maker's roots stay, labels are not used twice, and the chain of the device's record goes on.
     #[must_use]
     pub fn forgotten(&self) -> Self {
         Self {
@@ -118,6 +122,7 @@ impl Record {
             api_port: self.api_port,
             time_floor: self.time_floor,
             policy: self.policy.clone(),
+            roots: self.roots.clone(),
             journal: self.journal.clone().forgotten(),
             ..Self::default()
         }

@@ -1,9 +1,10 @@
 //! The trial: one handshake with the gateway under the policy that waits.
 
 use super::Policies;
+use crate::anchors::Anchors;
 use crate::backoff::Backoff;
 use crate::clock::DeviceClock;
-use countersign_crypto::certificate::{Certificate, IdentityKind};
+use countersign_crypto::certificate::IdentityKind;
 use countersign_crypto::policy::Use;
 use countersign_crypto::random::SystemRandom;
 use countersign_crypto::tls::{TlsClient, TlsError, TlsIdentity};
@@ -30,7 +31,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from
 pub(crate) struct Trial {
     pub(crate) policies: Arc<Policies>,
     pub(crate) gateway: GatewayAddress,
-    pub(crate) roots: Vec<Certificate>,
+    pub(crate) anchors: Arc<Anchors>,
     pub(crate) clock: Arc<DeviceClock>,
 }
 
@@ -85,7 +86,7 @@ impl Trial {
             policy.compiled(),
             Use::DeviceUplink,
             Some(identity),
-            &self.roots,
+            &self.anchors.roots(),
             &[IdentityKind::Server],
             "mqtt",
             self.clock.clone(),

@@ -110,6 +110,8 @@ pub struct Uplink {
     filters: Vec<String>,
     /// Which of the filters is the policy's.
     policy_filter: Option<usize>,
+    /// Which of them is the roots', which a gateway may not know.
+    anchor_filter: Option<usize>,
     keep_alive_secs: u16,
     outbox: Outbox,
     connected: bool,
@@ -125,6 +127,7 @@ impl Uplink {
             client_id: client_id.to_owned(),
             filters,
             policy_filter: None,
+            anchor_filter: None,
             keep_alive_secs,
             outbox: Outbox::default(),
             connected: false,
@@ -136,6 +139,15 @@ impl Uplink {
     #[must_use]
     pub fn with_policy(mut self, filter: &str) -> Self {
         self.policy_filter = Some(self.filters.len());
+        self.filters.push(filter.to_owned());
+        self
+    }
+
+    /// Also subscribes to statements about the maker's roots. A gateway that refuses this one alone serves all the same: they
+    /// spare the device nothing that it needs today.
+    #[must_use]
+    pub fn with_anchors(mut self, filter: &str) -> Self {
+        self.anchor_filter = Some(self.filters.len());
         self.filters.push(filter.to_owned());
         self
     }
@@ -361,7 +373,10 @@ impl Uplink {
         if door {
             return self.event(SessionEvent::Door);
         }
-        match codes.iter().position(|code| !code.is_success()) {
+        let needed = |(at, code): (usize, &SubackReasonCode)| {
+            !code.is_success() && Some(at) != self.anchor_filter
+        };
+        match codes.iter().enumerate().position(needed) {
             None => self.event(SessionEvent::Subscribed),
             Some(index) => {
                 let filter = self.filters.get(index).cloned().unwrap_or_default();

@@ -9,17 +9,18 @@
 use super::command::{Commands, MAX_WAITING, Noted};
 use super::core::{Incoming, Output, SessionEvent, TimerKind, Uplink};
 use super::outbox::{Outgoing, Weight};
+use crate::anchors::Anchors;
 use crate::backoff::Backoff;
 use crate::clock::DeviceClock;
 use crate::identity::Verdict;
 use crate::policy::Policies;
 use crate::refusal;
-use countersign_crypto::certificate::{Certificate, IdentityKind};
+use countersign_crypto::certificate::IdentityKind;
 use countersign_crypto::policy::Use;
 use countersign_crypto::random::SystemRandom;
 use countersign_crypto::tls::{Negotiated, SecureChannel, TlsClient, TlsError, TlsIdentity};
 use countersign_model::id::ThingId;
-use countersign_model::topic::{PolicyTopic, ThingTopic};
+use countersign_model::topic::{AnchorTopic, PolicyTopic, ThingTopic};
 use countersign_protocol::pairing::GatewayAddress;
 use countersign_protocol::policy::PreparedPolicy;
 use countersign_protocol::telemetry::Publication;
@@ -67,8 +68,8 @@ pub struct UplinkShell {
     pub thing: ThingId,
     /// Where the gateway is.
     pub gateway: GatewayAddress,
-    /// The manufacturer's roots.
-    pub roots: Vec<Certificate>,
+    /// The manufacturer's roots, and where statements about more of them go.
+    pub anchors: Arc<Anchors>,
     /// What TLS may do, and where a policy that comes goes.
     pub policies: Arc<Policies>,
     /// The device's time.
@@ -96,6 +97,7 @@ enum End {
 struct Followed {
     policy: watch::Receiver<Arc<PreparedPolicy>>,
     news: watch::Receiver<u64>,
+    roots: watch::Receiver<u64>,
 }
 
 struct Session {
@@ -119,8 +121,13 @@ impl UplinkShell {
     ) {
         let filters = ThingTopic::command_filters(&self.thing).map(|f| f.as_str().to_owned());
         let core = Uplink::new(self.thing.as_str(), filters.to_vec(), self.keep_alive_secs)
-            .with_policy(PolicyTopic::filter(&self.thing).as_str());
-        let mut followed = Followed { policy: self.policies.follow(), news: self.policies.news() };
+            .with_policy(PolicyTopic::filter(&self.thing).as_str())
+            .with_anchors(AnchorTopic::filter(&self.thing).as_str());
+        let mut followed = Followed {
+            policy: self.policies.follow(),
+            news: self.policies.news(),
+            roots: self.anchors.news(),
+        };
         let mut session = Session {
             core,
             at_the_door: false,
@@ -259,6 +266,9 @@ impl UplinkShell {
                 _ = identity.changed() => return End::Changed,
                 _ = followed.policy.changed() => return End::Changed,
                 Ok(()) = followed.news.changed(), if connected => self.report(session),
+                Ok(()) = followed.roots.changed(), if connected && !session.at_the_door => {
+                    self.report_roots(session);
+                }
                 () = sleep_until(timer) => session.fire(),
                 () = tokio::time::sleep_until(deadline), if session.at_the_door => {
                     return End::Lost("the visit at the update door took too long".to_owned());
@@ -312,6 +322,17 @@ impl UplinkShell {
         });
     }
 
+    /// Tells the gateway which root is the newest that we trust.
+    fn report_roots(&self, session: &mut Session) {
+        session.queue(Outgoing {
+            topic: AnchorTopic::State(self.thing.clone()).topic().as_str().to_owned(),
+            payload: self.anchors.report().to_json(),
+            retain: false,
+            correlation: None,
+            weight: Weight::Kept,
+        });
+    }
+
     fn describe(&self, session: &mut Session) {
         session.queue(Outgoing {
             topic: self.description.topic.as_str().to_owned(),
@@ -331,7 +352,7 @@ impl UplinkShell {
             policy.compiled(),
             Use::DeviceUplink,
             Some(identity),
-            &self.roots,
+            &self.anchors.roots(),
             &[IdentityKind::Server],
             "mqtt",
             self.clock.clone(),
@@ -345,6 +366,12 @@ impl UplinkShell {
         let topic = message.topic.parse().ok();
         topic.and_then(|topic| PolicyTopic::parse(&topic))
             == Some(PolicyTopic::Document(self.thing.clone()))
+    }
+
+    fn is_chain(&self, message: &Incoming) -> bool {
+        let topic = message.topic.parse().ok();
+        topic.and_then(|topic| AnchorTopic::parse(&topic))
+            == Some(AnchorTopic::Chain(self.thing.clone()))
     }
 
     fn event(
@@ -363,6 +390,7 @@ impl UplinkShell {
                 self.status.send_replace(UplinkStatus::Connected(negotiated.clone()));
                 self.judged(present, true);
                 self.report(session);
+                self.report_roots(session);
                 if !session.described {
                     session.described = true;
                     self.describe(session);
@@ -402,6 +430,14 @@ impl UplinkShell {
                         message.packet_id.into_iter().for_each(|id| session.core.acknowledge(id));
                     }
                     Err(error) => tracing::error!(%error, "uplink: a policy could not be stored"),
+                }
+            }
+            SessionEvent::Message(message) if self.is_chain(&message) => {
+                match self.anchors.offer(&message.payload) {
+                    Ok(()) => {
+                        message.packet_id.into_iter().for_each(|id| session.core.acknowledge(id));
+                    }
+                    Err(error) => tracing::error!(%error, "uplink: a root could not be stored"),
                 }
             }
             SessionEvent::PeerFault(fault) => {

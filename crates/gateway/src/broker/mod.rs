@@ -10,6 +10,7 @@
 //! What is acknowledged is stored: an acknowledgement that depends on records leaves only after [`Input::Stored`] has
 //! confirmed their ticket. Files by flow: `connect`, `publish`, `deliver`, `subscribe`, `lifetime` (timers, re-judging).
 
+mod anchors;
 mod connect;
 mod decode;
 mod deliver;
@@ -135,6 +136,15 @@ pub enum Output {
         ticket: Ticket,
         /// In order.
         records: Vec<Record>,
+    },
+    /// A device has named the newest root that it trusts. Not yet read.
+    AnchorState {
+        /// Its connection.
+        conn: ConnId,
+        /// Which device.
+        thing: ThingId,
+        /// What it sent.
+        payload: Payload,
     },
     /// A device has said which policy it holds. Not yet read.
     PolicyState {

@@ -79,6 +79,7 @@ impl Broker {
             self.take(id, packet_id);
         }
         self.notice_policy_state(conn, &message);
+        self.notice_anchor_state(conn, &message);
         self.notice_description(&message, context);
         self.publish(permit, message, Some(id), context);
         // 6. Confirmed when it is stored.

@@ -13,6 +13,7 @@ use crate::store::fleet::{HeldPolicy, Sighting};
 use crate::store::writer::Job;
 use countersign_crypto::random::SystemRandom;
 use countersign_model::time::Timestamp;
+use countersign_protocol::anchors::{RootLine, Telling};
 use countersign_protocol::fleet;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub(super) enum Control {
     Status(oneshot::Sender<BrokerStatus>),
     Fleet(oneshot::Sender<Vec<fleet::Record>>),
     HoldsPolicy { subject: String, version: u64 },
+    Roots(RootLine),
     Close { reason: CloseReason, meant: Meant },
     Drain,
 }
@@ -68,6 +70,7 @@ pub(super) struct Engine {
     aged: Arc<Aged>,
     standing: Standing,
     pub(super) policies: Policies,
+    pub(super) telling: Telling<ConnId>,
     outboxes: HashMap<ConnId, Outbox>,
     jobs: mpsc::WeakUnboundedSender<Job>,
     next_sweep: u64,
@@ -99,6 +102,7 @@ impl Engine {
             aged,
             standing,
             policies,
+            telling: Telling::default(),
             outboxes,
             jobs,
             next_sweep,
@@ -178,7 +182,7 @@ impl Engine {
     }
 
     fn carry_out(&mut self, outputs: Vec<Output>) {
-        let (mut slow, mut reports) = (Vec::new(), Vec::new());
+        let (mut slow, mut reports, mut roots) = (Vec::new(), Vec::new(), Vec::new());
         for output in outputs {
             match output {
                 Output::Transmit { conn, bytes } => {
@@ -188,6 +192,7 @@ impl Engine {
                 }
                 Output::Close { conn, reason } => {
                     self.policies.forget(conn);
+                    self.telling.forget(conn);
                     if let Some(outbox) = self.outboxes.remove(&conn) {
                         tracing::info!(conn = conn.0, %reason, "connection closed");
                         outbox.close();
@@ -197,10 +202,14 @@ impl Engine {
                 Output::PolicyState { conn, thing, payload } => {
                     reports.push((conn, thing, payload));
                 }
+                Output::AnchorState { conn, thing, payload } => roots.push((conn, thing, payload)),
             }
         }
         for (conn, thing, payload) in reports {
             self.policy_state(conn, &thing, &payload);
+        }
+        for (conn, thing, payload) in roots {
+            self.anchor_state(conn, &thing, &payload);
         }
         for conn in slow {
             self.with(|broker, context, _| {
@@ -269,6 +278,7 @@ impl Engine {
             Event::Closed { conn } => {
                 self.outboxes.remove(&conn);
                 self.policies.forget(conn);
+                self.telling.forget(conn);
                 self.with(|broker, context, _| {
                     ((), broker.handle(Input::Closed { conn }, context))
                 });
@@ -340,6 +350,7 @@ impl Engine {
                 let at = self.clock.now().wall;
                 self.job(Job::Policy(HeldPolicy { subject, version, at }));
             }
+            Control::Roots(line) => self.roots_stated(line),
             Control::Close { reason, meant } => {
                 self.with(|broker, context, _| ((), broker.close_where(context, &reason, &*meant)));
             }
@@ -366,6 +377,7 @@ impl std::fmt::Debug for Control {
             Self::Status(_) => "Status",
             Self::Fleet(_) => "Fleet",
             Self::HoldsPolicy { .. } => "HoldsPolicy",
+            Self::Roots(_) => "Roots",
             Self::Close { .. } => "Close",
             Self::Drain => "Drain",
         })

@@ -48,6 +48,17 @@ pub struct HeldPolicy {
     pub at: Timestamp,
 }
 
+/// The newest root that a device says it trusts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldRoot {
+    /// `thing:NAME`.
+    pub subject: String,
+    /// SHA-256 of the root, hexadecimal; `None` for one who is only known to be there.
+    pub root: Option<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -81,6 +92,15 @@ impl Store {
         done.map(|_| ()).map_err(|error| self.failed(error))
     }
 
+    /// Notes which root a device trusts, and that it was there.
+    ///
+    /// # Errors
+    /// The database's; nothing is noted then.
+    pub async fn note_root(&mut self, held: &HeldRoot) -> Result<(), StoreError> {
+        let result = note_root(&mut self.connection, held).await;
+        result.map_err(|error| self.failed(error))
+    }
+
     /// Everybody who was ever seen, by subject.
     ///
     /// # Errors
@@ -105,6 +125,18 @@ impl Store {
                 let (subject, offer) = offer(&row).map_err(self.unreadable("offer"))?;
                 if let Some(record) = records.get_mut(&subject) {
                     record.offers.push(offer);
+                }
+            }
+        }
+        if version >= schema::WITH_ANCHORS {
+            for row in self.rows("SELECT * FROM anchors").await? {
+                let read = |name| column::<String>(&row, name);
+                let why = self.unreadable("root");
+                let (subject, root) = read("subject")
+                    .and_then(|subject| Ok((subject, read("root")?)))
+                    .map_err(why)?;
+                if let Some(record) = records.get_mut(&subject) {
+                    record.root = Some(root);
                 }
             }
         }
@@ -177,6 +209,29 @@ async fn note_all(
     transaction.commit().await
 }
 
+async fn note_root(connection: &mut SqliteConnection, held: &HeldRoot) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query(
+        "UPDATE seen SET last_at = CASE WHEN last_at < $2 THEN $2 ELSE last_at END WHERE subject = $1",
+    )
+    .bind(held.subject.clone())
+    .bind(signed(held.at.0))
+    .execute(&mut *transaction)
+    .await?;
+    if let Some(root) = &held.root {
+        sqlx::query(
+            "INSERT INTO anchors (subject, root, at) VALUES ($1, $2, $3)
+             ON CONFLICT (subject) DO UPDATE SET root = excluded.root, at = excluded.at",
+        )
+        .bind(held.subject.clone())
+        .bind(root.clone())
+        .bind(signed(held.at.0))
+        .execute(&mut *transaction)
+        .await?;
+    }
+    transaction.commit().await
+}
+
 async fn note_offer(
     connection: &mut SqliteConnection,
     one: &Sighting,
@@ -228,6 +283,7 @@ fn add_negotiation(records: &mut BTreeMap<String, Record>, (subject, one): (Stri
         last_seen: one.at,
         certificate: None,
         policy_version: None,
+        root: None,
         negotiated: Vec::new(),
         offers: Vec::new(),
     });
@@ -251,6 +307,7 @@ fn seen(row: &SqliteRow) -> Result<Record, Why> {
         // A subject may have said which policy it holds before any certificate was noted.
         certificate: (!certificate.serial.is_empty()).then_some(certificate),
         policy_version: optional(row, "policy_version")?,
+        root: None,
         negotiated: Vec::new(),
         offers: Vec::new(),
     })

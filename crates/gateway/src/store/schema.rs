@@ -33,10 +33,15 @@ const VERSIONS: &[&[&str]] = &[&[
     "CREATE TABLE offers (
         subject TEXT NOT NULL, offer TEXT NOT NULL, suite TEXT NOT NULL, grp TEXT NOT NULL,
         first_at BIGINT NOT NULL, last_at BIGINT NOT NULL, PRIMARY KEY (subject, offer))",
+], &[
+    "CREATE TABLE anchors (subject TEXT PRIMARY KEY, root TEXT NOT NULL, at BIGINT NOT NULL)",
 ]];
 
 /// The first version with the tables of `store/fleet.rs`.
 pub(super) const WITH_FLEET: i64 = 2;
+
+/// The first version with the table of acknowledged roots.
+pub(super) const WITH_ANCHORS: i64 = 3;
 
 /// The file's version; 0 for one without tables.
 pub(super) async fn version(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {

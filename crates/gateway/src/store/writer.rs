@@ -1,7 +1,7 @@
 //! The task that owns the store: what arrives while one commit runs goes into the next, together.
 
 use super::Store;
-use super::fleet::{HeldPolicy, Sighting};
+use super::fleet::{HeldPolicy, HeldRoot, Sighting};
 use crate::broker::record::{Record, Ticket};
 use countersign_protocol::fleet;
 use std::time::Duration;
@@ -22,6 +22,8 @@ pub(crate) enum Job {
     Note(Box<Sighting>),
     /// Note which policy somebody holds; nobody waits for it.
     Policy(HeldPolicy),
+    /// Note which root a device trusts; nobody waits for it, and the device says it again with its next connection.
+    Root(HeldRoot),
     /// Read all notes.
     Fleet(oneshot::Sender<Vec<fleet::Record>>),
 }
@@ -42,7 +44,7 @@ pub(crate) async fn run(
             group.push(next);
         }
         let (mut records, mut notes, mut last) = (Vec::new(), Vec::new(), None);
-        let (mut policies, mut readers) = (Vec::new(), Vec::new());
+        let (mut policies, mut roots, mut readers) = (Vec::new(), Vec::new(), Vec::new());
         for job in group {
             match job {
                 Job::Batch { ticket, records: more } => {
@@ -51,6 +53,7 @@ pub(crate) async fn run(
                 }
                 Job::Note(note) => notes.push(*note),
                 Job::Policy(held) => policies.push(held),
+                Job::Root(held) => roots.push(held),
                 Job::Fleet(reader) => readers.push(reader),
             }
         }
@@ -69,6 +72,11 @@ pub(crate) async fn run(
         for held in policies {
             if let Err(error) = store.note_policy(&held).await {
                 tracing::warn!(%error, "cannot note which policy is held");
+            }
+        }
+        for held in roots {
+            if let Err(error) = store.note_root(&held).await {
+                tracing::warn!(%error, "cannot note which root is trusted");
             }
         }
         for reader in readers {

@@ -87,6 +87,8 @@ pub struct Record {
     pub certificate: Option<Certificate>,
     /// The version of the crypto policy that it last said it holds, if it ever did.
     pub policy_version: Option<u64>,
+    /// SHA-256 of the newest root that it last said it trusts, hexadecimal, if it ever did.
+    pub root: Option<String>,
     /// Every kind of channel that it used.
     pub negotiated: Vec<Negotiated>,
     /// Its kinds of offer, the one made last first; empty in records from before these were kept.

@@ -99,6 +99,7 @@ fn record(subject: &str, offers: Vec<Offer>) -> Record {
             not_after: Timestamp(200 * DAY),
         }),
         policy_version: None,
+        root: None,
         negotiated: Vec::new(),
         offers,
     }

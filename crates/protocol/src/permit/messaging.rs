@@ -5,7 +5,9 @@
 
 use countersign_model::grant::Grant;
 use countersign_model::id::{ServiceName, ThingId};
-use countersign_model::topic::{DescriptionTopic, Filter, PolicyTopic, ThingTopic, Topic};
+use countersign_model::topic::{
+    AnchorTopic, DescriptionTopic, Filter, PolicyTopic, ThingTopic, Topic,
+};
 use std::fmt;
 
 /// Somebody with a session at the gateway, as the certificate and the directory say.
@@ -128,7 +130,7 @@ pub struct DeliverPermit(());
 //# What no rule allows MUST be refused.
 /// Judges a publication.
 ///
-/// A device publishes its own properties, events, receipts, its description and the state of its policy. A service publishes where a grant says so, except that a
+/// A device publishes its own properties, events, receipts, its description, the state of its policy and that of its anchors. A service publishes where a grant says so, except that a
 /// thing's own topics are the thing's alone: under `things/` only commands remain. `$`-topics are nobody's.
 ///
 /// # Errors
@@ -144,7 +146,8 @@ pub fn judge_publish(subject: &MessagingSubject, topic: &Topic) -> Result<Publis
             let own = meaning.as_ref().is_some_and(|topic| topic.thing() == me);
             let described = DescriptionTopic::parse(topic).is_some_and(|topic| topic.0 == *me);
             let policy = PolicyTopic::parse(topic) == Some(PolicyTopic::State(me.clone()));
-            (!command && own) || described || policy
+            let anchors = AnchorTopic::parse(topic) == Some(AnchorTopic::State(me.clone()));
+            (!command && own) || described || policy || anchors
         }
         MessagingSubject::Service { grants, .. } => {
             let things_own = !command && topic.levels().next() == Some("things");
@@ -204,6 +207,15 @@ pub fn permit_policy(thing: &ThingId) -> PublishPermit {
     PublishPermit { subject: GATEWAY.to_owned(), topic, command: false }
 }
 
+//= specs/house.md#house-anchors
+//# Only the gateway MUST be able to publish on the topic by which roots reach a device.
+/// The gateway's own voice: how roots name their successors, for one device. Nobody else is ever permitted on that topic.
+#[must_use]
+pub fn permit_anchors(thing: &ThingId) -> PublishPermit {
+    let topic = AnchorTopic::Chain(thing.clone()).topic();
+    PublishPermit { subject: GATEWAY.to_owned(), topic, command: false }
+}
+
 /// The gateway's own word about a device, for those who are granted its topic. It counts against that device. None on the
 /// topics of things, which are theirs alone, and on reserved ones.
 #[must_use]
@@ -213,7 +225,7 @@ pub fn permit_about(thing: &ThingId, topic: &Topic) -> Option<PublishPermit> {
     (!theirs).then(|| PublishPermit { subject, topic: topic.clone(), command: false })
 }
 
-/// Who publishes policies, in stamps and records.
+/// Who publishes policies and roots, in stamps and records.
 pub const GATEWAY: &str = "gateway";
 
 /// Everything of one device.
@@ -256,6 +268,7 @@ mod tests {
             "things/plug-1/events/overload",
             "things/plug-1/actions/on/receipt",
             "things/plug-1/policy/state",
+            "things/plug-1/anchors/state",
             "things/plug-1/description",
         ] {
             assert!(may_publish(&plug, own), "{own}");
@@ -268,6 +281,8 @@ mod tests {
             "things/plug-2/description",
             "things/plug-1/description/x",
             "things/plug-1/policy",
+            "things/plug-1/anchors",
+            "things/plug-2/anchors/state",
             "things/plug-1",
             "$SYS/x",
             "home/plug-1",
@@ -316,6 +331,9 @@ mod tests {
     //= specs/house.md#house-policy
     //= type=test
     //# Only the gateway MUST be able to publish on a device's policy topic.
+    //= specs/house.md#house-anchors
+    //= type=test
+    //# Only the gateway MUST be able to publish on the topic by which roots reach a device.
     #[test]
     fn no_grant_gives_a_service_the_voice_of_a_device() {
         let greedy = service(&["publish #", "publish things/#", "publish $SYS/#"]);
@@ -325,6 +343,8 @@ mod tests {
             "things/plug-1/x",
             "things/plug-1/policy",
             "things/plug-1/policy/state",
+            "things/plug-1/anchors",
+            "things/plug-1/anchors/state",
             "things/plug-1/description",
             "things",
             "$SYS/x",

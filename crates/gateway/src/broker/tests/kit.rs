@@ -381,7 +381,7 @@ impl World {
                 Output::Close { conn, reason } => {
                     self.closed.insert(conn, reason);
                 }
-                Output::PolicyState { .. } => {}
+                Output::PolicyState { .. } | Output::AnchorState { .. } => {}
                 Output::Store { ticket, records } => {
                     self.log.extend(records.iter().cloned());
                     self.batches.push_back((ticket, records));

@@ -78,9 +78,12 @@ async fn a_file_of_the_first_version_holds_what_was_negotiated() {
     let mut store = open(&path).await;
     store.note(&[sighting("thing:plug-1", "secp256r1", Some("1301;0017;0403;"), 5)]).await.unwrap();
     // As the first version left it.
-    for statement in
-        ["DROP TABLE seen", "DROP TABLE offers", "DELETE FROM schema_version WHERE version > 1"]
-    {
+    for statement in [
+        "DROP TABLE seen",
+        "DROP TABLE offers",
+        "DROP TABLE anchors",
+        "DELETE FROM schema_version WHERE version > 1",
+    ] {
         sqlx::query(statement).execute(&mut store.connection).await.unwrap();
     }
     let fleet = read_fleet(&path).await.unwrap();
@@ -125,4 +128,32 @@ async fn what_was_never_written_is_named() {
         .unwrap();
     let error = store.fleet().await.unwrap_err();
     assert!(matches!(error, StoreError::Row { what: "offer", .. }), "{error}");
+}
+
+//= specs/house.md#house-anchors
+//= type=test
+//# A gateway MUST note the newest root that each device has acknowledged.
+#[tokio::test]
+async fn the_root_that_a_device_trusts_is_noted_and_outlives_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gateway.db");
+    let mut store = open(&path).await;
+    store.note(&[sighting("thing:plug-1", "x25519", None, 5)]).await.unwrap();
+    let held = |root: Option<&str>, at: u64| HeldRoot {
+        subject: "thing:plug-1".into(),
+        root: root.map(str::to_owned),
+        at: Timestamp(at),
+    };
+    for (root, at) in [(Some("aa"), 6), (Some("bb"), 7), (Some("bb"), 7), (None, 9), (None, 8)] {
+        store.note_root(&held(root, at)).await.unwrap();
+    }
+    // Whoever was never seen is not made up.
+    let stranger = HeldRoot { subject: "thing:nobody".into(), ..held(Some("cc"), 9) };
+    store.note_root(&stranger).await.unwrap();
+    // Killed: nothing is closed.
+    std::mem::forget(store);
+    let fleet = read_fleet(&path).await.unwrap();
+    let [plug] = &fleet[..] else { panic!("{fleet:?}") };
+    assert_eq!((plug.root.as_deref(), plug.last_seen), (Some("bb"), Timestamp(9)));
+    assert_eq!(open(&path).await.fleet().await.unwrap(), fleet);
 }
