@@ -13,6 +13,7 @@ use super::*;
 use crate::ceremony::{CeremonyOutcome, CeremonyPlan, Step, default_plan, verify_transcript};
 use crate::ledger::Kind;
 use crate::rotation::Rolled;
+use crate::rotation::root::Reached;
 use crate::testing::open;
 use crate::{Authority, AuthorityError, IssuingCa};
 
@@ -362,7 +363,7 @@ async fn custodians_name_the_next_root() {
     let enough = access(Some(&file), &request, people.approve(&[1, 2], &request, now));
     authority.prepare_root(None, &enough, go_on).await.unwrap();
     tokio::time::sleep(crate::rotation::PUBLICATION).await;
-    authority.activate_root(go_on).await.unwrap();
+    authority.activate_root(&Reached::nobody_to_reach(), go_on).await.unwrap();
     assert_eq!(authority.authorities().unwrap().roots().len(), 2);
     // From now on the new file is needed, and the old one is not.
     let ca = IssuingCa::Operation;

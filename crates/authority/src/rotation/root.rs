@@ -2,13 +2,15 @@
 //!
 //! ```text
 //!  prepare ── key, own certificate; the root before signs a cross-certificate and the statement "this follows me" ─► pre-activation
+//!  devices acknowledge ─► [`Reached`]; nobody who sleeps is waited for
 //!  activate ─► it signs issuing CAs from now on; the one before is deactivated: its certificate stays, servers send the cross-certificate
 //!  retire ── when no CA that issues hangs below the old one ─► its key is destroyed; its certificate stays an anchor
 //! ```
 //!
 //! A device has a root in its firmware, its IDevID hangs below a root for ever, and its label names one. So an old root's *certificate* never
 //! goes; only its key does. Who trusts an old root verifies a server by leaf, issuing CA, and the cross-certificates down to that root,
-//! without a step of its own. The statements (`ca/anchors.cose`, [`countersign_crypto::anchors`]) let whoever wants the new root itself follow to it.
+//! without a step of its own. The statements (`ca/anchors.cose`, [`countersign_crypto::anchors`]) lead devices to
+//! the new root itself, which they store beside the old.
 //! After a compromise this is not enough: see `docs/decisions/0041-the-root-rolls-by-cross-certificates.md`.
 
 use std::ops::ControlFlow;
@@ -30,6 +32,7 @@ use crate::issuance;
 use crate::ledger::Kind;
 use crate::root::{Act, RootAccess, RootRequest};
 use crate::store::{RootRow, Turn};
+pub use reach::Reached;
 
 /// One step of the root's roll; each is told before it is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +62,8 @@ impl RootStep {
 pub enum RootRolled {
     /// The step is done, or was before; the root that it was done to.
     Done(Option<String>),
+    /// Devices that were seen lately and have not acknowledged the next root.
+    Unacknowledged(Vec<String>),
     /// The next root must be known for [`PUBLICATION`] before it signs.
     NotBefore(Timestamp),
     /// Issuing CAs that hang below the old root and still issue.
@@ -215,12 +220,13 @@ impl Authority {
         Ok(RootRolled::Done(Some(row.label)))
     }
 
-    /// Lets the prepared root sign from now on. Done before: nothing is done.
+    /// Lets the prepared root sign from now on, where it has reached enough devices. Done before: nothing is done.
     ///
     /// # Errors
     /// [`AuthorityError`].
     pub async fn activate_root(
         &self,
+        reached: &Reached,
         mut progress: impl FnMut(RootStep) -> ControlFlow<()> + Send,
     ) -> Result<RootRolled, AuthorityError> {
         let core = &self.core;
@@ -235,10 +241,13 @@ impl Authority {
         if now < from {
             return Ok(RootRolled::NotBefore(from));
         }
+        if !reached.is_enough() {
+            return Ok(RootRolled::Unacknowledged(reached.missing.clone()));
+        }
         if progress(RootStep::Activate).is_break() {
             return Ok(RootRolled::Stopped(RootStep::Activate));
         }
-        self.root_told(&next.label, "activated", &Value::Null).await?;
+        self.root_told(&next.label, "activated", &reached.facts()).await?;
         for row in rows.iter().filter(|row| row.state == KeyState::Active) {
             let state = after_root(row.state, KeyEvent::Deactivate)?;
             turn.put_root(&RootRow { state, since: now, ..row.clone() }).await?;
@@ -392,5 +401,6 @@ fn next(rows: &[RootRow]) -> Result<(RootRow, String, u64), AuthorityError> {
     Ok((active.clone(), format!("{ROOT}-{}", position + 1), position))
 }
 
+mod reach;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ mod show;
 pub(crate) mod signing;
 
 use clap::Subcommand;
+pub(crate) use dry_run::duration;
 
 use crate::failure::Ended;
 

@@ -2,6 +2,7 @@
 //! key's.
 
 mod policy_key;
+mod reach;
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -67,6 +68,13 @@ pub(crate) struct RotateArgs {
     /// Retire even where subjects have no successor yet: they are cut off until they enrol anew.
     #[arg(long, requires = "ca")]
     at_once: bool,
+    /// Activate the next root even where as many devices that were seen lately have not acknowledged it: they come back by the
+    /// cross-certificates, as those do that sleep.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    without_acknowledgement: u64,
+    /// Devices that were not seen for this long sleep, and the next root does not wait for them: 90m, 12h, 30d.
+    #[arg(long, value_parser = super::policy::duration, default_value = "30d", value_name = "TIME")]
+    not_seen_for: Duration,
     #[command(flatten)]
     access: super::authority::root::AccessArgs,
     /// Print one JSON object.
@@ -89,7 +97,7 @@ impl RotateArgs {
 pub(crate) async fn run(arguments: RotateArgs) -> Ended {
     let authority = open(&arguments.data).await?;
     match (arguments.what, arguments.ca) {
-        (Some(What::Status), _) => status(&authority, arguments.json).await,
+        (Some(What::Status), _) => status(&authority, &arguments).await,
         (Some(What::Root), _) => roll_root(&authority, &arguments).await,
         (Some(What::PolicyKey), _) => policy_key::roll(&authority, &arguments).await,
         (None, Some(ca)) => roll(&authority, ca, &arguments).await,
@@ -182,10 +190,18 @@ async fn roll_root(authority: &Authority, arguments: &RotateArgs) -> Ended {
         done("prepared", &prepared.map_err(super::authority::root::refused)?);
     }
     if wanted(Step::Activate) {
-        let mut rolled = authority.activate_root(go_on).await?;
-        if let RootRolled::NotBefore(_) = rolled {
-            tokio::time::sleep(PUBLICATION).await;
-            rolled = authority.activate_root(go_on).await?;
+        let (lately, without) = (arguments.not_seen_for, arguments.without_acknowledgement);
+        let (rolled, counted) =
+            reach::activate(authority, &arguments.data, lately, without).await?;
+        if let Some(counted) = &counted {
+            tell(arguments.json, &reach::line("the next root", counted));
+        }
+        if let RootRolled::Unacknowledged(missing) = rolled {
+            if arguments.json {
+                let roots = authority.root_status().await?;
+                print_json(&json!({ "roots": roots, "reached": counted }));
+            }
+            return Err(reach::not_activated(missing.len(), arguments.json));
         }
         done("activated", &rolled);
         tell(
@@ -230,16 +246,19 @@ async fn follow(authority: &Authority, as_json: bool) -> Ended {
     found(&followed.findings, as_json)
 }
 
-async fn status(authority: &Authority, as_json: bool) -> Ended {
+async fn status(authority: &Authority, arguments: &RotateArgs) -> Ended {
+    let as_json = arguments.json;
+    let reached = reach::of_newest(authority, &arguments.data, arguments.not_seen_for).await?;
     let all = authority.rotation_status().await?;
     let findings = authority.policy_findings()?;
     let roots = authority.root_status().await?;
     let needs = authority.root_needs()?;
     let keys = authority.policy_key_status().await?;
     if as_json {
-        print_json(
-            &json!({ "roots": roots, "authorities": all, "policy_keys": keys, "findings": findings, "root_needed": needs }),
-        );
+        print_json(&json!({
+            "roots": roots, "authorities": all, "policy_keys": keys, "findings": findings, "root_needed": needs,
+            "reached": reached.map(|(label, counted)| json!({ "root": label, "devices": counted })),
+        }));
     } else {
         for one in &roots {
             let (state, algorithm) =
@@ -248,6 +267,9 @@ async fn status(authority: &Authority, as_json: bool) -> Ended {
                 "{state:14} {:14} {algorithm}, certificate {}",
                 one.label, one.certificate_sha256
             ));
+        }
+        if let Some((label, counted)) = &reached {
+            say(&reach::line(label, counted));
         }
         for one in &needs {
             say(&format!("by {}  {}: {}", one.before, one.key, one.what));

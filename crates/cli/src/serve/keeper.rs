@@ -14,6 +14,7 @@ use countersign_authority::Authority;
 use countersign_authority::expiry::{Alarms, Standing, WITHIN};
 use countersign_authority::revocation::many::ABANDONED;
 use countersign_gateway::server::RunningGateway;
+use countersign_protocol::anchors::RootLine;
 
 use super::listeners::{Listeners, Servers};
 use super::policies;
@@ -76,6 +77,9 @@ impl Keeper {
     }
 
     async fn look(&self, gateway: &RunningGateway) -> Ended {
+        // 0. What the roots said of their successors, for devices.
+        let (first, statements) = self.authority.stated_roots().await?;
+        gateway.tell_roots(RootLine::new(first, statements)?);
         // 1. What the policy in force demands of the issuing CAs.
         let followed = self.authority.follow_policy(tokio::time::sleep).await?;
         for label in &followed.rolled {

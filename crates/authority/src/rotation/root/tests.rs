@@ -26,7 +26,10 @@ async fn rolled(authority: &Authority) {
         RootRolled::Done(Some(_))
     ));
     tokio::time::sleep(PUBLICATION).await;
-    assert!(matches!(authority.activate_root(go_on).await.unwrap(), RootRolled::Done(Some(_))));
+    assert!(matches!(
+        authority.activate_root(&Reached::nobody_to_reach(), go_on).await.unwrap(),
+        RootRolled::Done(Some(_))
+    ));
     for ca in IssuingCa::ALL {
         let go_on = |_: RollStep| ControlFlow::Continue(());
         authority.prepare_ca(ca, None, go_on).await.unwrap();
@@ -110,11 +113,11 @@ async fn a_root_is_retired_when_nothing_issues_below_it_and_stays_an_anchor() {
     let access = RootAccess::default();
     authority.prepare_root(Some(P256), &access, go_on).await.unwrap();
     assert!(matches!(
-        authority.activate_root(go_on).await.unwrap(),
+        authority.activate_root(&Reached::nobody_to_reach(), go_on).await.unwrap(),
         RootRolled::NotBefore(_) | RootRolled::Done(_)
     ));
     tokio::time::sleep(PUBLICATION).await;
-    authority.activate_root(go_on).await.unwrap();
+    authority.activate_root(&Reached::nobody_to_reach(), go_on).await.unwrap();
     let needed = authority.retire_root(go_on).await.unwrap();
     let all = ["idevid-ca", "ldevid-ca", "service-ca"].map(str::to_owned);
     assert_eq!(needed, RootRolled::Needed(all.into()));
@@ -159,7 +162,7 @@ async fn a_roll_killed_before_every_step_is_carried_on() {
             continue;
         }
         tokio::time::sleep(PUBLICATION).await;
-        let ended = authority.activate_root(stopping).await.unwrap();
+        let ended = authority.activate_root(&Reached::nobody_to_reach(), stopping).await.unwrap();
         if ended == RootRolled::Stopped(stop) {
             server_is_believed(&authority, room.path(), &first).await;
             continue;
@@ -187,7 +190,7 @@ async fn a_root_that_is_still_needed_keeps_no_other() {
     rolled(&authority).await;
     authority.prepare_root(None, &RootAccess::default(), go_on).await.unwrap();
     tokio::time::sleep(PUBLICATION).await;
-    authority.activate_root(go_on).await.unwrap();
+    authority.activate_root(&Reached::nobody_to_reach(), go_on).await.unwrap();
     let needed = authority.retire_root(go_on).await.unwrap();
     assert!(matches!(&needed, RootRolled::Needed(by) if by.len() == 3), "{needed:?}");
     assert!(authority.core.keys.load(ROOT).unwrap().is_none(), "the key is gone");
@@ -217,10 +220,13 @@ async fn a_step_that_was_done_publishes_the_roots() {
     assert_eq!(again, RootRolled::Done(Some("root-2".to_owned())));
     assert_eq!(std::fs::read(&path).unwrap(), prepared);
     tokio::time::sleep(PUBLICATION).await;
-    authority.activate_root(go_on).await.unwrap();
+    authority.activate_root(&Reached::nobody_to_reach(), go_on).await.unwrap();
     let activated = std::fs::read(&path).unwrap();
     std::fs::write(&path, &prepared).unwrap();
-    assert_eq!(authority.activate_root(go_on).await.unwrap(), RootRolled::Done(None));
+    assert_eq!(
+        authority.activate_root(&Reached::nobody_to_reach(), go_on).await.unwrap(),
+        RootRolled::Done(None)
+    );
     assert_eq!(std::fs::read(&path).unwrap(), activated);
 }
 
@@ -236,4 +242,43 @@ fn every_state_of_a_root_is_as_reviewed() {
         }
     }
     insta::assert_snapshot!(table);
+}
+
+//= specs/house.md#house-anchors
+//= type=test
+//# A root MUST NOT be activated while more devices that were seen lately have not acknowledged it than somebody allowed.
+#[tokio::test]
+async fn a_root_waits_for_whoever_is_awake_and_for_nobody_who_sleeps() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = ready(folder.path()).await;
+    let (first, none) = authority.stated_roots().await.unwrap();
+    assert_eq!((&first, none.len()), (authority.authorities().unwrap().root(), 0));
+    // What a killed run stated is told when it is carried on.
+    let access = RootAccess::default();
+    let stopping = |step: RootStep| match step {
+        RootStep::Publish => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    authority.prepare_root(None, &access, stopping).await.unwrap();
+    assert_eq!(authority.statements().unwrap().len(), 1);
+    assert_eq!(authority.stated_roots().await.unwrap().1.len(), 0);
+    authority.prepare_root(None, &access, go_on).await.unwrap();
+    assert_eq!(authority.stated_roots().await.unwrap().1, authority.statements().unwrap());
+    let prepared = authority.prepared_root().await.unwrap().unwrap();
+    assert_eq!(prepared.label, "root-2");
+
+    tokio::time::sleep(PUBLICATION).await;
+    let missing = vec!["plug-1".to_owned(), "plug-2".to_owned()];
+    let mut reached = Reached { acknowledged: 3, missing, asleep: 7, without: 1 };
+    let waits = authority.activate_root(&reached, go_on).await.unwrap();
+    assert_eq!(waits, RootRolled::Unacknowledged(reached.missing.clone()));
+    assert_eq!(authority.authorities().unwrap().root(), &first);
+    reached.without = 2;
+    let done = authority.activate_root(&reached, go_on).await.unwrap();
+    assert_eq!(done, RootRolled::Done(Some("root-2".to_owned())));
+    assert_eq!(authority.prepared_root().await.unwrap(), None);
+    let told = authority.ledger_entries().await.unwrap();
+    let told = told.iter().rfind(|entry| entry.body["step"] == "activated").unwrap();
+    assert_eq!(told.body["what"]["missing"], 2);
+    assert_eq!(told.body["what"]["allowed_missing"], 2);
 }

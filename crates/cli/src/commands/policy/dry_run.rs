@@ -45,7 +45,7 @@ pub(crate) struct DryRunArgs {
 }
 
 /// A number and one of d, h, m, s.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no time: write 30d, 12h, 90m or 45s");
     let unit = text.chars().last().ok_or_else(wrong)?;
     let number: u64 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| wrong())?;
