@@ -1,6 +1,7 @@
 //! One file per flow of the design, each with the real halves and an adversary between them.
 #![allow(clippy::unwrap_used)]
 
+mod anchors;
 mod command;
 mod configuration;
 mod enrolment;
