@@ -580,6 +580,7 @@ impl House {
             self.deliver(message).await;
         }
         self.write_notes().await;
+        self.check().await;
         let all = self.authority.root_status().await.unwrap();
         let newest = all.last().unwrap().certificate_sha256.clone();
         let records = self.notes.fleet().await.unwrap();
