@@ -90,6 +90,9 @@ async fn a_key_that_another_has_and_one_that_everybody_knows_are_refused_with_an
     assert_eq!(all, expected.map(|(kind, count)| (kind.to_owned(), subject(), count)));
     let entries = authority.ledger_entries().await.unwrap();
     assert_eq!(entries.iter().filter(|entry| entry.kind == Kind::Alarm).count(), 3, "once each");
+    // For whoever watches the metrics.
+    let counts = authority.core.store.alarm_counts().await.unwrap();
+    assert_eq!(counts.into_iter().collect::<Vec<_>>(), [("bad-key", 2), ("duplicate-key", 2)]);
 }
 
 #[tokio::test]

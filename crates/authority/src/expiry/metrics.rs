@@ -1,5 +1,6 @@
 //! The same for machines: Prometheus text on a listener of its own, on loopback, where the configuration asks for one.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::future::Future;
 
@@ -12,6 +13,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 use super::{Report, WITHIN, What};
+use crate::alarm::AlarmKind;
 use crate::authority::Authority;
 use crate::serve::serve_plain;
 
@@ -19,7 +21,7 @@ use crate::serve::serve_plain;
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What is counted besides.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Counts {
     /// Registered subjects.
     pub subjects: u64,
@@ -27,11 +29,13 @@ pub struct Counts {
     pub revoked: u64,
     /// Entries of the ledger.
     pub ledger_entries: u64,
+    /// How often each kind of alarm was raised; kinds that never were are 0.
+    pub alarms: BTreeMap<&'static str, u64>,
 }
 
 /// The text.
 #[must_use]
-pub fn render(report: &Report, counts: Counts) -> String {
+pub fn render(report: &Report, counts: &Counts) -> String {
     let mut text = String::new();
     let head = |text: &mut String, name: &str, help: &str| {
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
@@ -63,6 +67,13 @@ pub fn render(report: &Report, counts: Counts) -> String {
         [("good", devices.good), ("due", devices.due), ("expired", devices.expired)]
     {
         let _ = writeln!(text, "{name}{{standing=\"{standing}\"}} {count}");
+    }
+    let name = "countersign_alarms_total";
+    let help = "How often an alarm was raised: `countersign authority alarms` tells about whom.";
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
+    for kind in AlarmKind::ALL.map(AlarmKind::as_str) {
+        let count = counts.alarms.get(kind).copied().unwrap_or_default();
+        let _ = writeln!(text, "{name}{{kind=\"{kind}\"}} {count}");
     }
     for (name, help, count) in [
         ("countersign_subjects", "Registered subjects.", counts.subjects),
@@ -100,8 +111,9 @@ async fn answer(State(authority): State<Authority>) -> Response {
             subjects: registry.subject_count() as u64,
             revoked: registry.denylist().len() as u64,
             ledger_entries: ledger.entries,
+            alarms: authority.core.store.alarm_counts().await?,
         };
-        Ok::<_, crate::error::AuthorityError>(render(&report, counts))
+        Ok::<_, crate::error::AuthorityError>(render(&report, &counts))
     };
     match gathered.await {
         Ok(text) => ([(CONTENT_TYPE, TEXT)], text).into_response(),

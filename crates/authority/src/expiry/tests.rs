@@ -59,7 +59,7 @@ fn devices_are_counted_and_only_the_late_ones_named() {
     assert_eq!(report.devices, Devices { good: 7, due: 0, expired: 500 });
     assert_eq!(report.lines.len(), 1 + MAX_NAMED);
     assert_eq!(report.lines[0].expiring.what, What::Root);
-    let text = metrics::render(&report, metrics::Counts::default());
+    let text = metrics::render(&report, &metrics::Counts::default());
     assert!(text.contains("countersign_devices{standing=\"expired\"} 500\n"));
     assert!(text.contains("countersign_due{what=\"device\"} 500\n"));
     assert!(text.contains("countersign_due{what=\"root\"} 0\n"));
@@ -154,7 +154,7 @@ async fn a_root_that_was_rolled_is_a_root_still() {
     // Three from the ceremony, and the factory's that was rolled.
     assert_eq!(of(What::IssuingCa).count(), 4);
     // Metrics tell each once.
-    let text = metrics::render(&report, metrics::Counts::default());
+    let text = metrics::render(&report, &metrics::Counts::default());
     let series: Vec<_> = text.lines().filter_map(|line| Some(line.rsplit_once(' ')?.0)).collect();
     let once: std::collections::HashSet<_> =
         series.iter().filter(|one| !one.starts_with('#')).collect();

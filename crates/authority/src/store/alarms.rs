@@ -1,10 +1,13 @@
 //! Alarms, counted.
 
+use std::collections::BTreeMap;
+
 use countersign_model::time::Timestamp;
 use sqlx::Row as _;
+use sqlx::any::AnyRow;
 
 use super::{Store, StoreError, Turn, signed, unsigned};
-use crate::alarm::AlarmRecord;
+use crate::alarm::{AlarmKind, AlarmRecord};
 
 /// The most alarms in one answer; the newest come first.
 const MAX_LISTED: i64 = 10_000;
@@ -17,7 +20,7 @@ impl Store {
             .fetch_all(&self.pool)
             .await
             .map_err(|error| self.failed(error))?;
-        let read = |row: &sqlx::any::AnyRow| AlarmRecord {
+        let read = |row: &AnyRow| AlarmRecord {
             kind: row.get("kind"),
             subject: row.get("subject"),
             evidence: row.get("evidence"),
@@ -26,6 +29,20 @@ impl Store {
             count: unsigned(row.get("count")),
         };
         Ok(rows.iter().map(read).collect())
+    }
+
+    /// How often each kind was raised.
+    pub(crate) async fn alarm_counts(&self) -> Result<BTreeMap<&'static str, u64>, StoreError> {
+        // A sum of whole numbers is a number of another type for PostgreSQL.
+        let sql = "SELECT kind, CAST(SUM(count) AS BIGINT) AS raised FROM alarms GROUP BY kind";
+        let rows = sqlx::query(sql).fetch_all(&self.pool).await;
+        let rows = rows.map_err(|error| self.failed(error))?;
+        let known = |row: &AnyRow| {
+            let word: String = row.get("kind");
+            let kind = AlarmKind::ALL.into_iter().find(|kind| kind.as_str() == word)?;
+            Some((kind.as_str(), unsigned(row.get("raised"))))
+        };
+        Ok(rows.iter().filter_map(known).collect())
     }
 }
 
