@@ -17,6 +17,7 @@ use countersign_model::time::Timestamp;
 
 use crate::root::RootAccess;
 use crate::rotation::PUBLICATION;
+use crate::rotation::root::Reached;
 use crate::store::DatabaseConfig;
 use crate::subject::Subject;
 use crate::{Authority, AuthorityConfig, CeremonyPlan, IssuingCa, Sources};
@@ -143,7 +144,7 @@ pub(crate) async fn in_force(authority: &Authority, policy: &countersign_crypto:
 pub(crate) async fn roll_root(authority: &Authority) {
     authority.prepare_root(None, &RootAccess::default(), |_| Continue(())).await.unwrap();
     tokio::time::sleep(PUBLICATION).await;
-    authority.activate_root(|_| Continue(())).await.unwrap();
+    authority.activate_root(&Reached::nobody_to_reach(), |_| Continue(())).await.unwrap();
     let ca = IssuingCa::FactoryIdentity;
     authority.prepare_ca(ca, None, |_| Continue(())).await.unwrap();
     tokio::time::sleep(PUBLICATION).await;

@@ -29,6 +29,28 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
+/// The agent of a device: what `countersign device` does, in a binary of its own.
+#[derive(Debug, Parser)]
+#[command(
+    name = "countersign-agent",
+    version,
+    after_help = "Example:\n  countersign-agent run --config device.toml --bindings lamp.bindings.toml\n\nExit codes: 0 done · 1 found something (a FAIL, a refusal) · 2 usage or environment"
+)]
+pub(crate) struct AgentArguments {
+    /// What to log to standard error: error, warn, info, debug, or a filter such as `countersign_device=debug`.
+    #[arg(
+        long,
+        global = true,
+        default_value = "warn,rustls=error",
+        env = "COUNTERSIGN_LOG",
+        hide_env = true
+    )]
+    pub(crate) log: String,
+
+    #[command(subcommand)]
+    pub(crate) command: device::DeviceCommand,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// The whole system on this machine, ending with the assessment of the device that it started.
@@ -93,6 +115,7 @@ mod tests {
     fn every_command_is_well_formed() {
         use clap::CommandFactory as _;
         Arguments::command().debug_assert();
+        AgentArguments::command().debug_assert();
     }
 
     #[test]

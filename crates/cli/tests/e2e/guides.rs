@@ -58,7 +58,12 @@ fn run(example: &str, names: &[&str]) -> Finished {
     }
     let bin = folder.path().join("bin");
     fs::create_dir(&bin).unwrap();
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_countersign"), bin.join("countersign")).unwrap();
+    for binary in
+        [env!("CARGO_BIN_EXE_countersign"), env!("CARGO_BIN_EXE_countersign-agent")].map(Path::new)
+    {
+        let named = bin.join(binary.file_name().expect("a file"));
+        std::os::unix::fs::symlink(binary, named).unwrap();
+    }
     need("curl");
     let mut command = Command::new("timeout");
     command.args(["-k", "5", "200", "bash", "-c", &placed(blocks(names))]);

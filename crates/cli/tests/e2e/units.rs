@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-use crate::support::{Running, need, program};
+use crate::support::{Running, need};
 
 /// The exposure that `systemd-analyze security` may find, of 10: "OK" ends at 4.9, and ours are far below.
 const MOST_EXPOSED: f64 = 2.0;
@@ -19,13 +20,19 @@ fn the_units_are_well_formed_and_hardened() {
         let text = fs::read_to_string(units.join(name)).unwrap();
         let start = text.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
         // The command line that the unit starts is one that the binary knows.
-        let arguments: Vec<_> = start.split_whitespace().skip(1).collect();
-        let known = Running::start(program(&arguments).arg("--help")).finish().with_code(0);
+        let (binary, arguments) = start.split_once(' ').expect("arguments");
+        let arguments: Vec<_> = arguments.split_whitespace().collect();
+        let mut started = match binary {
+            "/usr/bin/countersign" => Command::new(env!("CARGO_BIN_EXE_countersign")),
+            "/usr/bin/countersign-agent" => Command::new(env!("CARGO_BIN_EXE_countersign-agent")),
+            other => panic!("{other} of {name} is none of our binaries"),
+        };
+        let known = Running::start(started.args(&arguments).arg("--help")).finish().with_code(0);
         for flag in arguments.iter().filter(|argument| argument.starts_with("--")) {
             assert!(known.stdout.contains(flag), "{flag} of {name}");
         }
         let file = folder.path().join(name);
-        fs::write(&file, text.replace("/usr/bin/countersign", "/bin/true")).unwrap();
+        fs::write(&file, text.replace(binary, "/bin/true")).unwrap();
         let verified = analyze(&["verify"], &file);
         let said = String::from_utf8_lossy(&verified.stderr).into_owned();
         assert!(verified.status.success() && !said.contains(name), "{name}: {said}");

@@ -150,8 +150,8 @@ async fn the_root_that_a_device_trusts_is_noted_and_outlives_a_kill() {
     // Whoever was never seen is not made up.
     let stranger = HeldRoot { subject: "thing:nobody".into(), ..held(Some("cc"), 9) };
     store.note_root(&stranger).await.unwrap();
-    // Killed: nothing is closed.
-    std::mem::forget(store);
+    // Killed: nobody closes it.
+    drop(store);
     let fleet = read_fleet(&path).await.unwrap();
     let [plug] = &fleet[..] else { panic!("{fleet:?}") };
     assert_eq!((plug.root.as_deref(), plug.last_seen), (Some("bb"), Timestamp(9)));

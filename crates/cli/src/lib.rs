@@ -1,4 +1,7 @@
-//! `countersign`, the one binary: it parses, wires the parts together, and prints.
+//! `countersign` and `countersign-agent`, the binaries: they parse, wire the parts together, and print.
+//!
+//! The agent is what a product carries: `countersign device` by itself, without authority, gateway and assessor, so that it
+//! takes a small part of the other's memory and disk.
 //!
 //! ```text
 //!  args ─► commands ─┬─ serve        authority and gateway, one process
@@ -7,7 +10,13 @@
 //!  console, failure ── what people and machines see, and how a command ends
 //! ```
 //!
-//! Nothing is decided here: who may do what, and what is sent, is the parts' business.
+//! Nothing is decided here: who may do what, and what is sent, is the parts' business. Each binary is a line:
+//!
+//! ```no_run
+//! fn main() -> std::process::ExitCode {
+//!     countersign_cli::agent()
+//! }
+//! ```
 //!
 //! Exit codes: 0 done; 1 found something (a FAIL, a refusal); 2 usage or environment.
 
@@ -23,15 +32,36 @@ mod spawn;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::Parser;
 use countersign_device::sandbox::Launcher;
 
-fn main() -> ExitCode {
+use crate::failure::Ended;
+
+/// `countersign`.
+#[must_use]
+pub fn main() -> ExitCode {
+    run(|arguments: args::Arguments, launcher| {
+        (arguments.log, commands::run(arguments.command, launcher))
+    })
+}
+
+/// `countersign-agent`.
+#[must_use]
+pub fn agent() -> ExitCode {
+    run(|arguments: args::AgentArguments, launcher| {
+        (arguments.log, commands::device::run(arguments.command, launcher))
+    })
+}
+
+/// What both do: `begin` tells what to log, and what is to be done.
+fn run<A: Parser, F: Future<Output = Ended>>(
+    begin: impl FnOnce(A, Launcher) -> (String, F),
+) -> ExitCode {
     // Started as the helper of a device's agent, this process becomes one of its programs here, and goes no further.
     let launcher = Launcher::at_start_of_main();
     let hardened = hardening::harden();
-    let arguments = args::Arguments::parse();
-    console::start_log(&arguments.log);
+    let (log, work) = begin(A::parse(), launcher);
+    console::start_log(&log);
     hardened.tell();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -40,7 +70,7 @@ fn main() -> ExitCode {
             return ExitCode::from(failure::ENVIRONMENT);
         }
     };
-    let ended = runtime.block_on(commands::run(arguments.command, launcher));
+    let ended = runtime.block_on(work);
     // Whatever still blocks a thread must not hold the answer back.
     runtime.shutdown_background();
     match ended {

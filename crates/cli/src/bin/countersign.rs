@@ -1,0 +1,5 @@
+//! The whole system by its commands.
+
+fn main() -> std::process::ExitCode {
+    countersign_cli::main()
+}
