@@ -117,9 +117,8 @@ impl Core {
 }
 
 impl Authority {
-    /// The same, and what the configuration says of clones.
-    pub(crate) async fn watch(&self, subject: &Subject, evidence: &str, error: &AuthorityError) {
-        self.core.watch(subject, evidence, error).await;
+    /// What the configuration says of clones, where a refusal is one.
+    pub(crate) async fn answer_clone(&self, subject: &Subject, error: &AuthorityError) {
         if AlarmKind::of(error) == Some(AlarmKind::Clone) && self.core.config.revokes_clones() {
             let target = Target::Subject(subject.clone());
             if let Err(error) = self.revoke(&target, Reason::KeyCompromise).await {

@@ -94,12 +94,7 @@ impl Authority {
             server: ServerNames::default(),
             key_label: String::new(),
         };
-        let key = hex::encode(sha256(&ask.spki_der));
-        let issued = issue(&self.core, ask).await;
-        if let Err(error) = &issued {
-            self.watch(&Subject::Thing(thing.clone()), &key, error).await;
-        }
-        let issued = issued?;
+        let issued = issue(&self.core, ask).await?;
         // 3. Setup code and verifier; the derivation takes memory and time, off the async threads.
         let (entropy, params) = self.core.with_random(|random: &mut dyn Random| {
             (random.array::<{ SetupCode::ENTROPY_BYTES }>(), PakeParams::fresh(random))

@@ -80,8 +80,34 @@ pub struct Issued {
 }
 
 /// Issues in the nine steps for many at once: each step for all of them before the next one, so that they share the waits for the disk.
-/// What one of them is refused for is its own answer; where the machine fails, none of them is issued.
+/// What one of them is refused for is its own answer; where the machine fails, none of them is issued. What deserves an alarm
+/// raises one.
 pub(crate) async fn issue_all(
+    core: &Core,
+    asks: Vec<(Ask, Option<BatchItem>)>,
+) -> Result<Vec<Result<Issued, AuthorityError>>, AuthorityError> {
+    let who = |(ask, _): &(Ask, _)| (ask.subject.clone(), hex::encode(sha256(&ask.spki_der)));
+    let asking: Vec<_> = asks.iter().map(who).collect();
+    let answers = issue_in_turn(core, asks).await;
+    match &answers {
+        Ok(answers) => {
+            for ((subject, key), answer) in asking.iter().zip(answers) {
+                if let Err(error) = answer {
+                    core.watch(subject, key, error).await;
+                }
+            }
+        }
+        // It is nobody's in particular.
+        Err(error) => {
+            if let Some((subject, key)) = asking.first() {
+                core.watch(subject, key, error).await;
+            }
+        }
+    }
+    answers
+}
+
+async fn issue_in_turn(
     core: &Core,
     asks: Vec<(Ask, Option<BatchItem>)>,
 ) -> Result<Vec<Result<Issued, AuthorityError>>, AuthorityError> {

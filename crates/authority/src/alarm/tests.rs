@@ -95,6 +95,26 @@ async fn a_key_that_another_has_and_one_that_everybody_knows_are_refused_with_an
     assert_eq!(counts.into_iter().collect::<Vec<_>>(), [("bad-key", 2), ("duplicate-key", 2)]);
 }
 
+/// As batches and `enrol --count` ask.
+#[tokio::test]
+async fn one_of_a_group_is_refused_with_an_alarm_and_the_others_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = ready(folder.path()).await;
+    let (_, theirs) = enrolled(&authority, "plug-2").await;
+    let request = |key: &KeyHandle, name: &str| {
+        (name.parse().unwrap(), csr::verify(&csr::request(key, name).unwrap()).unwrap())
+    };
+    let group = vec![
+        request(&new_key(), "plug-3"),
+        request(&theirs, "plug-4"),
+        request(&new_key(), "plug-5"),
+    ];
+    let answers = authority.enrol_requests(group).await.unwrap();
+    assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+    let expected = ("duplicate-key".to_owned(), "thing:plug-4".to_owned(), 1);
+    assert_eq!(raised(&authority).await, [expected]);
+}
+
 #[tokio::test]
 async fn rsa_is_refused_by_kind() {
     let folder = tempfile::tempdir().unwrap();

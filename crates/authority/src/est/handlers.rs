@@ -196,11 +196,10 @@ async fn certify(
     };
     // In a task of its own: a client that hangs up does not leave an issuance half-way.
     let (authority, subject) = (authority.clone(), ask.subject.clone());
-    let key = hex::encode(sha256(&ask.spki_der));
     let issued = tokio::spawn(async move {
         let issued = issue(&authority.core, ask).await;
         if let Err(error) = &issued {
-            authority.watch(&subject, &key, error).await;
+            authority.answer_clone(&subject, error).await;
         }
         issued
     });
