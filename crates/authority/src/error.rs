@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use countersign_crypto::anchors::AnchorError;
 use countersign_crypto::certificate::{CertificateError, InvalidName};
@@ -96,6 +97,9 @@ pub enum AuthorityError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What kept a whole group from being issued.
+    #[error(transparent)]
+    Shared(Arc<AuthorityError>),
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -172,6 +176,7 @@ impl AuthorityError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Request(_) => Fault::Request,
+            Self::Shared(error) => error.fault(),
             Self::Refused(_) | Self::Policy(_) | Self::NotApproved(_) | Self::Manifest(_) => {
                 Fault::Refused
             }

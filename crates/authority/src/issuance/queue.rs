@@ -5,7 +5,7 @@
 //! ```
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
@@ -40,7 +40,7 @@ pub(crate) async fn issue(core: &Core, ask: Ask) -> Result<Issued, AuthorityErro
             Err(TryRecvError::Closed) => break,
         }
     }
-    // The machine failed for the group: asked alone, each hears why.
+    // The machine failed for the group, perhaps by one of it: asked alone, each hears why.
     drop(turn);
     let mut answers = issue_all(core, vec![(ask, None)]).await?;
     answers.pop().ok_or(AuthorityError::Worker)?
@@ -57,6 +57,11 @@ impl Queue {
         let issued = match (issue_all(core, asks).await, answers.len()) {
             (Ok(issued), _) => issued,
             (Err(error), 1) => vec![Err(error)],
+            // The next one would wait for it in vain as well.
+            (Err(error @ (AuthorityError::Store(_) | AuthorityError::Ledger(_))), count) => {
+                let error = Arc::new(error);
+                (0..count).map(|_| Err(AuthorityError::Shared(Arc::clone(&error)))).collect()
+            }
             // Their answers' other ends are dropped, which they hear.
             (Err(_), _) => return answers.clear(),
         };

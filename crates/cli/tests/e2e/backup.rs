@@ -44,7 +44,7 @@ fn an_authority_that_was_killed_goes_on_elsewhere() {
     let (alice, to_alice) = key(house.folder(), "alice.key");
     let (bob, to_bob) = key(house.folder(), "bob.key");
     // Under load: another process enrols while the picture is taken.
-    let many = ["--profile", "device", "--count", "200", "--prefix", "lamp-"];
+    let many = ["--profile", "device", "--count", "1000", "--prefix", "lamp-"];
     let enrolling = Running::start(&mut program(house.enrol_command(&many)));
     until("the load has begun", || house.identity("lamp-000003").crt.exists().then_some(()));
     let file = house.folder().join("one.backup");

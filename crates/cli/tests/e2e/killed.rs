@@ -24,9 +24,9 @@ fn enrolled(authority: &Authority) -> usize {
 #[test]
 fn an_enrolment_that_was_killed_is_carried_on() {
     let authority = Authority::new();
-    let many = ["--profile", "device", "--count", "50", "--prefix", "lamp-"];
-    // Three kills, each further on.
-    for wanted in [1, 12, 30] {
+    let many = ["--profile", "device", "--count", "400", "--prefix", "lamp-"];
+    // Three kills, each further on, turns apart.
+    for wanted in [1, 100, 230] {
         let mut running = Running::start(&mut program(authority.enrol_command(&many)));
         until("some certificates", || {
             assert!(!running.has_ended(), "too fast to be killed: {}", running.seen());
@@ -39,7 +39,7 @@ fn an_enrolment_that_was_killed_is_carried_on() {
         .map(|n| std::fs::read(authority.identity(&format!("lamp-{n:06}")).key).unwrap())
         .collect();
     countersign(authority.enrol_command(&many)).with_code(0);
-    assert_eq!(enrolled(&authority), 50);
+    assert_eq!(enrolled(&authority), 400);
     for (number, key) in (1..=5).zip(before) {
         let name = format!("lamp-{number:06}");
         assert_eq!(
@@ -48,7 +48,7 @@ fn an_enrolment_that_was_killed_is_carried_on() {
             "{name} was made anew"
         );
     }
-    for number in 1..=50 {
+    for number in (1..=400).step_by(8) {
         let identity = authority.identity(&format!("lamp-{number:06}"));
         let (key, crt) = (identity.key.to_str().unwrap(), identity.crt.to_str().unwrap());
         let of_key = openssl(&["pkey", "-pubout", "-in", key], b"");
@@ -56,7 +56,7 @@ fn an_enrolment_that_was_killed_is_carried_on() {
     }
     ledger(&authority);
     let house = House::on(authority);
-    for name in ["lamp-000001", "lamp-000012", "lamp-000050"] {
+    for name in ["lamp-000001", "lamp-000100", "lamp-000400"] {
         let topic = format!("things/{name}/properties/power");
         Client::new(&house, &house.identity(name), Version::V5).publish(1, &topic, "1");
     }

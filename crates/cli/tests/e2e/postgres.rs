@@ -40,7 +40,8 @@ fn on(server: &Postgres, database: &str) -> Authority {
 fn authority_and_server_crash_in_the_middle_and_nothing_is_lost_or_made_twice() {
     let server = Postgres::new();
     let authority = on(&server, "countersign");
-    let many = ["--profile", "device", "--count", "60", "--prefix", "lamp-"];
+    // More than ten turns, so that there is a middle.
+    let many = ["--profile", "device", "--count", "800", "--prefix", "lamp-"];
     let enrolling = |wanted: usize| {
         let mut running = Running::start(&mut program(authority.enrol_command(&many)));
         until("some certificates", || {
@@ -51,7 +52,7 @@ fn authority_and_server_crash_in_the_middle_and_nothing_is_lost_or_made_twice() 
     };
     // The authority is killed, then the server under it.
     enrolling(5).kill();
-    let running = enrolling(20);
+    let running = enrolling(100);
     server.crash();
     let ended = running.finish().with_code(2);
     let said = &ended.stderr;
@@ -59,22 +60,22 @@ fn authority_and_server_crash_in_the_middle_and_nothing_is_lost_or_made_twice() 
     // While it is away every command says so.
     countersign_fails(2, authority.command(&["subjects"], &[])).saying("see that the server runs");
     server.start();
-    enrolling(40).kill();
+    enrolling(400).kill();
     countersign(authority.enrol_command(&many)).with_code(0);
 
     // Nobody was certified twice with two keys, and what the devices hold is what is recorded.
     let mut keys = BTreeSet::new();
-    for number in 1..=60 {
+    for number in (1..=800).step_by(40) {
         let identity = authority.identity(&format!("lamp-{number:06}"));
         let (key, crt) = (identity.key.to_str().unwrap(), identity.crt.to_str().unwrap());
         let of_key = openssl(&["pkey", "-pubout", "-in", key], b"");
         assert_eq!(of_key, openssl(&["x509", "-noout", "-pubkey", "-in", crt], b""), "{key}");
         keys.insert(of_key);
     }
-    assert_eq!(keys.len(), 60);
+    assert_eq!(keys.len(), 20);
     let count = |what: &str| server.sql("countersign", &format!("SELECT COUNT(*) FROM {what}"));
-    assert_eq!(count("subject_keys WHERE name LIKE 'lamp-%'"), "60");
-    assert_eq!(count("(SELECT DISTINCT name FROM certificates WHERE name LIKE 'lamp-%') x"), "60");
+    assert_eq!(count("subject_keys WHERE name LIKE 'lamp-%'"), "800");
+    assert_eq!(count("(SELECT DISTINCT name FROM certificates WHERE name LIKE 'lamp-%') x"), "800");
     assert_eq!(ask(&authority, &["ledger", "verify"])["ok"], true);
     assert!(!authority.data().join("authority/authority.db").exists());
 }
