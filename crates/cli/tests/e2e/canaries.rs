@@ -1,8 +1,8 @@
 //! A whole life with every log at its loudest and every channel recorded; then each secret is searched for in all of it.
 //!
 //! Secrets are planted (the network's key) or read back (setup code, sealing keys, private keys). Searched are what all
-//! processes write, ready files, outputs for machines, the ledger's exports, a device's declaration, the report of an
-//! assessment with its evidence, and the bytes on the wire; in every form that the assessor's search knows, deflated too.
+//! processes write, ready files, outputs for machines, metrics, the ledger's exports, a backup, a device's declaration, the
+//! report of an assessment with its evidence, and the bytes on the wire; in every form that the assessor's search knows, deflated too.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -14,7 +14,8 @@ use countersign_assessor::relay::Relay;
 use tokio::runtime::Runtime;
 
 use crate::support::{
-    Device, Finished, Home, House, canary, countersign, found, found_below, kept_secrets, scalar,
+    Device, Finished, Home, House, Running, canary, countersign, found, found_below, kept_secrets,
+    need, scalar,
 };
 
 const NETWORK_KEY: &str = "canary of a network key 0815";
@@ -71,9 +72,11 @@ fn no_secret_of_a_whole_life_is_anywhere_outside() {
 
     // 1. Ceremony, factory, a service's identity.
     let mut house = House::stopped();
+    let data = house.data();
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("config.toml"), "[metrics]\nlisten = \"127.0.0.1:0\"\n").unwrap();
     house.start_as(loudly);
     let mut device = Device::provision(&house, "plug-000001");
-    let data = house.data();
     let out = house.folder().join("out");
     let enrol = ["authority", "enrol", "--data", text(&data), "--out", text(&out), "--json"];
     let whom = ["--profile", "service", "--name", "backend", "--grant", "subscribe things/+/#"];
@@ -128,6 +131,18 @@ fn no_secret_of_a_whole_life_is_anywhere_outside() {
     let export = ["authority", "ledger", "export", "--data", text(&data)];
     said.run(&[&export[..], &["--jsonl", text(&ledger)]].concat()).with_code(0);
     assert!(fs::read_to_string(&ledger).unwrap().contains("plug-000001"));
+    let ready: serde_json::Value =
+        serde_json::from_slice(&fs::read(house.ready_file()).unwrap()).unwrap();
+    let metrics = format!("http://{}/metrics", ready["metrics"].as_str().unwrap());
+    let metrics = Running::start(need("curl").args(["--silent", "--fail", &metrics])).finish();
+    let metrics = metrics.with_code(0).stdout;
+    assert!(metrics.contains("countersign_ledger_entries"), "{metrics}");
+    said.add("metrics", metrics);
+    let recipient = house.folder().join("recipient.key");
+    let made = said.run(&["authority", "backup-key", "--out", text(&recipient)]).with_code(0);
+    let backup = exported.join("one.backup");
+    let sealed = ["--out", text(&backup), "--to", made.stdout.trim()];
+    said.run(&[&["authority", "backup", "--data", text(&data)][..], &sealed].concat()).with_code(0);
     let declaration = exported.join("ixit.json");
     fs::write(&declaration, device.declaration()).unwrap();
 
