@@ -19,6 +19,10 @@ use super::StoreError;
 /// How long a writer waits for another process's turn to end. One turn is a signature and three disk syncs.
 pub(super) const BUSY: Duration = Duration::from_secs(20);
 
+/// How long a server that does not answer is looked for, again and again; in between, a fifth of it passes at most. Whoever waits
+/// for the one before waits for it after that.
+const SERVER: Duration = Duration::from_secs(5);
+
 /// Connections per process: one writes, the others read.
 const CONNECTIONS: u32 = 4;
 
@@ -184,7 +188,7 @@ impl Place {
     /// One connection that only reads; what reads a file without touching it has a way of its own.
     pub(super) async fn read_only(&self) -> Result<AnyPool, StoreError> {
         sqlx::any::install_default_drivers();
-        let options = AnyPoolOptions::new().max_connections(1).acquire_timeout(BUSY);
+        let options = AnyPoolOptions::new().max_connections(1).acquire_timeout(SERVER);
         let options = prepared(options, "SET default_transaction_read_only = on".to_owned());
         let pool = options.connect_with(self.address()?).await;
         pool.map_err(|error| StoreError::from_sqlx(self, error))
@@ -228,7 +232,11 @@ impl Place {
             }
             (None, _) => {}
         }
-        let options = AnyPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(BUSY);
+        let options =
+            AnyPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(match self {
+                Self::File(_) => BUSY,
+                Self::Server(_) => SERVER,
+            });
         prepared(options, settings).connect_with(address).await.map_err(failed)
     }
 
