@@ -210,11 +210,12 @@ impl Shared {
             return Ok(None);
         }
         // What is committed after `newest` was read may be loaded too, and is then loaded again: harmless.
-        let revocations = store.revocations_since(seen).await?;
-        let keys = store.keys_since(seen).await?;
-        let subjects = store.subjects_since(seen).await?;
-        let issuing = store.issuing().await?;
+        // Whoever may do more is read first, and what takes away last: no moment shows the one without the other.
         let roles = store.roles_since(seen).await?;
+        let subjects = store.subjects_since(seen).await?;
+        let keys = store.keys_since(seen).await?;
+        let issuing = store.issuing().await?;
+        let revocations = store.revocations_since(seen).await?;
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         for one in revocations {
             let entry = Revoked { at: one.at, reason: one.reason };
