@@ -13,6 +13,7 @@ use minicbor::{Decoder, Encoder};
 use crate::certificate::{Certificate, MAX_CERTIFICATE, MAX_CHAIN};
 use crate::cose::{self, CoseError};
 use crate::signature::KeyHandle;
+use crate::statements::{self, Refused};
 
 /// The content type, so that no other document of a root's key is taken for a statement.
 const TYPE: &str = "application/countersign-anchor+cbor";
@@ -139,13 +140,7 @@ fn read(payload: &[u8]) -> Option<(u64, [u8; 32], Certificate)> {
 /// A chain of statements as one file or message: CBOR, an array of byte strings.
 #[must_use]
 pub fn to_bytes(statements: &[Vec<u8>]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut e = Encoder::new(&mut out);
-    e.array(statements.len() as u64).expect("encoding into a vector cannot fail");
-    for one in statements {
-        e.bytes(one).expect("encoding into a vector cannot fail");
-    }
-    out
+    statements::to_bytes(statements)
 }
 
 /// Reads what [`to_bytes`] wrote.
@@ -153,17 +148,10 @@ pub fn to_bytes(statements: &[Vec<u8>]) -> Vec<u8> {
 /// # Errors
 /// [`AnchorError::Form`], [`AnchorError::TooMany`].
 pub fn from_bytes(bytes: &[u8]) -> Result<Vec<Vec<u8>>, AnchorError> {
-    let mut d = Decoder::new(bytes);
-    let count = d.array().ok().flatten().ok_or(AnchorError::Form)?;
-    let count = usize::try_from(count).unwrap_or(usize::MAX);
-    if count > MAX_STATEMENTS {
-        return Err(AnchorError::TooMany(count));
-    }
-    let mut all = Vec::new();
-    for _ in 0..count {
-        all.push(d.bytes().map_err(|_| AnchorError::Form)?.to_vec());
-    }
-    if to_bytes(&all) == bytes { Ok(all) } else { Err(AnchorError::Form) }
+    statements::from_bytes(bytes, MAX_STATEMENTS).map_err(|refused| match refused {
+        Refused::Form => AnchorError::Form,
+        Refused::TooMany(count) => AnchorError::TooMany(count),
+    })
 }
 
 /// Why a chain of roots is not followed.

@@ -38,6 +38,7 @@ pub mod keystore;
 pub mod note_key;
 pub mod second;
 pub mod signature;
+mod statements;
 
 pub mod cose;
 pub mod custody;

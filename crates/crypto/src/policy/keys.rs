@@ -18,6 +18,7 @@ use super::SignedPolicyError;
 use crate::cose::{self, CoseError, DocumentKeys, DocumentVerifier, MAX_DOCUMENT};
 use crate::digest;
 use crate::signature::KeyHandle;
+use crate::statements::{self, Refused};
 
 /// The content type of what the key before signs.
 const NAMED: &str = "application/countersign-policy-key+cose";
@@ -235,13 +236,7 @@ fn join(statements: &[Vec<u8>], policy: &[u8]) -> Vec<u8> {
 /// Statements as one file: CBOR, an array of byte strings.
 #[must_use]
 pub fn to_bytes(statements: &[Vec<u8>]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut e = Encoder::new(&mut out);
-    e.array(statements.len() as u64).expect("encoding into a vector cannot fail");
-    for one in statements {
-        e.bytes(one).expect("encoding into a vector cannot fail");
-    }
-    out
+    statements::to_bytes(statements)
 }
 
 /// Reads what [`to_bytes`] wrote.
@@ -249,17 +244,10 @@ pub fn to_bytes(statements: &[Vec<u8>]) -> Vec<u8> {
 /// # Errors
 /// [`KeyChangeError::Form`], [`KeyChangeError::TooMany`].
 pub fn from_bytes(bytes: &[u8]) -> Result<Vec<Vec<u8>>, KeyChangeError> {
-    let mut d = Decoder::new(bytes);
-    let count = d.array().ok().flatten().ok_or(KeyChangeError::Form)?;
-    let count = usize::try_from(count).unwrap_or(usize::MAX);
-    if count > MAX_KEY_CHANGES {
-        return Err(KeyChangeError::TooMany(count));
-    }
-    let mut all = Vec::new();
-    for _ in 0..count {
-        all.push(d.bytes().map_err(|_| KeyChangeError::Form)?.to_vec());
-    }
-    if to_bytes(&all) == bytes { Ok(all) } else { Err(KeyChangeError::Form) }
+    statements::from_bytes(bytes, MAX_KEY_CHANGES).map_err(|refused| match refused {
+        Refused::Form => KeyChangeError::Form,
+        Refused::TooMany(count) => KeyChangeError::TooMany(count),
+    })
 }
 
 /// The keys that statements name, the first and its successors, SubjectPublicKeyInfo DER: of a file that is one's own. Nobody
