@@ -7,14 +7,9 @@ use clap::{Parser, Subcommand};
 use crate::commands::{assess, authority, config, control, crypto, device, gateway, policy};
 use crate::{demo, serve};
 
-/// Secure communication for consumer IoT, built and proven to ETSI EN 303 645 clause 5.5.
-#[derive(Debug, Parser)]
-#[command(
-    version,
-    propagate_version = true,
-    after_help = "Begin with:  countersign demo\n\nExit codes: 0 done · 1 found something (a FAIL, a refusal) · 2 usage or environment"
-)]
-pub(crate) struct Arguments {
+/// What both binaries are told about their log.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Log {
     /// What to log to standard error: error, warn, info, debug, or a filter such as `countersign_gateway=debug`.
     #[arg(
         long,
@@ -24,6 +19,18 @@ pub(crate) struct Arguments {
         hide_env = true
     )]
     pub(crate) log: String,
+}
+
+/// Secure communication for consumer IoT, built and proven to ETSI EN 303 645 clause 5.5.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    propagate_version = true,
+    after_help = "Begin with:  countersign demo\n\nExit codes: 0 done · 1 found something (a FAIL, a refusal) · 2 usage or environment"
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) log: Log,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -37,15 +44,8 @@ pub(crate) struct Arguments {
     after_help = "Example:\n  countersign-agent run --config device.toml --bindings lamp.bindings.toml\n\nExit codes: 0 done · 1 found something (a FAIL, a refusal) · 2 usage or environment"
 )]
 pub(crate) struct AgentArguments {
-    /// What to log to standard error: error, warn, info, debug, or a filter such as `countersign_device=debug`.
-    #[arg(
-        long,
-        global = true,
-        default_value = "warn,rustls=error",
-        env = "COUNTERSIGN_LOG",
-        hide_env = true
-    )]
-    pub(crate) log: String,
+    #[command(flatten)]
+    pub(crate) log: Log,
 
     #[command(subcommand)]
     pub(crate) command: device::DeviceCommand,

@@ -41,7 +41,7 @@ use crate::failure::Ended;
 #[must_use]
 pub fn main() -> ExitCode {
     run(|arguments: args::Arguments, launcher| {
-        (arguments.log, commands::run(arguments.command, launcher))
+        (arguments.log.log, commands::run(arguments.command, launcher))
     })
 }
 
@@ -49,7 +49,7 @@ pub fn main() -> ExitCode {
 #[must_use]
 pub fn agent() -> ExitCode {
     run(|arguments: args::AgentArguments, launcher| {
-        (arguments.log, commands::device::run(arguments.command, launcher))
+        (arguments.log.log, commands::device::run(arguments.command, launcher))
     })
 }
 
