@@ -151,24 +151,31 @@ async fn issue_in_turn(
     if !linted.is_empty() {
         //= specs/house.md#house-issuance
         //# The intent to issue MUST be on disk before the certificate is signed.
-        // 6. Intent.
-        core.record_all(linted.iter().map(|one| one.intent(&authorities)).collect()).await?;
+        // 6. Intent. Meanwhile the database is told of the subjects; it keeps nothing before the end of the turn.
+        let intents = linted.iter().map(|one| one.intent(&authorities)).collect();
+        let known: Vec<_> = linted.iter().map(|one| &one.of).collect();
+        let (intent, put) = tokio::join!(core.record_all(intents), put_known(&mut turn, &known));
+        intent?;
+        put?;
 
         // 7 and 8. Sign and compare.
         let by = Arc::clone(&authorities);
         let signed = on_every_core(linted, move |one| one.sign(&by)).await?;
         let signed = signed.into_iter().collect::<Result<Vec<_>, _>>()?;
 
-        // 9. Record.
-        core.record_all(signed.iter().flat_map(Signed::records).collect()).await?;
-        put(&mut turn, &signed, &authorities, now).await?;
+        // 9. Record. The ledger is on the disk before the database is.
+        let records = signed.iter().flat_map(Signed::records).collect();
+        let put = put_certificates(&mut turn, &signed, &authorities, now);
+        let (recorded, put) = tokio::join!(core.record_all(records), put);
+        recorded?;
+        put?;
+        turn.commit().await?;
+        core.notify();
         for one in signed {
             let issuer = authorities.certificate(one.of.ca()).clone();
             let chain = CertificateChain::new(vec![one.certificate, issuer])?;
             answers.give(one.of.place, Ok(Issued { chain, fresh: true }))?;
         }
-        turn.commit().await?;
-        core.notify();
     }
     Ok(answers.0.into_iter().flatten().collect())
 }
@@ -382,14 +389,9 @@ impl Signed {
     }
 }
 
-/// What the database gets of a group.
-async fn put(
-    turn: &mut Turn,
-    signed: &[Signed],
-    authorities: &Authorities,
-    now: Timestamp,
-) -> Result<(), AuthorityError> {
-    let new = signed.iter().map(|one| &one.of).filter(|one| !one.permit.known_key());
+/// What the database gets of those whose certificates are about to be signed: keys, subjects, items of a batch.
+async fn put_known(turn: &mut Turn, permitted: &[&Permitted]) -> Result<(), AuthorityError> {
+    let new = permitted.iter().filter(|one| !one.permit.known_key());
     let keys: Vec<_> = new
         .map(|one| (one.wish.spki_sha256.clone(), one.record.subject.clone(), one.permit.purpose()))
         .collect();
@@ -397,17 +399,26 @@ async fn put(
 
     // Of a subject that asked for two purposes, the later record has what both were granted.
     let mut later = HashSet::new();
-    let mut subjects: Vec<_> = signed.iter().rev().map(|one| &one.of.record).collect();
+    let mut subjects: Vec<_> = permitted.iter().rev().map(|one| &one.record).collect();
     subjects.retain(|record| later.insert(&record.subject));
     let subjects: Vec<_> = subjects.into_iter().rev().cloned().collect();
     turn.put_subjects(&subjects).await?;
 
-    let items = signed.iter().map(|one| &one.of.wish).filter_map(|wish| {
+    let items = permitted.iter().map(|one| &one.wish).filter_map(|wish| {
         let item = wish.item.clone()?;
         Some(item.issued(wish.ask.subject.name(), &wish.spki_sha256))
     });
     turn.put_items(&items.collect::<Vec<_>>()).await?;
+    Ok(())
+}
 
+/// The certificates themselves, signed and compared.
+async fn put_certificates(
+    turn: &mut Turn,
+    signed: &[Signed],
+    authorities: &Authorities,
+    now: Timestamp,
+) -> Result<(), AuthorityError> {
     let certificates = signed.iter().map(|Signed { of, certificate }| CertificateRecord {
         issuer: authorities.label(of.ca()).to_owned(),
         subject: of.record.subject.clone(),

@@ -14,7 +14,7 @@ use crate::authority::Core;
 use crate::error::AuthorityError;
 
 /// The most certificates of one turn: what is lost in a kill, and how long another process waits for its turn.
-const MAX_GROUP: usize = 128;
+const MAX_GROUP: usize = 256;
 
 /// Those who wait, and the right to issue for them.
 #[derive(Default)]

@@ -147,9 +147,12 @@ impl Turn {
         mut bind: impl FnMut(Statement, &T) -> Statement,
     ) -> Result<(), StoreError> {
         for rows in rows.chunks(ROWS) {
-            let places: Vec<_> =
-                (0..rows.len()).map(|row| self.places(1 + row * columns, columns)).collect();
-            let text = format!("{insert} VALUES {} {then}", places.join(", "));
+            let mut text = format!("{insert} VALUES ");
+            for row in 0..rows.len() {
+                text.push_str(if row == 0 { "" } else { ", " });
+                self.place.parameters(1 + row * columns, columns, &mut text);
+            }
+            text.extend([" ", then]);
             let mut statement = sqlx::query(sqlx::AssertSqlSafe(text));
             for row in rows {
                 statement = bind(statement, row);
@@ -167,19 +170,14 @@ impl Turn {
         order: &str,
         values: Vec<String>,
     ) -> Result<Vec<AnyRow>, StoreError> {
-        let text = format!("{text} {} {order}", self.places(1, values.len()));
+        let mut text = format!("{text} ");
+        self.place.parameters(1, values.len(), &mut text);
+        text.extend([" ", order]);
         let mut query = sqlx::query(sqlx::AssertSqlSafe(text));
         for value in values {
             query = query.bind(value);
         }
         let rows = query.fetch_all(self.connection()).await;
         self.done(rows)
-    }
-
-    /// `($4, $5, $6)` or `(?, ?, ?)`.
-    fn places(&self, first: usize, count: usize) -> String {
-        let places: Vec<_> =
-            (first..first + count).map(|number| self.place.parameter(number)).collect();
-        format!("({})", places.join(", "))
     }
 }

@@ -23,6 +23,14 @@ pub(super) const BUSY: Duration = Duration::from_secs(20);
 /// for the one before waits for it after that.
 const SERVER: Duration = Duration::from_secs(5);
 
+/// Of the file, in memory, for each connection: indexes over random serials and keys are touched all over, so that SQLite's
+/// own 2 MiB are read and written again and again.
+const CACHE_KIB: u32 = 16 << 10;
+
+/// Pages of 4 KiB in SQLite's journal before they are written back into the file: 32 MiB. With its own thousand that is every
+/// second turn of a group, and each turn writes much the same pages. A start after a crash reads so much.
+const JOURNAL_PAGES: u32 = 8 << 10;
+
 /// Connections per process: one writes, the others read.
 const CONNECTIONS: u32 = 4;
 
@@ -201,7 +209,8 @@ impl Place {
         let settings = match self {
             Self::File(_) => format!(
                 "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-                 PRAGMA foreign_keys = ON",
+                 PRAGMA foreign_keys = ON; PRAGMA cache_size = -{CACHE_KIB};
+                 PRAGMA wal_autocheckpoint = {JOURNAL_PAGES}",
                 BUSY.as_millis()
             ),
             // A lock of a machine that is gone is given up after half a minute, not after hours.
@@ -275,13 +284,20 @@ impl Place {
         }
     }
 
-    /// How a parameter stands in a statement with very many. SQLite takes numbers too, but then looks each of them up in a
-    /// list of all: more work than the rows are.
-    pub(super) fn parameter(&self, number: usize) -> String {
-        match self {
-            Self::File(_) => "?".to_owned(),
-            Self::Server(_) => format!("${number}"),
+    /// How the parameters of a row, or of a list, stand in a statement with very many: `(?, ?)` or `($3, $4)`. SQLite takes
+    /// numbers too, but then looks each of them up in a list of all: more work than the rows are.
+    pub(super) fn parameters(&self, first: usize, count: usize, into: &mut String) {
+        into.push('(');
+        for number in first..first + count {
+            if number > first {
+                into.push_str(", ");
+            }
+            match self {
+                Self::File(_) => into.push('?'),
+                Self::Server(_) => into.extend(["$", &number.to_string()]),
+            }
         }
+        into.push(')');
     }
 
     /// How a look at one moment begins.
