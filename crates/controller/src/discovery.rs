@@ -2,6 +2,7 @@
 //!
 //! Anybody on the network can announce anything. What is found is an address to try; who is there shows the certificate.
 
+use crate::door::PAIRING;
 use crate::error::ControlError;
 use crate::home::{Home, PairedThing};
 use crate::session::Session;
@@ -174,7 +175,7 @@ impl Home {
                 continue;
             }
             for address in seen.addresses {
-                if self.open_channel(thing, address, roots).await.is_ok() {
+                if self.open_door(&PAIRING, thing, address, roots).await.is_ok() {
                     return Ok(address);
                 }
             }

@@ -22,6 +22,7 @@
 
 mod certify;
 mod discovery;
+mod door;
 mod error;
 mod home;
 mod observe;

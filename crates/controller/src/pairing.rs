@@ -1,24 +1,20 @@
 //! Pairing, as the owner does it: with the label in the hand.
 
+use crate::door::{PAIRING, binding};
 use crate::error::ControlError;
 use crate::home::{Home, PairedThing};
-use countersign_crypto::certificate::{Certificate, IdentityKind};
-use countersign_crypto::policy::Use;
+use countersign_crypto::certificate::Certificate;
 use countersign_crypto::random::SystemRandom;
-use countersign_crypto::tls::{Clock, SecureChannel, SystemClock, TlsClient};
+use countersign_crypto::tls::{Clock, SecureChannel, SystemClock};
 use countersign_model::id::ThingId;
 use countersign_model::label::{Label, SetupCode};
 use countersign_protocol::pairing::{
-    ALPN, Binding, ControllerOutput, GatewayAddress, Installation, Installed, NetworkCredentials,
+    Binding, ControllerOutput, GatewayAddress, Installation, Installed, NetworkCredentials,
     PairingController, SESSION_TIMEOUT,
 };
 use std::net::SocketAddr;
-use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-/// How long connecting and the handshake may take.
-const OPENING: Duration = Duration::from_secs(15);
 
 /// What the owner reads from the label.
 #[derive(Debug)]
@@ -66,7 +62,7 @@ impl Home {
         // 1. Which maker, by the label.
         let (thing, code, roots) = chosen(setup, roots)?;
         // 2. Which device, by its factory certificate.
-        let mut channel = self.open_channel(&thing, address, &roots).await?;
+        let mut channel = self.open_door(&PAIRING, &thing, address, &roots).await?;
         let binding = binding(&thing, &channel)?;
         // 3. Both prove the code over this very channel; then everything is installed.
         let installation = Installation {
@@ -91,28 +87,6 @@ impl Home {
         self.remember(&paired, &roots)?;
         Ok(paired)
     }
-
-    /// To whoever shows the factory certificate of `thing`.
-    pub(crate) async fn open_channel(
-        &self,
-        thing: &ThingId,
-        address: SocketAddr,
-        roots: &[Certificate],
-    ) -> Result<SecureChannel<TcpStream>, ControlError> {
-        let kinds = [IdentityKind::IdevId];
-        let client = TlsClient::new(self.policy(), Use::Pairing, None, roots, &kinds, ALPN)
-            .map_err(ControlError::Tls)?;
-        let open = async {
-            let stream = TcpStream::connect(address).await.map_err(ControlError::Unreachable)?;
-            client.connect(&format!("{thing}.local").to_lowercase(), stream).await.map_err(
-                |error| {
-                    tracing::info!(%error, "pairing: the device's certificate was not accepted");
-                    ControlError::of_handshake(&error, thing.as_str())
-                },
-            )
-        };
-        tokio::time::timeout(OPENING, open).await.map_err(|_| ControlError::TimedOut)?
-    }
 }
 
 fn chosen(
@@ -128,20 +102,6 @@ fn chosen(
             Ok((thing, code, vec![root.clone()]))
         }
     }
-}
-
-fn binding(thing: &ThingId, channel: &SecureChannel<TcpStream>) -> Result<Binding, ControlError> {
-    let peer = channel
-        .peer()
-        .filter(|peer| peer.kind() == IdentityKind::IdevId)
-        .filter(|peer| peer.name().eq_ignore_ascii_case(thing.as_str()))
-        .ok_or_else(|| ControlError::NotThisDevice(thing.to_string()))?;
-    Ok(Binding {
-        exporter: channel.channel_binding().map_err(ControlError::Tls)?,
-        device: thing.clone(),
-        device_certificate: peer.certificate().fingerprint(),
-        strength: channel.strength(),
-    })
 }
 
 async fn converse(

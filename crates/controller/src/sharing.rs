@@ -1,31 +1,28 @@
 //! Other people: inviting, joining, and the device's record of both.
 
+use crate::door::{JOINING, binding};
 use crate::error::ControlError;
 use crate::home::{Home, PairedThing};
 use crate::pairing::{hex, send};
 use crate::session::Session;
-use countersign_crypto::certificate::{Certificate, IdentityKind};
-use countersign_crypto::policy::Use;
+use countersign_crypto::certificate::Certificate;
 use countersign_crypto::random::{Random, SystemRandom};
-use countersign_crypto::tls::{Clock, SecureChannel, SystemClock, TlsClient};
+use countersign_crypto::tls::{Clock, SecureChannel, SystemClock};
 use countersign_model::id::{PersonName, ThingId};
 use countersign_model::invite::Invite;
 use countersign_model::label::{RootFingerprint, SetupCode};
 use countersign_model::role::Role;
 use countersign_model::thing::{HISTORY, INVITE, NETWORK};
 use countersign_protocol::invitation::{
-    ALPN, InvitationFailure, InvitationJoiner, JoinerOutput, Offer, SESSION_TIMEOUT, Welcome,
+    InvitationFailure, InvitationJoiner, JoinerOutput, Offer, SESSION_TIMEOUT, Welcome,
 };
 use countersign_protocol::journal::{Grown, Journal};
-use countersign_protocol::pairing::{Binding, NetworkCredentials};
+use countersign_protocol::pairing::NetworkCredentials;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-
-/// How long connecting and the handshake may take.
-const OPENING: Duration = Duration::from_secs(15);
 
 /// What an invited person was given.
 #[derive(Debug)]
@@ -138,7 +135,7 @@ impl Home {
         let (thing, code, address, roots) = chosen(invitation, roots)?;
         let address = at.unwrap_or(address);
         // 2. Which device, by its certificate.
-        let mut channel = self.door(&thing, address, &roots).await?;
+        let mut channel = self.open_door(&JOINING, &thing, address, &roots).await?;
         let binding = binding(&thing, &channel)?;
         // 3. Both prove the code over this very channel; then the device knows our anchor.
         let (machine, first) = InvitationJoiner::start(code, binding, self.anchor().der());
@@ -196,23 +193,6 @@ impl Home {
         }
     }
 
-    async fn door(
-        &self,
-        thing: &ThingId,
-        address: SocketAddr,
-        roots: &[Certificate],
-    ) -> Result<SecureChannel<TcpStream>, ControlError> {
-        let kinds = [IdentityKind::Thing, IdentityKind::IdevId];
-        let client = TlsClient::new(self.policy(), Use::Pairing, None, roots, &kinds, ALPN)
-            .map_err(ControlError::Tls)?;
-        let open = async {
-            let stream = TcpStream::connect(address).await.map_err(ControlError::Unreachable)?;
-            let channel = client.connect(&format!("{thing}.local").to_lowercase(), stream).await;
-            channel.map_err(|error| ControlError::of_handshake(&error, thing.as_str()))
-        };
-        tokio::time::timeout(OPENING, open).await.map_err(|_| ControlError::TimedOut)?
-    }
-
     /// Whether a device's record continues what this home saw before; from now on this one counts.
     ///
     /// # Errors
@@ -238,17 +218,4 @@ fn chosen(invitation: Invitation, roots: &[Certificate]) -> Result<Chosen, Contr
             Ok((thing, code, address, vec![root.clone()]))
         }
     }
-}
-
-fn binding(thing: &ThingId, channel: &SecureChannel<TcpStream>) -> Result<Binding, ControlError> {
-    let peer = channel
-        .peer()
-        .filter(|peer| peer.name().eq_ignore_ascii_case(thing.as_str()))
-        .ok_or_else(|| ControlError::NotThisDevice(thing.to_string()))?;
-    Ok(Binding {
-        exporter: channel.channel_binding().map_err(ControlError::Tls)?,
-        device: thing.clone(),
-        device_certificate: peer.certificate().fingerprint(),
-        strength: channel.strength(),
-    })
 }

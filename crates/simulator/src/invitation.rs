@@ -2,14 +2,13 @@
 
 use crate::maker::PATIENCE;
 use crate::owner::Owner;
+use crate::pairing::binding;
 use crate::plug::Plug;
 use crate::random::Seeded;
 use crate::wire::{Adversary, Recording, wire};
 use countersign_crypto::certificate::{Certificate, IdentityKind};
 use countersign_crypto::policy::{CompiledPolicy, Use};
-use countersign_crypto::tls::{
-    ClientRule, Clock, SecureChannel, TlsClient, TlsIdentity, TlsServer,
-};
+use countersign_crypto::tls::{ClientRule, Clock, TlsClient, TlsIdentity, TlsServer};
 use countersign_model::id::ThingId;
 use countersign_model::label::SetupCode;
 use countersign_protocol::discovery::HomeKey;
@@ -17,7 +16,6 @@ use countersign_protocol::invitation::{
     ALPN, InvitationClose, InvitationDevice, InvitationJoiner, InvitationOutput, JoinerOutput,
     Welcome,
 };
-use countersign_protocol::pairing::Binding;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
@@ -118,19 +116,6 @@ fn client(policy: &CompiledPolicy, roots: &[Certificate], clock: Arc<dyn Clock>)
 
 fn name(thing: &ThingId) -> String {
     format!("{thing}.local")
-}
-
-fn binding<IO>(
-    channel: &SecureChannel<IO>,
-    device: ThingId,
-    certificate: &Certificate,
-) -> Option<Binding> {
-    Some(Binding {
-        exporter: channel.channel_binding().ok()?,
-        device,
-        device_certificate: certificate.fingerprint(),
-        strength: channel.strength(),
-    })
 }
 
 async fn ask(

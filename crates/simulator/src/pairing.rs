@@ -61,7 +61,8 @@ pub(crate) async fn pair(
     PairingResult { controller, device, recording }
 }
 
-fn binding<IO>(
+/// What both sides of a channel bind their conversation to.
+pub(crate) fn binding<IO>(
     channel: &SecureChannel<IO>,
     device: ThingId,
     certificate: &Certificate,
