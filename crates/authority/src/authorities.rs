@@ -16,7 +16,7 @@ use crate::store::{Issuing, IssuingRow, RootRow};
 mod policy_keys;
 
 use policy_keys::PolicyKeys;
-pub(crate) use policy_keys::policy_keys_file;
+pub(crate) use policy_keys::{policy_keys_file, second_label};
 
 /// The keystore's label of the root's key.
 pub(crate) const ROOT: &str = "root";

@@ -235,15 +235,23 @@ impl Authority {
     /// # Errors
     /// [`AuthorityError::Io`].
     pub fn show_policy(&self, document: &[u8]) -> Result<(), AuthorityError> {
-        let (path, key_path) = (self.core.layout.policy(), self.core.layout.policy_key());
-        // The key first: it is looked at again until both are there.
-        let key = self.core.authorities()?.verify_policy(document).ok().map(|(_, key)| key);
+        let path = self.core.layout.policy();
+        // The keys first: they are looked at again until all are there.
+        let verified = self.core.authorities()?.verify_policy(document).ok();
+        let second = verified.as_ref().and_then(|(policy, _)| policy.second_spki_der());
+        let second = second.map(<[u8]>::to_vec);
         let folder = path.parent().unwrap_or(Path::new("."));
         file::private_folder(folder).map_err(AuthorityError::io(folder))?;
-        let key = key.filter(|key| std::fs::read(&key_path).ok().as_ref() != Some(key));
-        if let Some(key) = key {
-            file::write_keeping_previous(&key_path, &key, file::PUBLIC)
-                .map_err(AuthorityError::io(&key_path))?;
+        let keys = [
+            (self.core.layout.policy_key(), verified.map(|(_, key)| key)),
+            (self.core.layout.second_policy_key(), second),
+        ];
+        for (path, key) in keys {
+            let key = key.filter(|key| std::fs::read(&path).ok().as_ref() != Some(key));
+            if let Some(key) = key {
+                file::write_keeping_previous(&path, &key, file::PUBLIC)
+                    .map_err(AuthorityError::io(&path))?;
+            }
         }
         if std::fs::read(&path).is_ok_and(|current| current == document) {
             return Ok(());
@@ -374,6 +382,8 @@ fn hash(document: &[u8]) -> String {
 }
 
 mod second;
+
+pub(crate) use self::second::second_facts;
 
 #[cfg(test)]
 mod tests;

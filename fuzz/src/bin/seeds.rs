@@ -160,10 +160,11 @@ impl Seeds<'_> {
             KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256)?,
             KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256)?,
         ];
-        let by = [&key, &others[0]].map(|key| cose::DocumentKeys::new(key.clone()));
+        let [zero, one, two] =
+            [&key, &others[0], &others[1]].map(|key| cose::DocumentKeys::new(key.clone()));
         let changes = [
-            policy::keys::name_successor(&by[0], &others[0], 1, "Seeds")?,
-            policy::keys::name_successor(&by[1], &others[1], 2, "Seeds")?,
+            policy::keys::name_successor(&zero, &one, 1, "Seeds")?,
+            policy::keys::name_successor(&one, &two, 2, "Seeds")?,
         ];
         let chained = policy::keys::with_changes(&changes, policy::sign(&made, &others[1])?)?;
         self.fixture("policy-chain.spki", key.spki_der())?;

@@ -6,7 +6,7 @@ use countersign_crypto::keystore::Keystore;
 use countersign_crypto::policy::{self, SignedPolicyError, VerifiedPolicy};
 use countersign_crypto::signature::KeyHandle;
 
-use super::Authorities;
+use super::{Authorities, SECOND_POLICY};
 use crate::error::AuthorityError;
 use crate::rotation::{self, KeyState};
 use crate::store::Issuing;
@@ -20,6 +20,10 @@ pub(super) struct PolicyKeys {
     changes: Vec<Vec<u8>>,
     /// All of them, the first one first.
     known: Vec<Vec<u8>>,
+    /// Every key of second signatures and the place from which it signs, also one that is to sign; none where it never changed.
+    seconds: Vec<(u64, Vec<u8>)>,
+    /// The active key's place.
+    place: u64,
 }
 
 impl Authorities {
@@ -42,6 +46,23 @@ impl Authorities {
     #[must_use]
     pub fn first_policy_key(&self) -> &[u8] {
         &self.policy.known[0]
+    }
+
+    /// The key of second signatures that signs now, SubjectPublicKeyInfo DER, and the keystore's label of it; no key where it never
+    /// changed.
+    pub(crate) fn second_policy_key(&self) -> (String, Option<&[u8]>) {
+        let mut signing =
+            self.policy.seconds.iter().rev().filter(|(place, _)| *place <= self.policy.place);
+        match signing.next() {
+            Some((place, key)) => (second_label(*place), Some(key)),
+            None => (second_label(0), None),
+        }
+    }
+
+    /// Every key of second signatures, SubjectPublicKeyInfo DER, and the place of the policy key with which it came, also one that is
+    /// to sign; none where it never changed.
+    pub(crate) fn second_policy_keys(&self) -> &[(u64, Vec<u8>)] {
+        &self.policy.seconds
     }
 
     /// A policy that this authority signed, by the key that signs now or by one before; with the key that signed it.
@@ -99,8 +120,18 @@ impl PolicyKeys {
         if known.get(place).map(Vec::as_slice) != Some(active.spki_der()) {
             return Err(damaged("it does not lead to the policy key that signs"));
         }
+        let seconds =
+            policy::keys::named_seconds(&changes).map_err(|error| damaged(&error.to_string()))?;
         changes.truncate(place);
-        Ok(Self { active, changes, known })
+        Ok(Self { active, changes, known, seconds, place: row.position })
+    }
+}
+
+/// The keystore's label of the key of second signatures that came with the policy key of that place.
+pub(crate) fn second_label(place: u64) -> String {
+    match place {
+        0 => SECOND_POLICY.to_owned(),
+        place => format!("{SECOND_POLICY}-{}", place + 1),
     }
 }
 

@@ -104,7 +104,7 @@ async fn what_was_restored_goes_on_and_forks_nothing() {
 
 async fn policy_key_rolled(authority: &Authority) {
     let go_on = |_| std::ops::ControlFlow::Continue(());
-    authority.prepare_policy_key(None, go_on).await.unwrap();
+    authority.prepare_policy_key(None, false, go_on).await.unwrap();
     authority.activate_policy_key(go_on).await.unwrap();
 }
 

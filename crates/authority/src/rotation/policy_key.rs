@@ -11,8 +11,9 @@
 
 use std::ops::ControlFlow;
 
+use countersign_crypto::cose::DocumentKeys;
 use countersign_crypto::file;
-use countersign_crypto::policy::keys::{self, MAX_KEY_CHANGES};
+use countersign_crypto::policy::keys::{self, MAX_CHANGES_LEN, MAX_KEY_CHANGES};
 use countersign_crypto::policy::{Policy, PolicyKeyId, VerifiedPolicy};
 use countersign_crypto::retirement::{Lasts, Signatures};
 use countersign_crypto::signature::SignatureAlgorithm;
@@ -20,12 +21,12 @@ use countersign_model::time::{Timestamp, Validity};
 use serde_json::{Value, json};
 
 use super::{KeyEvent, KeyState, after, refused};
-use crate::authorities::{Authorities, POLICY, policy_keys_file};
+use crate::authorities::{Authorities, POLICY, policy_keys_file, second_label};
 use crate::authority::Authority;
 use crate::ceremony::key_facts;
 use crate::error::AuthorityError;
 use crate::ledger::Kind;
-use crate::policies::SignedPolicy;
+use crate::policies::{SignedPolicy, second_facts};
 use crate::store::PolicyKeyRow;
 
 /// One step of the policy key's roll; each is told before it is taken.
@@ -91,18 +92,21 @@ pub struct PolicyKeyStatus {
     pub key_sha256: String,
     /// Whether the policy in force was signed by it.
     pub in_force: bool,
+    /// SHA-256 of the key of second signatures that came with it, hexadecimal; where none did, the one before stays.
+    pub second_key_sha256: Option<String>,
 }
 
 impl Authority {
-    /// Makes the next policy key and lets the present one name it; it signs nothing yet. Done before, or the present one has not
+    /// Makes the next policy key, with `second` the next key of second signatures too, and lets the present one name it; it signs nothing yet. Done before, or the present one has not
     /// signed the policy in force yet: nothing is done.
     ///
     /// # Errors
     /// [`AuthorityError::Configuration`] where the policy in force does not allow the algorithm, another one was prepared, or the
-    /// key was changed as often as it can be.
+    /// key was changed as often as it can be; [`AuthorityError::Keystore`] where the keys are in a token, which holds no second one.
     pub async fn prepare_policy_key(
         &self,
         algorithm: Option<SignatureAlgorithm>,
+        second: bool,
         mut progress: impl FnMut(PolicyKeyStep) -> ControlFlow<()> + Send,
     ) -> Result<PolicyKeyRolled, AuthorityError> {
         let core = &self.core;
@@ -119,6 +123,13 @@ impl Authority {
                     "{} is prepared with {}: carry that roll on without --algorithm first",
                     begun.label,
                     key.algorithm()
+                )));
+            }
+            let changes = authorities.second_policy_keys().iter();
+            if second && changes.clone().all(|(place, _)| *place != begun.position) {
+                return Err(refused(format!(
+                    "{} is prepared without another key of second signatures: carry that roll on without --second first",
+                    begun.label
                 )));
             }
             return Ok(done(&begun.label));
@@ -146,10 +157,20 @@ impl Authority {
         if progress(PolicyKeyStep::Statement).is_break() {
             return Ok(PolicyKeyRolled::Stopped(PolicyKeyStep::Statement));
         }
-        let by = self.statement_keys(&authorities).await?;
-        let one = keys::name_successor(&by, &key, position, &self.maker()?)
+        let by = self.statement_keys(&authorities, second).await?;
+        let mut next = DocumentKeys::new(key.clone());
+        if second {
+            next = next.with_second(self.next_second_key(position)?);
+        }
+        let one = keys::name_successor(&by, &next, position, &self.maker()?)
             .map_err(|error| refused(error.to_string()))?;
         let all = [authorities.policy_key_changes(), &[one]].concat();
+        if all.iter().map(Vec::len).sum::<usize>() > MAX_CHANGES_LEN {
+            return Err(refused(
+                "the policy keys were changed so often that a policy has no room for another statement: roll without --second, or reach devices with firmware"
+                    .to_owned(),
+            ));
+        }
         let path = policy_keys_file(&core.layout.authority());
         file::write_atomic(&path, &keys::to_bytes(&all), file::PUBLIC)
             .map_err(AuthorityError::io(&path))?;
@@ -157,7 +178,11 @@ impl Authority {
         if progress(PolicyKeyStep::Publish).is_break() {
             return Ok(PolicyKeyRolled::Stopped(PolicyKeyStep::Publish));
         }
-        self.policy_key_told(&label, "prepared", &key_facts(&key)).await?;
+        let mut facts = key_facts(&key);
+        if let Some(second) = next.second() {
+            facts["second"] = second_facts(second);
+        }
+        self.policy_key_told(&label, "prepared", &facts).await?;
         for row in rows {
             turn.put_policy_key(&row).await?;
         }
@@ -260,8 +285,10 @@ impl Authority {
         let authorities = core.authorities_as(&recorded)?;
         let mut rows = policy_keys(recorded.policy_keys);
         rows.retain(|row| row.state == KeyState::Deactivated);
+        let seconds = self.left_second_keys(&authorities)?;
         let path = core.layout.policy();
-        if !rows.is_empty() && path.exists() && !signed_by(&authorities, &path) {
+        let waits = !rows.is_empty() || !seconds.is_empty();
+        if waits && path.exists() && !signed_by(&authorities, &path) {
             return Ok(PolicyKeyRolled::Awaited);
         }
         let (mut label, mut stopped) = (None, false);
@@ -276,11 +303,33 @@ impl Authority {
             turn.put_policy_key(&PolicyKeyRow { state, since: core.now(), ..row.clone() }).await?;
             label = Some(row.label);
         }
+        for second in seconds {
+            stopped = stopped || progress(PolicyKeyStep::Retire).is_break();
+            if stopped {
+                break;
+            }
+            self.policy_key_told(&second, "retired", &Value::Null).await?;
+            core.keys.destroy(&second)?;
+            label.get_or_insert(second);
+        }
         self.settle(turn).await?;
         Ok(match stopped {
             true => PolicyKeyRolled::Stopped(PolicyKeyStep::Retire),
             false => PolicyKeyRolled::Done { label, published: None },
         })
+    }
+
+    /// Labels of the keys of second signatures that sign no more and are still here.
+    fn left_second_keys(&self, authorities: &Authorities) -> Result<Vec<String>, AuthorityError> {
+        let (signing, _) = authorities.second_policy_key();
+        let labels = authorities.second_policy_keys().iter().map(|(place, _)| second_label(*place));
+        let mut left = Vec::new();
+        for label in labels.take_while(|label| *label != signing) {
+            if self.core.keys.load_second(&label)?.is_some() {
+                left.push(label);
+            }
+        }
+        Ok(left)
     }
 
     /// Where every policy key stands. Nothing is changed.
@@ -296,10 +345,16 @@ impl Authority {
         let in_force = in_force.and_then(|document| authorities.verify_policy(&document).ok());
         let signer = in_force.map(|(_, key)| key);
         let rows = policy_keys(recorded.policy_keys);
+        let second = |position: u64| {
+            let mut all = authorities.second_policy_keys().iter();
+            let found = all.find(|(place, _)| *place == position);
+            found.map(|(_, key)| PolicyKeyId::of(key).to_string())
+        };
         Ok(rows
             .into_iter()
             .zip(authorities.policy_keys())
             .map(|(row, spki)| PolicyKeyStatus {
+                second_key_sha256: second(row.position),
                 label: row.label,
                 position: row.position,
                 state: row.state,

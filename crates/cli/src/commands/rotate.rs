@@ -75,6 +75,9 @@ pub(crate) struct RotateArgs {
     /// Devices that were not seen for this long sleep, and the next root does not wait for them: 90m, 12h, 30d.
     #[arg(long, value_parser = super::policy::duration, default_value = "30d", value_name = "TIME")]
     not_seen_for: Duration,
+    /// `policy-key`: another key of second signatures (ML-DSA) as well; the one before signs that it follows.
+    #[arg(long, requires = "what")]
+    second: bool,
     #[command(flatten)]
     access: super::authority::root::AccessArgs,
     /// Print one JSON object.
@@ -95,6 +98,11 @@ impl RotateArgs {
 }
 
 pub(crate) async fn run(arguments: RotateArgs) -> Ended {
+    if arguments.second && arguments.what != Some(What::PolicyKey) {
+        return Err(Failure::environment(
+            "--second: only the policy key has a second one: say `authority rotate policy-key --second`",
+        ));
+    }
     let authority = open(&arguments.data).await?;
     match (arguments.what, arguments.ca) {
         (Some(What::Status), _) => status(&authority, &arguments).await,

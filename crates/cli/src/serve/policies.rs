@@ -62,8 +62,9 @@ pub(super) async fn open(authority: &Authority, folder: &Path) -> Ended<Arc<Poli
             path.display()
         ))?;
     }
-    // By the first policy key: what lies in the folder may be by any since, and each document says how that one came about.
+    // By the first policy keys: what lies in the folder may be by any since, and each document says how those came about.
     let key = authority.authorities()?.first_policy_key().to_vec();
+    let second = authority.first_second_policy_key().await?;
     let trust = PolicyTrust::new(&key, &authority.maker()?).with_second(second);
     let keeper = PolicyKeeper::open(folder, trust, &first, now()).at(folder)?;
     show(authority, &keeper)?;

@@ -3,8 +3,9 @@
 
 use std::fs;
 
+use countersign_crypto::cose::DocumentKeys;
 use countersign_crypto::keystore::Keystore;
-use countersign_crypto::policy::{PolicyKeyId, sign};
+use countersign_crypto::policy::{PolicyKeyId, sign, sign_document};
 use countersign_crypto::seal::SealKey;
 use countersign_crypto::signature::KeyHandle;
 use serde_json::Value;
@@ -123,11 +124,62 @@ fn devices_follow_awake_come_back_from_two_rolls_and_begin_with_the_new_key() {
     let (last, others) = states.split_last().unwrap();
     assert_eq!(*last, "active");
     assert!(others.len() >= 3 && others.iter().all(|one| *one == "destroyed"), "{states:?}");
-    roll(&house, &["--algorithm", "ML-DSA-65"]).with_code(2).saying("second signatures");
+    roll(&house, &["--algorithm", "ML-DSA-65"]).with_code(2).saying("--second");
     countersign(house.command(&["ledger", "verify"], &[])).with_code(0);
     let spki = fs::read(house.data().join("policy/policy-key.spki")).unwrap();
     let newest = left.last().unwrap()["label"].as_str().unwrap();
     assert_eq!(spki, key(&house, newest).spki_der());
+    house.is_well();
+}
+
+//= specs/house.md#house-policy
+//= type=test
+//# A new key of second signatures MUST be believed only by the signatures of the second key before it and of the policy key, and by its own.
+#[test]
+fn the_second_key_rolls_and_devices_awake_and_asleep_follow() {
+    let mut house = House::new();
+    let mut devices = fleet(&house, 2);
+    devices.iter_mut().for_each(Device::start);
+    devices.iter_mut().for_each(|device| drop(device.connected()));
+    let twice = |version| {
+        let mut policy = policy(version, HYBRID);
+        policy.document_signing.second = vec!["ML-DSA-65".into()];
+        policy
+    };
+    PolicyFiles(&house).publish(&twice(2));
+    devices.iter_mut().for_each(|device| drop(device.status_where("it follows", at(2))));
+    devices[1].kill();
+    let seal = SealKey::load(&house.data().join("seal.key")).unwrap();
+    let keys = Keystore::open(&house.data().join("authority/keys"), seal).unwrap();
+    let left = DocumentKeys::new(keys.require("policy").unwrap())
+        .with_second(keys.load_second("policy-second").unwrap().unwrap());
+
+    roll(&house, &["--second"]).with_code(0).saying("in force   policy version 3");
+    devices[0].status_where("it follows", at(3));
+    // Both keys that were left, together, have nothing any more.
+    let outcome = PolicyFiles(&house).slip_in(&sign_document(&twice(9), &left).unwrap());
+    assert_eq!(outcome["word"], "signature", "{outcome}");
+    roll(&house, &["--step", "retire"]).with_code(0).saying("retired    policy");
+    for gone in ["policy.key", "policy-second.key"] {
+        assert!(!house.data().join("authority/keys").join(gone).exists(), "{gone}");
+    }
+    let status = roll_status(&house);
+    let newest = &status.last().unwrap()["second_key_sha256"];
+    let spki = fs::read(house.data().join("policy/policy-key-second.spki")).unwrap();
+    assert_eq!(*newest, PolicyKeyId::of(&spki).to_string());
+    assert_ne!(status[0]["second_key_sha256"], *newest);
+    // Whoever slept, whoever is made now, and the next policy.
+    devices[1].start();
+    devices[1].status_where("it comes back", at(3));
+    let home = Home::new(&house, "home");
+    let mut new = Device::provision(&house, "plug-000007");
+    new.start();
+    let label = new.label.clone();
+    home.pair(&house, &mut new, &["--label", &label]).with_code(0);
+    PolicyFiles(&house).publish(&twice(4));
+    for device in devices.iter_mut().chain([&mut new]) {
+        device.status_where("it follows the next policy", at(4));
+    }
     house.is_well();
 }
 

@@ -88,10 +88,12 @@ impl DocumentVerifier {
         Self { second: Some(second_spki_der), ..self }
     }
 
-    /// The same needs, under another classical key.
+    /// The same needs, under other keys: the classical one, and the second one where that is needed and another is given.
     #[must_use]
-    pub(crate) fn of_key(&self, classical_spki_der: Vec<u8>) -> Self {
-        Self { classical: classical_spki_der, second: self.second.clone() }
+    pub(crate) fn of_keys(&self, classical_spki_der: Vec<u8>, second: Option<Vec<u8>>) -> Self {
+        let needed = self.second.clone();
+        let second = needed.map(|needed| second.unwrap_or(needed));
+        Self { classical: classical_spki_der, second }
     }
 
     /// The classical key, SubjectPublicKeyInfo DER.

@@ -4,9 +4,12 @@
 //! ```text
 //!  held key ──signs──► [1: next key, signs too] ──► [2: next key, signs too] ──► … ──signs──► policy
 //!
-//!  statement   COSE(key before) over COSE_Sign1(next key) over [1, place, maker, key before, next key]
+//!  statement   COSE(key before) over COSE(next key) over [1, place, maker, key before, next key]
 //!  document    {1: [statement, …], 2: policy}; where no key was ever changed, the policy alone
 //! ```
+//!
+//! The key of second signatures changes by the same statements: one that the next key signs together with another second key says
+//! that this is the second key from there on, and the second key before must have signed it too.
 //!
 //! A policy carries the statements itself, so that whoever slept through any number of changes verifies the newest one by what it
 //! holds. [`follow`] is pure and goes forward only: a statement that is missing, out of its place, by another key or about
@@ -17,7 +20,6 @@ use minicbor::{Decoder, Encoder};
 use super::SignedPolicyError;
 use crate::cose::{self, CoseError, DocumentKeys, DocumentVerifier, MAX_DOCUMENT};
 use crate::digest;
-use crate::signature::KeyHandle;
 use crate::statements::{self, Refused};
 
 /// The content type of what the key before signs.
@@ -29,6 +31,9 @@ const VERSION: u8 = 1;
 /// The most changes of a policy key that a document can carry. With second signatures each takes 6 kB, and eight of them leave
 /// room for a policy in the 80 kB that a device reads at once; a change every three years lasts longer than a device is supported.
 pub const MAX_KEY_CHANGES: usize = 8;
+/// The most bytes of statements that leave room for a policy under two signatures in a document; a statement that changes the second
+/// key as well takes 11 kB, so that five of them fit.
+pub const MAX_CHANGES_LEN: usize = 56 * 1024;
 /// Longest public key or name of a maker in a statement, in bytes.
 const MAX_FIELD: usize = 1024;
 /// The first byte of a document that carries statements: a map of two. A signed policy begins with its COSE tag.
@@ -79,6 +84,9 @@ pub struct KeyStep {
     /// The second key that signed the statement beside the key before, SubjectPublicKeyInfo DER. Whether it is the maker's, and
     /// whether one was needed, is for whoever knows to say.
     pub second_spki_der: Option<Vec<u8>>,
+    /// The key of second signatures from here on, SubjectPublicKeyInfo DER, where it changes too: it signed beside the next key, and
+    /// what is in `second_spki_der` signed that.
+    pub next_second_spki_der: Option<Vec<u8>>,
 }
 
 /// What a statement says.
@@ -91,13 +99,14 @@ struct Said {
 }
 
 /// The statement that `next` follows the key of `before` in that place, for that maker's policies: signed by `next`, and then by
-/// `before`, with its second key where it has one.
+/// `before`, with its second key where it has one. Where `next` has a second key, that follows the second key of `before`.
 ///
 /// # Errors
-/// [`KeyChangeError::Form`] for a place 0, a name that is too long or a key that follows itself; [`KeyChangeError::Signature`].
+/// [`KeyChangeError::Form`] for a place 0, a name that is too long or a key that follows itself; [`KeyChangeError::Signature`],
+/// also for a second key that follows none.
 pub fn name_successor(
     before: &DocumentKeys,
-    next: &KeyHandle,
+    next: &DocumentKeys,
     place: u64,
     maker: &str,
 ) -> Result<Vec<u8>, KeyChangeError> {
@@ -105,11 +114,17 @@ pub fn name_successor(
         place,
         maker: maker.to_owned(),
         before: before.classical().spki_der().to_vec(),
-        next: next.spki_der().to_vec(),
+        next: next.classical().spki_der().to_vec(),
     };
+    if let Some(second) = next.second() {
+        let follows = before.second().ok_or(CoseError::SecondMissing)?;
+        if follows.spki_der() == second.spki_der() {
+            return Err(KeyChangeError::Form);
+        }
+    }
     let content = encode(&said);
     read(&content).ok_or(KeyChangeError::Form)?;
-    let accepted = cose::sign1(next, ACCEPTED, &content)?;
+    let accepted = cose::sign(next, ACCEPTED, &content)?;
     Ok(cose::sign(before, NAMED, &accepted)?)
 }
 
@@ -153,17 +168,55 @@ pub fn follow(
     };
     // 3. Each signed by the key before and by the next one.
     let mut way = Vec::new();
+    let mut seconds: Vec<Vec<u8>> = Vec::new();
     for (document, said) in statements.iter().zip(all).skip(begin) {
         let verifier = DocumentVerifier::new(said.before.clone());
         let verified = cose::verify(&verifier, NAMED, document)?;
-        cose::verify1(verified.payload(), ACCEPTED, &said.next).map_err(KeyChangeError::Next)?;
+        let next = DocumentVerifier::new(said.next.clone());
+        let accepted = cose::verify(&next, ACCEPTED, verified.payload());
+        let accepted = accepted.map_err(KeyChangeError::Next)?;
         if said.maker != maker {
             return Err(KeyChangeError::Maker);
         }
         let second_spki_der = verified.second_spki_der().map(<[u8]>::to_vec);
-        way.push(KeyStep { place: said.place, spki_der: said.next, second_spki_der });
+        let next_second_spki_der = accepted.second_spki_der().map(<[u8]>::to_vec);
+        second_follows(&mut seconds, second_spki_der.as_ref(), next_second_spki_der.as_ref())?;
+        way.push(KeyStep {
+            place: said.place,
+            spki_der: said.next,
+            second_spki_der,
+            next_second_spki_der,
+        });
     }
     Ok(way)
+}
+
+/// Whether a statement signed by `by` may change the second key to `next`: it is signed by the newest of the second keys that this
+/// chain told of, and a second key that was left does not come back.
+//= specs/house.md#house-policy
+//# A new key of second signatures MUST be believed only by the signatures of the second key before it and of the policy key, and by its own.
+fn second_follows(
+    seconds: &mut Vec<Vec<u8>>,
+    by: Option<&Vec<u8>>,
+    next: Option<&Vec<u8>>,
+) -> Result<(), KeyChangeError> {
+    if let Some(by) = by {
+        match seconds.last() {
+            None => seconds.push(by.clone()),
+            Some(newest) if newest == by => {}
+            Some(_) => return Err(CoseError::SecondKey.into()),
+        }
+    }
+    if let Some(next) = next {
+        if by.is_none() {
+            return Err(CoseError::SecondMissing.into());
+        }
+        if seconds.contains(next) {
+            return Err(KeyChangeError::Twice);
+        }
+        seconds.push(next.clone());
+    }
+    Ok(())
 }
 
 /// A policy with the statements that lead to the key which signed it; without any, the policy as it is.
@@ -265,6 +318,24 @@ pub fn named(statements: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, KeyChangeError> {
         keys.push(said.next);
     }
     Ok(keys)
+}
+
+/// The keys of second signatures that statements name, the first and its successors, each with the place from which it signs: 0
+/// for the first, which the statement about its successor bears. Of a file that is one's own; none where it never changed.
+///
+/// # Errors
+/// [`KeyChangeError`]
+pub fn named_seconds(statements: &[Vec<u8>]) -> Result<Vec<(u64, Vec<u8>)>, KeyChangeError> {
+    let Some(first) = named(statements)?.into_iter().next() else { return Ok(Vec::new()) };
+    let mut seconds = Vec::new();
+    for step in follow(&first, &maker(statements)?, statements)? {
+        let Some(next) = step.next_second_spki_der else { continue };
+        if let (true, Some(first)) = (seconds.is_empty(), step.second_spki_der) {
+            seconds.push((0, first));
+        }
+        seconds.push((step.place, next));
+    }
+    Ok(seconds)
 }
 
 /// For which maker the newest statement is; nobody verified it.

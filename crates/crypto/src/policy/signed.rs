@@ -209,8 +209,11 @@ pub(super) fn verify_document(
             // For whom the statements must be is known when the policy is; nothing is believed before both are.
             let maker = keys::maker(&statements)?;
             let way = keys::follow(verifier.classical_spki_der(), &maker, &statements)?;
-            let key = way.last().map(|step| step.spki_der.clone());
-            let verifier = key.map_or_else(|| verifier.clone(), |key| verifier.of_key(key));
+            let second = way.iter().rev().find_map(|step| step.next_second_spki_der.clone());
+            let verifier = match way.last() {
+                Some(step) => verifier.of_keys(step.spki_der.clone(), second),
+                None => verifier.clone(),
+            };
             let verified = cose::verify(&verifier, POLICY_CONTENT_TYPE, &document)?;
             if decode(verified.payload())?.maker != Some(maker) {
                 return Err(KeyChangeError::Maker.into());

@@ -281,7 +281,8 @@ fn verify(document: &[u8], trust: &PolicyTrust) -> Result<(VerifiedPolicy, Secon
     // 1. Who wrote it? Nothing of the content is looked at before this is settled, but whether it needs two signatures.
     let verified = VerifiedPolicy::verify(document, &trust.key)?;
     let asked = !verified.policy().document_signing.second.is_empty();
-    let borne = match (verified.second_spki_der(), &trust.second) {
+    let (way, second) = Way::of(&verified, &trust.key, trust.second.as_deref())?;
+    let borne = match (verified.second_spki_der(), &second) {
         (Some(key), Some(trusted)) if key != trusted => {
             return Err(SignedPolicyError::Cose(CoseError::SecondKey).into());
         }
@@ -289,7 +290,6 @@ fn verify(document: &[u8], trust: &PolicyTrust) -> Result<(VerifiedPolicy, Secon
         (_, None) if asked => return Err(Refusal::NoSecondKey),
         _ => false,
     };
-    let way = Way::of(&verified, &trust.key, trust.second.as_deref())?;
     // 2. For whom? One policy key may sign for several makers.
     //= specs/house.md#house-policy
     //# A policy for another maker MUST be refused.

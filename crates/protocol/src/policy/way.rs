@@ -16,25 +16,32 @@ struct Step {
 }
 
 impl Way {
-    /// Of a policy that verified under `held`. A second signature under another second key than the maker's is refused, whether
-    /// anybody needs it or not.
+    /// Of a policy that verified under `held`, and the second key that signs policies at its end. A second signature under another
+    /// second key than the maker's of that place is refused, whether anybody needs it or not. Whoever holds no second key learns none:
+    /// the classical key alone would vouch for it.
+    //= specs/house.md#house-policy
+    //# A new key of second signatures MUST be believed only by the signatures of the second key before it and of the policy key, and by its own.
     pub(super) fn of(
         verified: &VerifiedPolicy,
         held: &[u8],
         makers_second: Option<&[u8]>,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<(Self, Option<Vec<u8>>), Refusal> {
         let mut steps = vec![Step { key: PolicyKeyId::of(held), second: true }];
+        let mut newest = makers_second.map(<[u8]>::to_vec);
         for step in verified.way() {
-            let second = match (step.second_spki_der.as_deref(), makers_second) {
+            let second = match (&step.second_spki_der, &newest) {
                 (Some(key), Some(makers)) if key != makers => {
                     return Err(SignedPolicyError::Cose(CoseError::SecondKey).into());
                 }
                 (Some(_), Some(_)) => true,
                 _ => false,
             };
+            if let (Some(next), true) = (&step.next_second_spki_der, second) {
+                newest = Some(next.clone());
+            }
             steps.push(Step { key: PolicyKeyId::of(&step.spki_der), second });
         }
-        Ok(Self(steps))
+        Ok((Self(steps), newest))
     }
 
     /// The key that signed, where that is not the held one.

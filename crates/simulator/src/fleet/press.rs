@@ -130,7 +130,8 @@ impl Press {
         let next = KeyHandle::ephemeral(SignatureAlgorithm::EcdsaP256Sha256).unwrap();
         let before = DocumentKeys::new(std::mem::replace(&mut self.key, next));
         let place = u64::try_from(self.key_changes.len()).unwrap() + 1;
-        self.key_changes.push(name_successor(&before, &self.key, place, MAKER).unwrap());
+        let next = DocumentKeys::new(self.key.clone());
+        self.key_changes.push(name_successor(&before, &next, place, MAKER).unwrap());
     }
 
     /// The build's policy in the maker's words.

@@ -1,6 +1,7 @@
 //! Rolls of the policy key, killed before every step; who holds which key can verify what is published all the time.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use countersign_crypto::cose::DocumentVerifier;
 use countersign_crypto::policy::SignedPolicyError;
 use countersign_crypto::policy::keys::KeyChangeError;
 
@@ -29,7 +30,7 @@ async fn began(folder: &std::path::Path) -> Authority {
 }
 
 async fn rolled(authority: &Authority) -> u64 {
-    authority.prepare_policy_key(None, go_on).await.unwrap();
+    authority.prepare_policy_key(None, false, go_on).await.unwrap();
     authority.activate_policy_key(go_on).await.unwrap();
     put_in_force(authority)
 }
@@ -116,7 +117,7 @@ async fn a_roll_that_is_killed_before_any_step_is_carried_on() {
             false => ControlFlow::Continue(()),
         };
         let mut stopped = false;
-        let prepared = authority.prepare_policy_key(None, until).await.unwrap();
+        let prepared = authority.prepare_policy_key(None, false, until).await.unwrap();
         stopped |= matches!(prepared, PolicyKeyRolled::Stopped(_));
         if !stopped {
             let activated = authority.activate_policy_key(until).await.unwrap();
@@ -139,7 +140,7 @@ async fn a_roll_that_is_killed_before_any_step_is_carried_on() {
         let signed = authority.sign_policy(&policy).await.unwrap();
         assert!(VerifiedPolicy::verify(&signed.document, &first).is_ok(), "{stop:?}");
         // The same commands again bring the roll to its end, once.
-        authority.prepare_policy_key(None, go_on).await.unwrap();
+        authority.prepare_policy_key(None, false, go_on).await.unwrap();
         authority.activate_policy_key(go_on).await.unwrap();
         if authority.layout().policy_next().exists() {
             put_in_force(&authority);
@@ -169,7 +170,7 @@ async fn the_old_key_signs_nothing_after_and_stays_until_its_successor_is_in_for
     let by_old = authority.sign_policy(&policy).await.unwrap().document;
     // A policy that waits is not overtaken.
     authority.publish_policy(&by_old).await.unwrap();
-    authority.prepare_policy_key(None, go_on).await.unwrap();
+    authority.prepare_policy_key(None, false, go_on).await.unwrap();
     let error = authority.activate_policy_key(go_on).await.unwrap_err().to_string();
     assert!(error.contains("not in force yet"), "{error}");
     assert_eq!(put_in_force(&authority), 2);
@@ -204,20 +205,21 @@ async fn a_key_is_changed_only_so_often_and_by_an_algorithm_that_the_policy_allo
     let authority = began(folder.path()).await;
     let first = authority.policy_verification_key().unwrap();
     let other = SignatureAlgorithm::EcdsaP384Sha384;
-    let prepared = authority.prepare_policy_key(Some(other), go_on).await;
+    let prepared = authority.prepare_policy_key(Some(other), false, go_on).await;
     match Signatures::of_documents(&authority.core.policy_in_force().unwrap()).lasts(other) {
         Lasts::Ended => assert!(prepared.unwrap_err().to_string().contains("document-signing")),
         _ => {
             prepared.unwrap();
             let wrong = SignatureAlgorithm::EcdsaP256Sha256;
-            let refused = authority.prepare_policy_key(Some(wrong), go_on).await.unwrap_err();
+            let refused =
+                authority.prepare_policy_key(Some(wrong), false, go_on).await.unwrap_err();
             assert!(refused.to_string().contains("carry that roll on"), "{refused}");
         }
     }
     for _ in 0..MAX_KEY_CHANGES {
         rolled(&authority).await;
     }
-    let refused = authority.prepare_policy_key(None, go_on).await.unwrap_err().to_string();
+    let refused = authority.prepare_policy_key(None, false, go_on).await.unwrap_err().to_string();
     assert!(refused.contains("as often as a device follows"), "{refused}");
     let document = in_force(&authority);
     assert_eq!(VerifiedPolicy::verify(&document, &first).unwrap().way().len(), MAX_KEY_CHANGES);
@@ -250,6 +252,110 @@ async fn the_change_bears_two_signatures_once_policies_do() {
     let seconds: Vec<_> = verified.way().iter().map(|step| step.second_spki_der.clone()).collect();
     assert_eq!(seconds, [None, Some(second)]);
     assert!(document.len() < 80 * 1024, "{}", document.len());
+}
+
+//= specs/house.md#house-policy
+//= type=test
+//# A new key of second signatures MUST be believed only by the signatures of the second key before it and of the policy key, and by its own.
+//= specs/house.md#house-policy
+//= type=test
+//# A crash at any point of a change of the policy key MUST leave a key that can sign the next policy, and every device able to follow.
+#[tokio::test]
+async fn the_second_key_rolls_with_the_first_killed_before_any_step() {
+    for stop in PolicyKeyStep::ALL {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = began(folder.path()).await;
+        let Some(old) = authority.second_policy_verification_key().await.unwrap() else {
+            // A token holds none: that is said, and the roll without it goes on.
+            let refused = authority.prepare_policy_key(None, true, go_on).await.unwrap_err();
+            assert!(refused.to_string().contains("token"), "{refused}");
+            rolled(&authority).await;
+            return;
+        };
+        let first = authority.policy_verification_key().unwrap();
+        let (verified, _) =
+            authority.authorities().unwrap().verify_policy(&in_force(&authority)).unwrap();
+        let mut policy = verified.into_policy();
+        policy.version = 2;
+        policy.document_signing.second = vec!["ML-DSA-65".into()];
+        let signed = authority.sign_policy(&policy).await.unwrap();
+        authority.publish_policy(&signed.document).await.unwrap();
+        put_in_force(&authority);
+
+        let until = |step| match step == stop {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        let mut stopped = false;
+        let prepared = authority.prepare_policy_key(None, true, until).await.unwrap();
+        stopped |= matches!(prepared, PolicyKeyRolled::Stopped(_));
+        if !stopped {
+            let activated = authority.activate_policy_key(until).await.unwrap();
+            stopped |= matches!(activated, PolicyKeyRolled::Stopped(_));
+        }
+        if !stopped {
+            put_in_force(&authority);
+            let retired = authority.retire_policy_key(until).await.unwrap();
+            stopped |= matches!(retired, PolicyKeyRolled::Stopped(_));
+        }
+        assert!(stopped, "{stop:?}");
+        drop(authority);
+
+        // Whoever comes next signs twice, for whoever holds the first two keys.
+        let authority = open(folder.path()).await;
+        let trust = DocumentVerifier::new(first).needing_second(old.clone());
+        policy.version = authority.highest_version().await.unwrap() + 1;
+        let signed = authority.sign_policy(&policy).await.unwrap();
+        assert!(VerifiedPolicy::verify_document(&signed.document, &trust).is_ok(), "{stop:?}");
+        authority.prepare_policy_key(None, true, go_on).await.unwrap();
+        authority.activate_policy_key(go_on).await.unwrap();
+        if authority.layout().policy_next().exists() {
+            put_in_force(&authority);
+        }
+        authority.retire_policy_key(go_on).await.unwrap();
+        let document = in_force(&authority);
+        let verified = VerifiedPolicy::verify_document(&document, &trust).unwrap();
+        let newest = authority.second_policy_verification_key().await.unwrap().unwrap();
+        assert_eq!(verified.second_spki_der(), Some(newest.as_slice()), "{stop:?}");
+        assert_ne!(newest, old);
+        assert_eq!(authority.first_second_policy_key().await.unwrap(), Some(old), "{stop:?}");
+        let file = std::fs::read(authority.layout().second_policy_key()).unwrap();
+        assert_eq!(file, newest, "{stop:?}");
+        // The one before is gone, and the one of now is needed.
+        assert!(authority.core.keys.load_second(&second_label(0)).unwrap().is_none());
+        let status = authority.policy_key_status().await.unwrap();
+        let seconds: Vec<_> = status.iter().map(|one| one.second_key_sha256.clone()).collect();
+        assert_eq!(seconds.last(), Some(&Some(PolicyKeyId::of(&newest).to_string())));
+        authority.verify_ledger().await.unwrap();
+        let (label, _) = authority.authorities().unwrap().second_policy_key();
+        authority.core.keys.destroy(&label).unwrap();
+        policy.version = authority.highest_version().await.unwrap() + 1;
+        let refused = authority.sign_policy(&policy).await.unwrap_err().to_string();
+        assert!(refused.contains("restore it from backup"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn statements_leave_room_for_a_policy() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = began(folder.path()).await;
+    if authority.second_policy_verification_key().await.unwrap().is_none() {
+        return;
+    }
+    let refused = loop {
+        match authority.prepare_policy_key(None, true, go_on).await {
+            Ok(_) => {}
+            Err(error) => break error.to_string(),
+        }
+        authority.activate_policy_key(go_on).await.unwrap();
+        put_in_force(&authority);
+    };
+    assert!(refused.contains("no room"), "{refused}");
+    let status = authority.policy_key_status().await.unwrap();
+    assert_eq!(status.len(), 6, "five changes of both keys");
+    // Without the second one there is room.
+    rolled(&authority).await;
+    assert!(in_force(&authority).len() < 80 * 1024);
 }
 
 /// A statement that was cut or changed on the disk ends the start with the file's name.

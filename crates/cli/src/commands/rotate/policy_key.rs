@@ -20,7 +20,7 @@ pub(super) async fn roll(authority: &Authority, arguments: &RotateArgs) -> Ended
         && SecondAlgorithm::offered().iter().any(|one| one.name() == name)
     {
         return Err(Failure::environment(format!(
-            "--algorithm {name}: that is the key of second signatures, which cannot be rolled: devices have it from the factory alone"
+            "--algorithm {name}: that is the kind of the key of second signatures: say --second to roll it as well"
         )));
     }
     let go_on = |_: PolicyKeyStep| ControlFlow::Continue(());
@@ -31,7 +31,7 @@ pub(super) async fn roll(authority: &Authority, arguments: &RotateArgs) -> Ended
     };
     if wanted(Step::Prepare) {
         let algorithm = arguments.algorithm()?;
-        let prepared = authority.prepare_policy_key(algorithm, go_on).await?;
+        let prepared = authority.prepare_policy_key(algorithm, arguments.second, go_on).await?;
         if let PolicyKeyRolled::Done { label, .. } = prepared {
             said("prepared", label);
         }
@@ -100,11 +100,12 @@ async fn followed(
 
 pub(super) fn line(one: &PolicyKeyStatus) -> String {
     format!(
-        "{:14} {:14} {}, key {}{}",
+        "{:14} {:14} {}, key {}{}{}",
         one.state.as_str(),
         one.label,
         one.algorithm.unwrap_or("unknown algorithm"),
         one.key_sha256,
+        one.second_key_sha256.as_ref().map_or(String::new(), |key| format!(", second key {key}")),
         if one.in_force { ", signed the policy in force" } else { "" },
     )
 }

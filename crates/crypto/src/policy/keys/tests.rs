@@ -3,15 +3,19 @@
 use super::*;
 use crate::policy::{Policy, VerifiedPolicy, sign};
 use crate::second::{SecondAlgorithm, SecondKey};
-use crate::signature::SignatureAlgorithm;
+use crate::signature::{KeyHandle, SignatureAlgorithm};
 
 fn key(number: usize) -> KeyHandle {
     let all = SignatureAlgorithm::ALL;
     KeyHandle::ephemeral(all[number % all.len()]).unwrap()
 }
 
+fn alone(key: &KeyHandle) -> DocumentKeys {
+    DocumentKeys::new(key.clone())
+}
+
 fn stated(before: &KeyHandle, next: &KeyHandle, place: u64) -> Vec<u8> {
-    name_successor(&DocumentKeys::new(before.clone()), next, place, "Acme").unwrap()
+    name_successor(&alone(before), &alone(next), place, "Acme").unwrap()
 }
 
 /// Keys 0 to `count`, and the statements between them.
@@ -77,7 +81,7 @@ fn foreign_changed_and_misplaced_statements_are_refused() {
     );
     let own = DocumentKeys::new(keys[0].clone());
     for (next, place) in [(&keys[0], 1), (&keys[1], 0)] {
-        assert_eq!(name_successor(&own, next, place, "Acme"), Err(KeyChangeError::Form));
+        assert_eq!(name_successor(&own, &alone(next), place, "Acme"), Err(KeyChangeError::Form));
     }
     let many = vec![Vec::new(); MAX_KEY_CHANGES + 1];
     assert_eq!(way(&keys[0], &many), Err(KeyChangeError::TooMany(MAX_KEY_CHANGES + 1)));
@@ -122,11 +126,73 @@ fn a_statement_under_two_signatures_says_whose_the_second_is() {
         let (before, next) = (key(0), key(1));
         let second = SecondKey::ephemeral(algorithm).unwrap();
         let keys = DocumentKeys::new(before.clone()).with_second(second.clone());
-        let mut statement = name_successor(&keys, &next, 1, "Acme").unwrap();
+        let mut statement = name_successor(&keys, &alone(&next), 1, "Acme").unwrap();
         let way = follow(before.spki_der(), "Acme", std::slice::from_ref(&statement)).unwrap();
         assert_eq!(way[0].second_spki_der.as_deref(), Some(second.spki_der()));
         assert!(statement.len() < 10 * 1024);
         *statement.last_mut().unwrap() ^= 1;
         assert!(follow(before.spki_der(), "Acme", &[statement]).is_err());
     }
+}
+
+//= specs/house.md#house-policy
+//= type=test
+//# A new key of second signatures MUST be believed only by the signatures of the second key before it and of the policy key, and by its own.
+#[test]
+fn the_second_key_changes_by_the_second_key_before_it() {
+    let Some(&algorithm) = SecondAlgorithm::offered().first() else { return };
+    let second = || SecondKey::ephemeral(algorithm).unwrap();
+    let keys: Vec<_> = (0..4).map(key).collect();
+    let seconds: Vec<_> = (0..3).map(|_| second()).collect();
+    let both = |key: usize, second: usize| alone(&keys[key]).with_second(seconds[second].clone());
+    let stated = |before: &DocumentKeys, next: &DocumentKeys, place| {
+        name_successor(before, next, place, "Acme").unwrap()
+    };
+    let statements = [
+        stated(&both(0, 0), &both(1, 1), 1),
+        stated(&both(1, 1), &alone(&keys[2]), 2),
+        stated(&both(2, 1), &both(3, 2), 3),
+    ];
+    let way = follow(keys[0].spki_der(), "Acme", &statements).unwrap();
+    let of = |at: usize| Some(seconds[at].spki_der().to_vec());
+    let seen: Vec<_> =
+        way.into_iter().map(|step| (step.second_spki_der, step.next_second_spki_der)).collect();
+    assert_eq!(seen, [(of(0), of(1)), (of(1), None), (of(1), of(2))]);
+    let named: Vec<_> = [0, 1, 3].into_iter().zip([0, 1, 2].map(|at| of(at).unwrap())).collect();
+    assert_eq!(named_seconds(&statements).unwrap(), named);
+    assert_eq!(named_seconds(&line(2).1).unwrap(), []);
+    // By nobody, by itself, by one that was left, by a stranger; back to one that was left.
+    assert_eq!(
+        name_successor(&alone(&keys[0]), &both(1, 1), 1, "Acme"),
+        Err(KeyChangeError::Signature(CoseError::SecondMissing))
+    );
+    assert_eq!(name_successor(&both(0, 0), &both(1, 0), 1, "Acme"), Err(KeyChangeError::Form));
+    let content = encode(&Said {
+        place: 1,
+        maker: "Acme".into(),
+        before: keys[0].spki_der().to_vec(),
+        next: keys[1].spki_der().to_vec(),
+    });
+    let accepted = cose::sign(&both(1, 1), ACCEPTED, &content).unwrap();
+    let unsaid = cose::sign(&alone(&keys[0]), NAMED, &accepted).unwrap();
+    let refused =
+        |statements: &[Vec<u8>]| follow(keys[0].spki_der(), "Acme", statements).unwrap_err();
+    assert_eq!(refused(&[unsaid]), KeyChangeError::Signature(CoseError::SecondMissing));
+    let left = stated(&both(1, 0), &both(2, 2), 2);
+    assert_eq!(
+        refused(&[statements[0].clone(), left]),
+        KeyChangeError::Signature(CoseError::SecondKey)
+    );
+    let back = stated(&both(1, 1), &both(2, 0), 2);
+    assert_eq!(refused(&[statements[0].clone(), back]), KeyChangeError::Twice);
+    // A policy under the second key of its place, and under no other.
+    let policy = Policy { maker: Some("Acme".into()), ..Policy::built_in() };
+    let verifier = both(0, 0).verifier();
+    for (second, fits) in [(0, false), (1, false), (2, true)] {
+        let signed = crate::policy::sign_document(&policy, &both(3, second)).unwrap();
+        let document = with_changes(&statements, signed).unwrap();
+        assert_eq!(VerifiedPolicy::verify_document(&document, &verifier).is_ok(), fits);
+    }
+    let total: usize = statements.iter().map(Vec::len).sum();
+    assert!(total < 32 * 1024, "{total}");
 }

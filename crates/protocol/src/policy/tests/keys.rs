@@ -1,7 +1,7 @@
 //! The policy key changes: who follows, who comes back, and that nobody returns to a key that was left.
 
 use super::*;
-use countersign_crypto::cose::DocumentKeys;
+use countersign_crypto::cose::{CoseError, DocumentKeys};
 use countersign_crypto::policy::keys::{name_successor, with_changes};
 use countersign_crypto::policy::{KeyChangeError, PolicyKeyId, SignedPolicyError, sign_document};
 use countersign_crypto::second::{SecondAlgorithm, SecondKey};
@@ -19,7 +19,13 @@ fn key() -> KeyHandle {
 
 fn stated(before: &KeyHandle, next: &KeyHandle, place: usize) -> Vec<u8> {
     let place = u64::try_from(place).unwrap();
-    name_successor(&DocumentKeys::new(before.clone()), next, place, MAKER).unwrap()
+    name_successor(
+        &DocumentKeys::new(before.clone()),
+        &DocumentKeys::new(next.clone()),
+        place,
+        MAKER,
+    )
+    .unwrap()
 }
 
 impl Line {
@@ -167,11 +173,11 @@ fn where_two_signatures_are_needed_the_change_of_the_key_needs_them_too() {
     // Nor with a second key of their own.
     let other = SecondKey::ephemeral(SecondAlgorithm::MlDsa65).unwrap();
     let other = DocumentKeys::new(old.clone()).with_second(other);
-    let other = name_successor(&other, &next, 1, MAKER).unwrap();
+    let other = name_successor(&other, &DocumentKeys::new(next.clone()), 1, MAKER).unwrap();
     let other = with_changes(&[other], signed(2, &next)).unwrap();
     assert!(arrives(&mut slots, &other, &trust).unwrap_err().to_string().contains("another key"));
     assert_eq!(slots.newest_key(), None);
-    let together = name_successor(&both(&old), &next, 1, MAKER).unwrap();
+    let together = name_successor(&both(&old), &DocumentKeys::new(next.clone()), 1, MAKER).unwrap();
     let together = with_changes(&[together], signed(2, &next)).unwrap();
     arrives(&mut slots, &together, &trust).unwrap();
     in_force(&mut slots);
@@ -181,6 +187,56 @@ fn where_two_signatures_are_needed_the_change_of_the_key_needs_them_too() {
         PolicySlots::new(Side::Device, PreparedPolicy::prepare(&alone, &trust, today()).unwrap());
     let third = with_changes(&[stated(&old, &next, 1)], signed(3, &next)).unwrap();
     arrives(&mut slots, &third, &trust).unwrap();
+}
+
+//= specs/house.md#house-policy
+//= type=test
+//# A new key of second signatures MUST be believed only by the signatures of the second key before it and of the policy key, and by its own.
+#[test]
+fn the_second_key_rolls_and_the_one_that_was_left_signs_nothing_more() {
+    let seconds = [0, 1, 2].map(|_| SecondKey::ephemeral(SecondAlgorithm::MlDsa65).unwrap());
+    let keys = [key(), key(), key()];
+    let trust = |second: Option<usize>| {
+        PolicyTrust::new(keys[0].spki_der(), MAKER)
+            .with_second(second.map(|at| seconds[at].spki_der().to_vec()))
+    };
+    let both = |key: usize, second: usize| {
+        DocumentKeys::new(keys[key].clone()).with_second(seconds[second].clone())
+    };
+    let signed = |version: u64, by: &DocumentKeys, statements: &[Vec<u8>]| {
+        let policy = written(version, |policy| {
+            policy.document_signing.second = vec!["ML-DSA-65".into()];
+        });
+        with_changes(statements, sign_document(&policy, by).unwrap()).unwrap()
+    };
+    let changes = [
+        name_successor(&both(0, 0), &both(1, 1), 1, MAKER).unwrap(),
+        name_successor(&both(1, 1), &both(2, 2), 2, MAKER).unwrap(),
+    ];
+    let first = PreparedPolicy::prepare(&signed(1, &both(0, 0), &[]), &trust(Some(0)), today());
+    let mut slots = PolicySlots::new(Side::Device, first.unwrap());
+    // Under the second key that was left, also beside the new classical one: refused.
+    let left = signed(2, &both(1, 0), &changes[..1]);
+    let refusal = arrives(&mut slots, &left, &trust(Some(0))).unwrap_err();
+    assert_eq!(refusal, Refusal::Signature(CoseError::SecondKey.into()));
+    // A thief of the classical key brings a second key of their own.
+    let stolen = SecondKey::ephemeral(SecondAlgorithm::MlDsa65).unwrap();
+    let thief = DocumentKeys::new(keys[0].clone()).with_second(stolen);
+    let theirs = name_successor(&thief, &both(1, 2), 1, MAKER).unwrap();
+    let theirs = signed(2, &both(1, 2), &[theirs]);
+    let refusal = arrives(&mut slots, &theirs, &trust(Some(0))).unwrap_err();
+    assert_eq!(refusal, Refusal::Signature(CoseError::SecondKey.into()));
+    // Awake, one roll after the other; and whoever slept through both.
+    arrives(&mut slots, &signed(2, &both(1, 1), &changes[..1]), &trust(Some(0))).unwrap();
+    in_force(&mut slots);
+    arrives(&mut slots, &signed(3, &both(2, 2), &changes), &trust(Some(0))).unwrap();
+    in_force(&mut slots);
+    let first = PreparedPolicy::prepare(&signed(1, &both(0, 0), &[]), &trust(Some(0)), today());
+    let mut sleeper = PolicySlots::new(Side::Device, first.unwrap());
+    arrives(&mut sleeper, &signed(3, &both(2, 2), &changes), &trust(Some(0))).unwrap();
+    // Whoever holds no second key learns none.
+    let refusal = PreparedPolicy::prepare(&signed(3, &both(2, 2), &changes), &trust(None), today());
+    assert_eq!(refusal.unwrap_err(), Refusal::NoSecondKey);
 }
 
 proptest! {
