@@ -2,9 +2,14 @@
 //!
 //! An alarm is a ledger entry the first time, a line in the log each time, and is counted in the database; `authority alarms` lists
 //! them. Whether a clone's subject is revoked as well is the configuration's (`on_clone`).
+//!
+//! ```text
+//!  enrolment refuses ───────────────┐
+//!  a gateway sees one identity twice ┴─► alarm ─► ledger (the first time), database (counted) ─► clone? on_clone
+//! ```
 
 use countersign_model::time::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::authority::{Authority, Core};
 use crate::error::AuthorityError;
@@ -23,7 +28,7 @@ pub enum AlarmKind {
     BadKey,
     /// A key came back that was revoked.
     RevokedKey,
-    /// Somebody came with a certificate whose successor is in use already: one identity in two places.
+    /// One identity in two places: somebody came with a certificate whose successor is in use already, or a gateway saw both.
     Clone,
     /// A serial number came a second time: the random source has failed.
     SerialCollision,
@@ -66,7 +71,7 @@ pub struct AlarmRecord {
     pub kind: String,
     /// Who asked.
     pub subject: String,
-    /// The key's hash, or the certificate's serial number.
+    /// The key's hash, the certificate's serial number, or the two addresses of a clone; [`OTHERS`] past the bound.
     pub evidence: String,
     /// The first time.
     pub first_at: Timestamp,
@@ -86,13 +91,22 @@ impl Authority {
     }
 }
 
+//= specs/house.md#house-clones
+//# What is remembered of clones MUST be bounded, and a device's alarm MUST be raised once an hour at most.
+/// The most alarms of one kind about one subject that stand by themselves, in the list and in the ledger. Whoever makes more
+/// is known well enough; further ones are counted as one.
+pub(crate) const MAX_EACH: usize = 32;
+
+/// The evidence of those.
+pub const OTHERS: &str = "others";
+
 impl Core {
     /// Raises the alarm that a refusal deserves, if it deserves one. That it could not be recorded is no reason to answer otherwise.
     //= specs/house.md#house-issuance
     //# A duplicate, weak or revoked key, a clone and a serial collision MUST raise an alarm.
     pub(crate) async fn watch(&self, subject: &Subject, evidence: &str, error: &AuthorityError) {
         let Some(kind) = AlarmKind::of(error) else { return };
-        if let Err(error) = self.raise(kind, subject, evidence).await {
+        if let Err(error) = self.raise(kind, subject, evidence, Value::Null).await {
             tracing::error!(%error, kind = kind.as_str(), "an alarm could not be recorded");
         }
     }
@@ -102,14 +116,21 @@ impl Core {
         kind: AlarmKind,
         subject: &Subject,
         evidence: &str,
+        detail: Value,
     ) -> Result<(), AuthorityError> {
         let word = kind.as_str();
         let mut turn = self.store.exclusive().await?;
         let subject = subject.to_string();
         tracing::error!(target: "countersign::audit", alarm = word, subject, evidence, "alarm");
+        let known = turn.alarms_about(word, &subject, MAX_EACH).await?;
+        let alone = known.len() < MAX_EACH || known.iter().any(|one| one == evidence);
+        let evidence = if alone { evidence } else { OTHERS };
         let count = turn.put_alarm(word, &subject, evidence, self.now()).await?;
         if count == 1 {
-            let body = json!({"alarm": word, "subject": subject, "evidence": evidence});
+            let mut body = json!({"alarm": word, "subject": subject, "evidence": evidence});
+            if !detail.is_null() {
+                body["detail"] = detail;
+            }
             self.record(Kind::Alarm, body).await?;
         }
         Ok(turn.commit().await?)
@@ -119,12 +140,35 @@ impl Core {
 impl Authority {
     /// What the configuration says of clones, where a refusal is one.
     pub(crate) async fn answer_clone(&self, subject: &Subject, error: &AuthorityError) {
-        if AlarmKind::of(error) == Some(AlarmKind::Clone) && self.core.config.revokes_clones() {
-            let target = Target::Subject(subject.clone());
-            if let Err(error) = self.revoke(&target, Reason::KeyCompromise).await {
-                tracing::error!(%error, %subject, "a cloned subject could not be revoked");
-            }
+        if AlarmKind::of(error) == Some(AlarmKind::Clone)
+            && let Err(error) = self.answer_found(subject).await
+        {
+            tracing::error!(%error, %subject, "a cloned subject could not be revoked");
         }
+    }
+
+    /// A gateway has seen the subject's identity in two places: an alarm, and what the configuration says of clones.
+    /// `evidence` is what it is counted by, a line without a secret; `detail` stands in the ledger with the first.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Store`], [`AuthorityError::Ledger`] and what [`Authority::revoke`] answers. Telling it again is fine,
+    /// and counts again.
+    pub async fn clone_seen(
+        &self,
+        subject: &Subject,
+        evidence: &str,
+        detail: Value,
+    ) -> Result<(), AuthorityError> {
+        self.core.raise(AlarmKind::Clone, subject, evidence, detail).await?;
+        self.answer_found(subject).await
+    }
+
+    async fn answer_found(&self, subject: &Subject) -> Result<(), AuthorityError> {
+        if self.core.config.revokes_clones() {
+            let target = Target::Subject(subject.clone());
+            self.revoke(&target, Reason::KeyCompromise).await?;
+        }
+        Ok(())
     }
 }
 

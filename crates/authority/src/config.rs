@@ -29,7 +29,8 @@ operator_days = 90
 # TLS certificates of gateway, EST and admin servers.
 server_days = 90
 
-# What follows when one identity is found in two places, besides the alarm: "alarm" alone, or "revoke" its subject too.
+# What follows when one identity is found in two places, at enrolment or where devices connect, besides the alarm: "alarm"
+# alone, or "revoke" its subject too.
 on_clone = "alarm"
 
 # Where others reach revocation lists and OCSP; stands in the lists that are cut into shards.

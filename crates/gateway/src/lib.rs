@@ -14,6 +14,7 @@
 //! - [`policy`] keeps the crypto policies: one in force, older ones for whoever still holds them.
 //! - [`home_assistant`] derives what Home Assistant is told, where that is switched on.
 //! - [`revocation`] says what happens while the authority is not heard.
+//! - [`clones`] notices one identity in two places at once.
 //! - [`config`] has every key with its default.
 //!
 //! What the broker keeps or passes on, somebody was permitted to say: its flows demand the permits of
@@ -34,6 +35,7 @@
 //! ```
 
 pub mod broker;
+pub mod clones;
 pub mod config;
 pub mod directory;
 pub mod home_assistant;

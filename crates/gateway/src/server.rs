@@ -11,6 +11,7 @@ mod acceptor;
 mod admission;
 mod anchors;
 mod changeover;
+mod clones;
 mod connection;
 mod engine;
 mod policies;
@@ -20,6 +21,7 @@ mod tests;
 use crate::broker::record::Snapshot;
 use crate::broker::status::{BrokerStatus, ChannelFacts};
 use crate::broker::{Broker, CloseReason, ConnId};
+use crate::clones::CloneSeen;
 use crate::config::{GatewayConfig, InvalidConfig};
 use crate::directory::{Directory, PeerFacts, PeerKind};
 use crate::policy::PolicyKeeper;
@@ -37,11 +39,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// Events from connections that wait for the engine. Each connection has at most two of them there.
 const EVENT_QUEUE: usize = 1024;
+
+/// Clones that wait until somebody is told of them; each waits some milliseconds for a disk.
+const CLONE_QUEUE: usize = 1024;
 
 /// The first and the longest pause after a failed accept. Running out of descriptors passes; the listener stays.
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -148,7 +153,8 @@ async fn start<A: Acceptor>(
     let broker = new_broker(&config, snapshot);
     let aged = Arc::new(Aged { inner: directory, config: config.revocation });
     let directory: Arc<dyn Directory> = aged.clone();
-    let engine = Engine::new(broker, &config, aged, jobs.downgrade(), keeper);
+    let (clones, seen) = mpsc::channel(CLONE_QUEUE);
+    let engine = Engine::new(broker, &config, aged, jobs.downgrade(), keeper, clones);
     let engine = tokio::spawn(engine.run(event_queue, controls, jobs));
     let (alive, all_closed) = mpsc::channel(1);
     let accept = AcceptLoop {
@@ -169,6 +175,7 @@ async fn start<A: Acceptor>(
         engine,
         writer,
         all_closed,
+        clones: Mutex::new(seen),
         drain: config.drain(),
         tls: None,
     })
@@ -255,6 +262,7 @@ pub struct RunningGateway {
     engine: JoinHandle<()>,
     writer: JoinHandle<Store>,
     all_closed: mpsc::Receiver<()>,
+    clones: Mutex<mpsc::Receiver<CloneSeen>>,
     drain: Duration,
     tls: Option<watch::Sender<Arc<TlsServer>>>,
 }
@@ -294,6 +302,12 @@ impl RunningGateway {
     pub fn tell_roots(&self, line: RootLine) {
         // An ended gateway tells nobody anything.
         let _ = self.control.send(Control::Roots(line));
+    }
+
+    /// The next identity that is in two places at once; waits for it. `None` once the gateway has ended. Cancelling this loses
+    /// nothing; of two who wait, one hears of it.
+    pub async fn next_clone(&self) -> Option<CloneSeen> {
+        self.clones.lock().await.recv().await
     }
 
     /// Closes the connections that are meant, at once; `why` goes to the log. They may connect again if the directory

@@ -292,7 +292,7 @@ impl SimGateway {
                 }
                 Output::Store { ticket, .. } => self.feed(Input::Stored { ticket }),
                 // The simulated gateway has no policy and no roots to give.
-                Output::PolicyState { .. } | Output::AnchorState { .. } => {}
+                Output::PolicyState { .. } | Output::AnchorState { .. } | Output::Clone(_) => {}
             }
         }
     }

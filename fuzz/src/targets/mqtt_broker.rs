@@ -73,7 +73,8 @@ impl World {
                 Output::Transmit { conn: HONEST, bytes } => self.check(&bytes),
                 Output::Transmit { .. }
                 | Output::PolicyState { .. }
-                | Output::AnchorState { .. } => {}
+                | Output::AnchorState { .. }
+                | Output::Clone(_) => {}
                 //= specs/house.md#house-mqtt
                 //= type=test
                 //# A malformed packet MUST cost the connection that sent it and no other.

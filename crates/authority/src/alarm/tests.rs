@@ -184,6 +184,60 @@ async fn where_the_configuration_says_so_a_clone_revokes_its_subject() {
     assert_eq!(plug.state, State::Suspended);
 }
 
+/// As a gateway tells it.
+#[tokio::test]
+async fn what_a_gateway_saw_is_an_alarm_and_revokes_where_the_configuration_says_so() {
+    for (on_clone, state) in [("alarm", State::Active), ("revoke", State::Suspended)] {
+        let folder = tempfile::tempdir().unwrap();
+        drop(ready(folder.path()).await);
+        let text = format!("on_clone = \"{on_clone}\"");
+        let config = AuthorityConfig::from_toml("config.toml", &text).unwrap();
+        let sources = Sources {
+            clock: std::sync::Arc::new(TestClock::default()),
+            random: Box::new(countersign_crypto::random::SystemRandom),
+        };
+        let config = placed(config, folder.path());
+        let authority = Authority::open(folder.path(), config, sources).await.unwrap();
+        enrolled(&authority, "plug-1").await;
+        let subject: Subject = "thing:plug-1".parse().unwrap();
+        let detail = json!({"shown": "one certificate"});
+        for _ in 0..2 {
+            authority.clone_seen(&subject, "192.0.2.1 and ::1", detail.clone()).await.unwrap();
+        }
+        let expected = ("clone".to_owned(), "thing:plug-1".to_owned(), 2);
+        assert_eq!(raised(&authority).await, [expected]);
+        let entries = authority.ledger_entries().await.unwrap();
+        let alarms: Vec<_> = entries.iter().filter(|entry| entry.kind == Kind::Alarm).collect();
+        assert_eq!(alarms.len(), 1);
+        assert_eq!(alarms[0].body["detail"], detail);
+        let subjects = authority.subjects().await.unwrap();
+        let plug = subjects.iter().find(|one| one.subject == subject).unwrap();
+        assert_eq!(plug.state, state);
+    }
+}
+
+//= specs/house.md#house-clones
+//= type=test
+//# What is remembered of clones MUST be bounded, and a device's alarm MUST be raised once an hour at most.
+#[tokio::test]
+async fn who_comes_from_everywhere_fills_neither_the_list_nor_the_ledger() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = ready(folder.path()).await;
+    let subject: Subject = "thing:plug-1".parse().unwrap();
+    for number in 0..MAX_EACH + 20 {
+        let evidence = format!("192.0.2.1 and 2001:db8:0:{number:x}::1");
+        authority.clone_seen(&subject, &evidence, Value::Null).await.unwrap();
+    }
+    // One that is known already is still counted by itself.
+    authority.clone_seen(&subject, "192.0.2.1 and 2001:db8:0:3::1", Value::Null).await.unwrap();
+    let all = authority.alarms().await.unwrap();
+    assert_eq!(all.len(), MAX_EACH + 1);
+    let count = |evidence: &str| all.iter().find(|one| one.evidence == evidence).unwrap().count;
+    assert_eq!((count(OTHERS), count("192.0.2.1 and 2001:db8:0:3::1")), (20, 2));
+    let entries = authority.ledger_entries().await.unwrap();
+    assert_eq!(entries.iter().filter(|entry| entry.kind == Kind::Alarm).count(), MAX_EACH + 1);
+}
+
 /// A generator that has failed: the same octet, for ever.
 struct Stuck(u8);
 

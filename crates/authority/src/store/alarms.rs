@@ -47,6 +47,24 @@ impl Store {
 }
 
 impl Turn {
+    /// The evidence of the alarms of one kind about one subject, as many as are asked for.
+    pub(crate) async fn alarms_about(
+        &mut self,
+        kind: &str,
+        subject: &str,
+        most: usize,
+    ) -> Result<Vec<String>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT evidence FROM alarms WHERE kind = $1 AND subject = $2 ORDER BY evidence LIMIT $3",
+        )
+        .bind(kind)
+        .bind(subject)
+        .bind(i64::try_from(most).unwrap_or(i64::MAX))
+        .fetch_all(self.connection())
+        .await;
+        Ok(self.done(rows)?.iter().map(|row| row.get("evidence")).collect())
+    }
+
     /// Counts an alarm; how often it was raised now.
     pub(crate) async fn put_alarm(
         &mut self,

@@ -83,6 +83,9 @@ pub(crate) enum AuthorityCommand {
     )]
     Crl(revoke::CrlArgs),
     /// What must not happen and did: keys that others have or know, clones, serial numbers that came twice.
+    ///
+    /// A clone is one identity in two places: a certificate that was replaced came back to enrol, or a gateway had answers of
+    /// both, and then the evidence is the two addresses. Past 32 about one subject, further ones are counted as "others".
     #[command(after_help = "Example:\n  countersign authority alarms --data ./data --json")]
     Alarms {
         /// The authority's data folder.

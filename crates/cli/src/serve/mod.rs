@@ -3,6 +3,7 @@
 //! One function wires the program in start-up order; no listener answers before identity, policy and storage are ready,
 //! and the ready file is written when every listener is bound.
 
+mod clones;
 mod directory;
 mod keeper;
 mod listeners;
@@ -162,6 +163,7 @@ pub(crate) async fn run(arguments: ServeArgs) -> Ended {
         () = asked_to_end(arguments.until_input_ends) => {}
         () = certificates.keep(&gateway) => {}
         () = policies.follow() => {}
+        () = clones::follow(&authority, &gateway) => {}
     }
     // 8. End in order: no new work, then the sessions, then the file that says we are here.
     drop(stop);

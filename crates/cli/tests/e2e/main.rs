@@ -17,6 +17,7 @@ mod refused;
 
 mod administration;
 mod backup;
+mod clones;
 mod est;
 mod evidence;
 mod expiry;

@@ -38,6 +38,7 @@ impl Broker {
             held: VecDeque::new(),
             unacknowledged_inbound: 0,
             held_publish: Ticket(0),
+            beside: None,
             window: usize::from(self.limits.max_inflight),
             max_packet: usize::MAX,
             will: None,
@@ -90,7 +91,8 @@ impl Broker {
             client_id: client_id.as_str().into(),
         };
         if let Some(other) = self.names.get(&name).and_then(|id| self.sessions[id].conn) {
-            self.close(other, CloseReason::TakenOver, context);
+            let reason = self.taken_over(other, conn, context.now);
+            self.close(other, reason, context);
         }
         if let Some(id) = self.names.get(&name).copied().filter(|_| packet.clean_start) {
             self.end_session(id, context);
@@ -130,6 +132,7 @@ impl Broker {
         self.send(conn, &Outgoing::Connack { session_present, code: code::SUCCESS, facts });
         self.resume(conn, id, context.now);
         self.notice_presence(conn, context);
+        self.beside_others(conn, context.now);
     }
 
     /// A new session, if there is room. Where the subject's own share is full, its longest absent session goes.
@@ -157,7 +160,7 @@ impl Broker {
         Some(id)
     }
 
-    fn sessions_of(&self, subject: &Arc<str>) -> Vec<SessionId> {
+    pub(super) fn sessions_of(&self, subject: &Arc<str>) -> Vec<SessionId> {
         let first = SessionName { subject: subject.clone(), client_id: "".into() };
         self.names
             .range(first..)

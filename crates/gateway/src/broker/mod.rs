@@ -8,9 +8,11 @@
 //! ```
 //!
 //! What is acknowledged is stored: an acknowledgement that depends on records leaves only after [`Input::Stored`] has
-//! confirmed their ticket. Files by flow: `connect`, `publish`, `deliver`, `subscribe`, `lifetime` (timers, re-judging).
+//! confirmed their ticket. Files by flow: `connect`, `publish`, `deliver`, `subscribe`, `lifetime` (timers, re-judging),
+//! `clones` (one identity in two places).
 
 mod anchors;
+mod clones;
 mod connect;
 mod decode;
 mod deliver;
@@ -32,9 +34,11 @@ mod trie;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use crate::clones::CloneSeen;
 use crate::config::Limits;
 use crate::directory::PeerFacts;
 use crate::home_assistant::Prefix;
+use clones::{Beside, Clones};
 use countersign_crypto::random::Random;
 use countersign_model::id::ThingId;
 use countersign_model::time::Timestamp;
@@ -99,6 +103,11 @@ pub enum Input<'a> {
         /// Any number, split anyhow.
         bytes: &'a [u8],
     },
+    /// A connection that was [`CloseReason::Displaced`] has taken its goodbye, so somebody was there.
+    Answered {
+        /// Which.
+        conn: ConnId,
+    },
     /// The transport is gone.
     Closed {
         /// Which.
@@ -155,6 +164,8 @@ pub enum Output {
         /// What it sent.
         payload: Payload,
     },
+    /// One identity is in two places.
+    Clone(Box<CloneSeen>),
 }
 
 /// Why a connection ends. Sorted by whose doing it is: the client's, the operator's, the gateway's.
@@ -174,6 +185,9 @@ pub enum CloseReason {
     ConnectTimeout,
     /// The same subject connected again with the same client identifier.
     TakenOver,
+    /// The same from another place. The shell listens for [`crate::clones::ANSWER`] how the client takes its goodbye, and tells
+    /// by [`Input::Answered`] if it does.
+    Displaced,
     /// The client's certificate has ended.
     CertificateExpired,
     /// The directory or an operator refuses the subject.
@@ -195,7 +209,7 @@ impl CloseReason {
             Self::ClientFault(code) => Some(*code),
             Self::NotAuthorised => Some(code::NOT_AUTHORIZED),
             Self::KeepAlive => Some(code::KEEP_ALIVE_TIMEOUT),
-            Self::TakenOver => Some(code::SESSION_TAKEN_OVER),
+            Self::TakenOver | Self::Displaced => Some(code::SESSION_TAKEN_OVER),
             Self::CertificateExpired => Some(code::MAXIMUM_CONNECT_TIME),
             Self::Administrative(_) | Self::Policy(_) => Some(code::ADMINISTRATIVE_ACTION),
             Self::Quota => Some(code::QUOTA_EXCEEDED),
@@ -223,6 +237,7 @@ impl fmt::Display for CloseReason {
             Self::KeepAlive => f.write_str("keep-alive timeout"),
             Self::ConnectTimeout => f.write_str("no CONNECT in time"),
             Self::TakenOver => f.write_str("session taken over"),
+            Self::Displaced => f.write_str("session taken over from another place"),
             Self::CertificateExpired => f.write_str("certificate expired"),
             Self::Administrative(why) => write!(f, "administrative action: {why}"),
             Self::Policy(why) => write!(f, "crypto policy: {why}"),
@@ -265,6 +280,8 @@ struct Conn {
     unacknowledged_inbound: usize,
     /// The ticket of the last PUBLISH that waited: none overtakes it.
     held_publish: Ticket,
+    /// Another connection of the same device, from another place.
+    beside: Option<Beside>,
     /// How many unacknowledged messages the client takes at once.
     window: usize,
     /// The largest packet that the client takes.
@@ -305,6 +322,7 @@ pub struct Broker {
     records: Vec<Record>,
     out: Vec<Output>,
     counters: Counters,
+    clones: Clones,
     /// Where Home Assistant listens; none: it is not told.
     home_assistant: Option<Prefix>,
 }
@@ -314,6 +332,7 @@ impl Broker {
     /// its CONNECT is complete.
     #[must_use]
     pub fn new(limits: Limits, connect_timeout_ms: u64, snapshot: Snapshot, now: Now) -> Self {
+        let clones = Clones::new(limits.max_sessions);
         let mut broker = Self {
             limits,
             connect_patience: connect_timeout_ms,
@@ -332,6 +351,7 @@ impl Broker {
             records: Vec::new(),
             out: Vec::new(),
             counters: Counters::default(),
+            clones,
             home_assistant: None,
         };
         broker.restore(snapshot, now);
@@ -346,7 +366,11 @@ impl Broker {
                 self.opened(conn, peer, subject, channel, context.now);
             }
             Input::Received { conn, bytes } => self.received(conn, bytes, context),
-            Input::Closed { conn } => self.detach(conn, &CloseReason::ClientLeft, true, context),
+            Input::Answered { conn } => self.answered(conn, context),
+            Input::Closed { conn } => {
+                self.clones.forget(conn);
+                self.detach(conn, &CloseReason::ClientLeft, true, context);
+            }
             Input::Stored { ticket } => self.release(ticket),
             Input::Tick => self.tick(context),
         }
@@ -375,6 +399,9 @@ impl Broker {
                 Ok(Some(packet)) => {
                     open.last_heard = context.now.monotonic;
                     self.counters.packets_received += 1;
+                    if open.beside.is_some() {
+                        self.heard_beside(conn, context.now);
+                    }
                     self.packet(conn, packet, context);
                 }
                 Ok(None) => return,

@@ -7,12 +7,13 @@ use countersign_crypto::tls::Offered;
 use countersign_model::time::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 /// What a channel is made of, as the handshake settled it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ChannelFacts {
-    /// The peer's address and port.
-    pub remote: String,
+    /// The peer's address and port; none where there is no socket.
+    pub remote: Option<SocketAddr>,
     /// The protocol version, such as `TLSv1.3`.
     pub version: String,
     /// The cipher suite's registered name.
@@ -89,6 +90,7 @@ impl Counters {
             CloseReason::KeepAlive => "keep_alive",
             CloseReason::ConnectTimeout => "connect_timeout",
             CloseReason::TakenOver => "taken_over",
+            CloseReason::Displaced => "displaced",
             CloseReason::CertificateExpired => "certificate_expired",
             CloseReason::Administrative(_) => "administrative",
             CloseReason::Policy(_) => "policy",

@@ -63,7 +63,7 @@ impl Acceptor for TlsServer {
         };
         let negotiated = channel.negotiated();
         let facts = ChannelFacts {
-            remote: String::new(),
+            remote: None,
             version: negotiated.version.to_owned(),
             suite: negotiated.suite.to_owned(),
             group: negotiated.group.to_owned(),

@@ -1,17 +1,21 @@
-//! One connection: handshake, then a reader and a writer until one of them ends.
+//! One connection: handshake, then a reader and a writer until one of them ends. Where it is taken over from another place,
+//! the reader goes on for a moment: whether somebody takes the goodbye tells two clients from one that moved.
 
 use super::acceptor::{Accepted, Acceptor};
 use crate::broker::ConnId;
 use crate::broker::status::ChannelFacts;
+use crate::clones::ANSWER;
 use crate::config::GatewayConfig;
 use crate::directory::{Directory, PeerFacts, Refusal};
+use std::future::Future;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 /// Bytes that one read takes at most, and so what one connection has in the engine's queue.
 const READ_BYTES: usize = 16 << 10;
@@ -24,6 +28,10 @@ const NEWCOMER: Duration = Duration::from_millis(400);
 
 /// How long a closed connection may take to hear its goodbye before the socket goes.
 const GOODBYE: Duration = Duration::from_millis(200);
+
+/// How long the transport stays open both ways for the answer of whoever was displaced, and may have read the goodbye: a
+/// client that closes while more comes from us would end in a reset, which a host without that client sends as well.
+const OPEN_FOR_ANSWER: Duration = Duration::from_millis(500);
 
 /// What a connection tells the engine.
 #[derive(Debug)]
@@ -40,8 +48,10 @@ pub(super) enum Event {
         bytes: Vec<u8>,
         credit: OwnedSemaphorePermit,
     },
+    /// `answered`: it was displaced, and its client took the goodbye.
     Closed {
         conn: ConnId,
+        answered: bool,
     },
 }
 
@@ -49,6 +59,25 @@ pub(super) enum Event {
 enum Letter {
     Bytes(Vec<u8>),
     Close,
+    Displace,
+}
+
+/// What the writer ended with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// Nothing more is wanted of the connection.
+    Done,
+    /// All is written, and how the client takes it is of interest.
+    Goodbye,
+}
+
+/// What the reader ended with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Read {
+    /// The client hung up.
+    HungUp,
+    /// A reset, a failure, or nobody to read for.
+    Failed,
 }
 
 /// The engine's end of a connection's write queue.
@@ -56,7 +85,8 @@ enum Letter {
 pub(super) struct Outbox {
     letters: mpsc::UnboundedSender<Letter>,
     waiting: Arc<AtomicUsize>,
-    closing: Arc<Notify>,
+    /// How long the goodbye may take, once there is one.
+    closing: watch::Sender<Option<Duration>>,
     limit: usize,
 }
 
@@ -72,7 +102,13 @@ impl Outbox {
     /// Writes what waits, if the peer takes it at once, and ends the connection.
     pub(super) fn close(&self) {
         let _ = self.letters.send(Letter::Close);
-        self.closing.notify_one();
+        self.closing.send_replace(Some(GOODBYE));
+    }
+
+    /// The same, and listens how the client takes it.
+    pub(super) fn displace(&self) {
+        let _ = self.letters.send(Letter::Displace);
+        self.closing.send_replace(Some(Duration::from_millis(ANSWER)));
     }
 }
 
@@ -112,61 +148,95 @@ pub(super) async fn serve<A: Acceptor>(
         Ok(Err(error)) => return tracing::info!(%remote, %error, "handshake refused"),
         Err(_) => return tracing::info!(%remote, "handshake took too long"),
     };
-    facts.remote = remote.to_string();
+    facts.remote = Some(remote);
     let known = tokio::time::timeout(NEWCOMER, newcomer(directory, &peer)).await;
     tracing::debug!(%remote, known = known.is_ok(), "judging");
     let (letters, queue) = mpsc::unbounded_channel();
     let waiting = Arc::new(AtomicUsize::new(0));
-    let closing = Arc::new(Notify::new());
-    let outbox = Outbox {
-        letters,
-        waiting: waiting.clone(),
-        closing: closing.clone(),
-        limit: config.max_write_queue_bytes,
-    };
+    let (closing, mut closes) = watch::channel(None);
+    let outbox =
+        Outbox { letters, waiting: waiting.clone(), closing, limit: config.max_write_queue_bytes };
     if events.send(Event::Opened { conn, peer, channel: Box::new(facts), outbox }).await.is_err() {
         return;
     }
-    let (reader, writer) = tokio::io::split(channel);
-    let forced = async {
-        closing.notified().await;
-        tokio::time::sleep(GOODBYE).await;
+    let (reader, mut writer) = tokio::io::split(channel);
+    let forced = async move {
+        let within = closes.wait_for(Option::is_some).await.map(|within| *within);
+        match within {
+            Ok(within) => tokio::time::sleep(within.unwrap_or(GOODBYE)).await,
+            // The engine has dropped it without a word: the writer ends by itself.
+            Err(_) => std::future::pending().await,
+        }
     };
-    tokio::select! {
-        () = read(conn, reader, &events) => {}
-        () = write(writer, queue, &waiting) => {}
-        () = forced => {}
-    }
+    let reading = read(conn, reader, &events);
+    tokio::pin!(reading);
+    let talk = async {
+        let written = tokio::select! {
+            _ = &mut reading => return false,
+            written = write(&mut writer, queue, &waiting) => written,
+        };
+        match written {
+            Written::Done => false,
+            Written::Goodbye => takes_it(reading, &mut writer).await,
+        }
+    };
+    let answered = tokio::select! {
+        answered = talk => answered,
+        () = forced => false,
+    };
     // The engine may have ended, or closed this connection itself.
-    let _ = events.send(Event::Closed { conn }).await;
+    let _ = events.send(Event::Closed { conn, answered }).await;
 }
 
-async fn read(conn: ConnId, mut reader: impl AsyncRead + Unpin, events: &mpsc::Sender<Event>) {
+//= specs/house.md#house-clones
+//# A device that moves, however often, and one that is replaced by itself MUST NOT be taken for a clone.
+/// Whether somebody is there who takes a goodbye and hangs up. Where nobody is, this goes on until it is no longer waited for.
+async fn takes_it(
+    mut reading: impl Future<Output = Read> + Unpin,
+    writer: &mut (impl AsyncWrite + Unpin),
+) -> bool {
+    if let Ok(read) = tokio::time::timeout(OPEN_FOR_ANSWER, &mut reading).await {
+        return read == Read::HungUp;
+    }
+    // A client of MQTT 3.1.1 is told by the end of the stream alone. A peer that is gone does not mind.
+    let _ = writer.shutdown().await;
+    reading.await == Read::HungUp
+}
+
+async fn read(
+    conn: ConnId,
+    mut reader: impl AsyncRead + Unpin,
+    events: &mpsc::Sender<Event>,
+) -> Read {
     let credits = Arc::new(Semaphore::new(1));
     let mut buffer = vec![0; READ_BYTES];
     loop {
         // The bytes before have been handled: one connection never has more than one share of the engine.
-        let Ok(credit) = credits.clone().acquire_owned().await else { return };
+        let Ok(credit) = credits.clone().acquire_owned().await else { return Read::Failed };
         let count = match reader.read(&mut buffer).await {
-            Ok(0) | Err(_) => return,
+            Ok(0) => return Read::HungUp,
             Ok(count) => count,
+            // The stream ended without TLS's own word for it, as many clients end it.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Read::HungUp,
+            Err(_) => return Read::Failed,
         };
         let bytes = buffer[..count].to_vec();
         if events.send(Event::Received { conn, bytes, credit }).await.is_err() {
-            return;
+            return Read::Failed;
         }
     }
 }
 
 async fn write(
-    mut writer: impl AsyncWrite + Unpin,
+    writer: &mut (impl AsyncWrite + Unpin),
     mut queue: mpsc::UnboundedReceiver<Letter>,
     waiting: &AtomicUsize,
-) {
-    let mut closing = false;
-    while !closing {
+) -> Written {
+    let mut closing = None;
+    while closing.is_none() {
         let mut bytes = match queue.recv().await {
             Some(Letter::Bytes(bytes)) => bytes,
+            Some(Letter::Displace) => return Written::Goodbye,
             Some(Letter::Close) | None => break,
         };
         while bytes.len() < WRITE_BYTES
@@ -174,10 +244,11 @@ async fn write(
         {
             match next {
                 Letter::Bytes(more) => bytes.extend_from_slice(&more),
-                Letter::Close => {
-                    closing = true;
-                    break;
-                }
+                Letter::Close => closing = Some(Written::Done),
+                Letter::Displace => closing = Some(Written::Goodbye),
+            }
+            if closing.is_some() {
+                break;
             }
         }
         let written = async {
@@ -185,10 +256,14 @@ async fn write(
             writer.flush().await
         };
         if written.await.is_err() {
-            return;
+            return Written::Done;
         }
         waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
     }
+    if closing == Some(Written::Goodbye) {
+        return Written::Goodbye;
+    }
     // The peer may be gone already.
     let _ = writer.shutdown().await;
+    Written::Done
 }

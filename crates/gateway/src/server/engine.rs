@@ -5,6 +5,7 @@ use super::policies::Policies;
 use crate::broker::record::Ticket;
 use crate::broker::status::{BrokerStatus, ChannelFacts};
 use crate::broker::{Broker, CloseReason, ConnId, Context, Input, Now, Output};
+use crate::clones::CloneSeen;
 use crate::config::GatewayConfig;
 use crate::directory::{Directory, PeerFacts};
 use crate::policy::PolicyKeeper;
@@ -73,6 +74,7 @@ pub(super) struct Engine {
     pub(super) telling: Telling<ConnId>,
     outboxes: HashMap<ConnId, Outbox>,
     jobs: mpsc::WeakUnboundedSender<Job>,
+    pub(super) clones: mpsc::Sender<CloneSeen>,
     next_sweep: u64,
     drain: Duration,
     /// Rings when the policy changes.
@@ -86,6 +88,7 @@ impl Engine {
         aged: Arc<Aged>,
         jobs: mpsc::WeakUnboundedSender<Job>,
         keeper: Option<Arc<PolicyKeeper>>,
+        clones: mpsc::Sender<CloneSeen>,
     ) -> Self {
         let clock = Clock::new();
         let next_sweep = clock.now().monotonic;
@@ -105,6 +108,7 @@ impl Engine {
             telling: Telling::default(),
             outboxes,
             jobs,
+            clones,
             next_sweep,
             drain,
             bell,
@@ -195,7 +199,10 @@ impl Engine {
                     self.telling.forget(conn);
                     if let Some(outbox) = self.outboxes.remove(&conn) {
                         tracing::info!(conn = conn.0, %reason, "connection closed");
-                        outbox.close();
+                        match reason {
+                            CloseReason::Displaced => outbox.displace(),
+                            _ => outbox.close(),
+                        }
                     }
                 }
                 Output::Store { ticket, records } => self.job(Job::Batch { ticket, records }),
@@ -203,6 +210,7 @@ impl Engine {
                     reports.push((conn, thing, payload));
                 }
                 Output::AnchorState { conn, thing, payload } => roots.push((conn, thing, payload)),
+                Output::Clone(seen) => self.cloned(*seen),
             }
         }
         for (conn, thing, payload) in reports {
@@ -275,10 +283,14 @@ impl Engine {
                 self.with(|broker, context, _| ((), broker.handle(input, context)));
                 drop(credit);
             }
-            Event::Closed { conn } => {
+            Event::Closed { conn, answered } => {
                 self.outboxes.remove(&conn);
                 self.policies.forget(conn);
                 self.telling.forget(conn);
+                if answered {
+                    let input = Input::Answered { conn };
+                    self.with(|broker, context, _| ((), broker.handle(input, context)));
+                }
                 self.with(|broker, context, _| {
                     ((), broker.handle(Input::Closed { conn }, context))
                 });

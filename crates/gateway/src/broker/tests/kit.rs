@@ -4,6 +4,7 @@ use super::super::message::Qos;
 use super::super::record::{Record, Snapshot, Ticket};
 use super::super::status::ChannelFacts;
 use super::super::{Broker, CloseReason, ConnId, Context, Input, Now, Output};
+use crate::clones::CloneSeen;
 use crate::config::Limits;
 use crate::directory::{PeerFacts, PeerKind};
 use countersign_crypto::random::Random;
@@ -16,6 +17,7 @@ use mqtt_protocol_core::mqtt::packet::{
 };
 use mqtt_protocol_core::mqtt::{Connection, Version};
 use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 
 pub(crate) const CONNECT_TIMEOUT: u64 = 10_000;
 
@@ -341,6 +343,7 @@ pub(crate) struct World {
     pub(crate) disk_works: bool,
     pub(crate) batches: VecDeque<(Ticket, Vec<Record>)>,
     pub(crate) log: Vec<Record>,
+    pub(crate) clones: Vec<CloneSeen>,
     next: u64,
 }
 
@@ -362,6 +365,7 @@ impl World {
             disk_works: true,
             batches: VecDeque::new(),
             log: Vec::new(),
+            clones: Vec::new(),
             next: 0,
         }
     }
@@ -382,6 +386,7 @@ impl World {
                     self.closed.insert(conn, reason);
                 }
                 Output::PolicyState { .. } | Output::AnchorState { .. } => {}
+                Output::Clone(seen) => self.clones.push(*seen),
                 Output::Store { ticket, records } => {
                     self.log.extend(records.iter().cloned());
                     self.batches.push_back((ticket, records));
@@ -414,10 +419,18 @@ impl World {
 
     /// A connection without a CONNECT.
     pub(crate) fn open(&mut self, subject: &MessagingSubject, peer: PeerFacts) -> ConnId {
+        self.open_over(subject, peer, ChannelFacts::default())
+    }
+
+    fn open_over(
+        &mut self,
+        subject: &MessagingSubject,
+        peer: PeerFacts,
+        channel: ChannelFacts,
+    ) -> ConnId {
         self.next += 1;
         let conn = ConnId(self.next);
         let subject = subject.clone();
-        let channel = ChannelFacts::default();
         self.call(|broker, context| {
             broker.handle(Input::Opened { conn, peer, subject, channel }, context)
         });
@@ -426,6 +439,23 @@ impl World {
 
     pub(crate) fn dial(&mut self, subject: &MessagingSubject, dial: Dial) -> ConnId {
         let conn = self.open(subject, facts(subject));
+        self.greet(conn, dial)
+    }
+
+    /// The same from this address, with this certificate.
+    pub(crate) fn dial_from(
+        &mut self,
+        address: IpAddr,
+        subject: &MessagingSubject,
+        peer: PeerFacts,
+        dial: Dial,
+    ) -> ConnId {
+        let remote = Some(SocketAddr::new(address, 40_000));
+        let conn = self.open_over(subject, peer, ChannelFacts { remote, ..Default::default() });
+        self.greet(conn, dial)
+    }
+
+    fn greet(&mut self, conn: ConnId, dial: Dial) -> ConnId {
         let mut client = Client::new(dial.version);
         client.send(connect_packet(&dial));
         self.clients.insert(conn, client);
@@ -442,6 +472,12 @@ impl World {
         self.clients.remove(&conn);
         self.call(|broker, context| broker.handle(Input::Closed { conn }, context));
         self.settle();
+    }
+
+    /// The client of a displaced connection takes its goodbye.
+    pub(crate) fn answer(&mut self, conn: ConnId) {
+        self.call(|broker, context| broker.handle(Input::Answered { conn }, context));
+        self.cut(conn);
     }
 
     pub(crate) fn subscribe(&mut self, conn: ConnId, filters: &[(&str, u8)]) -> Vec<u8> {

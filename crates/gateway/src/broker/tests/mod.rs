@@ -3,6 +3,7 @@
 
 mod acknowledge;
 mod authorise;
+mod clones;
 mod deliver;
 mod hostile;
 pub(crate) mod kit;
