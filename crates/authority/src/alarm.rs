@@ -8,6 +8,8 @@
 //!  a gateway sees one identity twice ┴─► alarm ─► ledger (the first time), database (counted) ─► clone? on_clone
 //! ```
 
+use std::sync::PoisonError;
+
 use countersign_model::time::Timestamp;
 use serde_json::{Value, json};
 
@@ -16,6 +18,7 @@ use crate::error::AuthorityError;
 use crate::ledger::Kind;
 use crate::registration::{Reason, Refusal};
 use crate::revocation::Target;
+use crate::store::OrderRecord;
 use crate::subject::Subject;
 
 /// What happened.
@@ -32,12 +35,20 @@ pub enum AlarmKind {
     Clone,
     /// A serial number came a second time: the random source has failed.
     SerialCollision,
+    /// An order to revoke many could not be carried on.
+    StuckOrder,
 }
 
 impl AlarmKind {
     /// Every kind.
-    pub const ALL: [Self; 5] =
-        [Self::DuplicateKey, Self::BadKey, Self::RevokedKey, Self::Clone, Self::SerialCollision];
+    pub const ALL: [Self; 6] = [
+        Self::DuplicateKey,
+        Self::BadKey,
+        Self::RevokedKey,
+        Self::Clone,
+        Self::SerialCollision,
+        Self::StuckOrder,
+    ];
 
     /// The word in database, ledger and answers.
     #[must_use]
@@ -48,6 +59,7 @@ impl AlarmKind {
             Self::RevokedKey => "revoked-key",
             Self::Clone => "clone",
             Self::SerialCollision => "serial-collision",
+            Self::StuckOrder => "stuck-order",
         }
     }
 
@@ -69,7 +81,7 @@ impl AlarmKind {
 pub struct AlarmRecord {
     /// What happened.
     pub kind: String,
-    /// Who asked.
+    /// Who asked, or what an order is about.
     pub subject: String,
     /// The key's hash, the certificate's serial number, or the two addresses of a clone; [`OTHERS`] past the bound.
     pub evidence: String,
@@ -106,26 +118,39 @@ impl Core {
     //# A duplicate, weak or revoked key, a clone and a serial collision MUST raise an alarm.
     pub(crate) async fn watch(&self, subject: &Subject, evidence: &str, error: &AuthorityError) {
         let Some(kind) = AlarmKind::of(error) else { return };
-        if let Err(error) = self.raise(kind, subject, evidence, Value::Null).await {
+        if let Err(error) = self.raise(kind, &subject.to_string(), evidence, Value::Null).await {
             tracing::error!(%error, kind = kind.as_str(), "an alarm could not be recorded");
+        }
+    }
+
+    /// An order fails: told in the log each time, and as an alarm once while this process runs.
+    pub(crate) async fn order_stuck(&self, order: &OrderRecord, error: &AuthorityError) {
+        let target = order.target.to_string();
+        tracing::error!(%error, target, order = order.id, "an order to revoke could not be carried on");
+        if !self.stuck.lock().unwrap_or_else(PoisonError::into_inner).insert(order.id) {
+            return;
+        }
+        let (evidence, detail) = (format!("order {}", order.id), json!(error.to_string()));
+        if let Err(error) = self.raise(AlarmKind::StuckOrder, &target, &evidence, detail).await {
+            tracing::error!(%error, "an alarm could not be recorded");
+            self.stuck.lock().unwrap_or_else(PoisonError::into_inner).remove(&order.id);
         }
     }
 
     async fn raise(
         &self,
         kind: AlarmKind,
-        subject: &Subject,
+        subject: &str,
         evidence: &str,
         detail: Value,
     ) -> Result<(), AuthorityError> {
         let word = kind.as_str();
         let mut turn = self.store.exclusive().await?;
-        let subject = subject.to_string();
         tracing::error!(target: "countersign::audit", alarm = word, subject, evidence, "alarm");
-        let known = turn.alarms_about(word, &subject, MAX_EACH).await?;
+        let known = turn.alarms_about(word, subject, MAX_EACH).await?;
         let alone = known.len() < MAX_EACH || known.iter().any(|one| one == evidence);
         let evidence = if alone { evidence } else { OTHERS };
-        let count = turn.put_alarm(word, &subject, evidence, self.now()).await?;
+        let count = turn.put_alarm(word, subject, evidence, self.now()).await?;
         if count == 1 {
             let mut body = json!({"alarm": word, "subject": subject, "evidence": evidence});
             if !detail.is_null() {
@@ -159,7 +184,7 @@ impl Authority {
         evidence: &str,
         detail: Value,
     ) -> Result<(), AuthorityError> {
-        self.core.raise(AlarmKind::Clone, subject, evidence, detail).await?;
+        self.core.raise(AlarmKind::Clone, &subject.to_string(), evidence, detail).await?;
         self.answer_found(subject).await
     }
 

@@ -1,5 +1,6 @@
 //! The authority as one value: its folder, keys, database and ledger, and what can be asked of it.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -110,6 +111,8 @@ pub(crate) struct Core {
     pub(crate) in_force: InForce,
     pub(crate) registry: RegistryView,
     pub(crate) lists: crate::status::Cache,
+    /// Orders to revoke that failed since this process began.
+    pub(crate) stuck: Mutex<HashSet<u64>>,
 }
 
 impl Core {
@@ -242,6 +245,7 @@ impl Authority {
             in_force: InForce::default(),
             registry,
             lists: crate::status::Cache::default(),
+            stuck: Mutex::default(),
         };
         let authority = Self { core: Arc::new(core) };
         // An order to revoke that a kill left; one that somebody works on is left to them.

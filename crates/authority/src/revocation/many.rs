@@ -173,19 +173,26 @@ impl Authority {
         Ok(turn.commit().await?)
     }
 
-    /// Carries on the orders that a killed program left.
+    /// Carries on the orders that a killed program left; how many were. One that fails keeps neither the others nor whoever
+    /// opens the data folder: it is an alarm, and stands until it is carried out.
     ///
     /// # Errors
-    /// [`AuthorityError`].
+    /// [`AuthorityError::Store`] where the orders cannot be read.
+    //= specs/house.md#house-revocation
+    //# An order to revoke that fails MUST NOT keep the authority from working, and MUST raise an alarm.
     pub async fn carry_on_orders(&self, idle: Duration) -> Result<u64, AuthorityError> {
         let idle = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
         let before = countersign_model::time::Timestamp(self.core.now().0.saturating_sub(idle));
         let left = self.core.store.left_orders(before).await?;
+        let mut carried = 0;
         for order in &left {
             tracing::warn!(target = %order.target, "an order to revoke that was left is carried on");
-            self.carry_out(order, &mut |_, _| {}).await?;
+            match self.carry_out(order, &mut |_, _| {}).await {
+                Ok(()) => carried += 1,
+                Err(error) => self.core.order_stuck(order, &error).await,
+            }
         }
-        Ok(left.len() as u64)
+        Ok(carried)
     }
 
     async fn carry_out(

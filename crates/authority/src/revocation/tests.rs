@@ -3,10 +3,12 @@
 
 use std::time::{Duration, Instant};
 
+use countersign_model::time::Timestamp;
+
 use super::many::{Hit, Many};
 use super::*;
 use crate::enrol::{EnrolNames, EnrolProfile, EnrolRequest};
-use crate::testing::{open, ready};
+use crate::testing::{config, open, ready};
 
 async fn enrol(authority: &Authority, out: &std::path::Path, force: bool) -> String {
     let names = EnrolNames::One("plug-1".to_owned());
@@ -151,6 +153,53 @@ async fn an_issuing_authority_goes_with_its_leaves_and_another_issues() {
     enrol(&authority, &folder.path().join("new"), false).await;
     let unknown = authority.count_many(&"issuer:nobody".parse().unwrap(), Reason::Superseded).await;
     assert!(matches!(unknown, Err(AuthorityError::Unknown(_))));
+}
+
+//= specs/house.md#house-revocation
+//= type=test
+//# An order to revoke that fails MUST NOT keep the authority from working, and MUST raise an alarm.
+#[tokio::test]
+async fn an_order_that_fails_keeps_neither_the_others_nor_who_opens() {
+    use crate::rotation::PUBLICATION;
+    let folder = tempfile::tempdir().unwrap();
+    // A token has no key files that could be damaged.
+    if config(folder.path()).token().is_some() {
+        return;
+    }
+    let authority = ready(folder.path()).await;
+    enrol_many(&authority, &folder.path().join("out"), 2).await;
+    let (ca, go_on) = (crate::IssuingCa::Operation, |_| std::ops::ControlFlow::Continue(()));
+    authority.prepare_ca(ca, None, go_on).await.unwrap();
+    tokio::time::sleep(PUBLICATION).await;
+    authority.activate_ca(ca, go_on).await.unwrap();
+    // Two orders that were left long ago. A CA's last list needs its key, which does not open.
+    let then = Timestamp(authority.core.now().0 - 60_000);
+    let mut turn = authority.core.store.exclusive().await.unwrap();
+    let issuer: Many = "issuer:ldevid-ca".parse().unwrap();
+    turn.give_order(then, &issuer, Reason::CaCompromise, 2).await.unwrap();
+    let batch: Many = "batch:2026-11-A".parse().unwrap();
+    let after = turn.give_order(then, &batch, Reason::Superseded, 0).await.unwrap();
+    turn.commit().await.unwrap();
+    let key = folder.path().join("authority/keys/ldevid-ca.key");
+    let whole = std::fs::read(&key).unwrap();
+    std::fs::write(&key, "#").unwrap();
+    drop(authority);
+
+    let authority = open(folder.path()).await;
+    let left = authority.core.store.left_orders(authority.core.now()).await.unwrap();
+    assert_eq!(left.iter().map(|one| &one.target).collect::<Vec<_>>(), [&issuer], "{after:?}");
+    for _ in 0..2 {
+        assert_eq!(authority.carry_on_orders(Duration::ZERO).await.unwrap(), 0);
+    }
+    let alarms = authority.alarms().await.unwrap();
+    let told: Vec<_> = alarms.iter().map(|one| (&*one.kind, &*one.subject, one.count)).collect();
+    assert_eq!(told, [("stuck-order", "issuer:ldevid-ca", 1)]);
+    // The command about it tells the cause.
+    let refused = authority.revoke_many(&issuer, Reason::CaCompromise, |_, _| {}).await;
+    assert!(refused.unwrap_err().to_string().contains("ldevid-ca.key"));
+    std::fs::write(&key, whole).unwrap();
+    assert_eq!(authority.carry_on_orders(Duration::ZERO).await.unwrap(), 1);
+    assert_eq!(authority.carry_on_orders(Duration::ZERO).await.unwrap(), 0, "carried out");
 }
 
 /// Killed between the last certificate and the CA itself.

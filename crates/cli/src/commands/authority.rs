@@ -82,7 +82,7 @@ pub(crate) enum AuthorityCommand {
         after_help = "Example:\n  countersign authority crl --data ./data --out ./crl\n  openssl verify -crl_check -CAfile ./data/roots.pem -CRLfile ./crl/ldevid-ca.crl.pem -untrusted plug.crt plug.crt"
     )]
     Crl(revoke::CrlArgs),
-    /// What must not happen and did: keys that others have or know, clones, serial numbers that came twice.
+    /// What must not happen and did: keys that others have or know, clones, serial numbers that came twice, orders that fail.
     ///
     /// A clone is one identity in two places: a certificate that was replaced came back to enrol, or a gateway had answers of
     /// both, and then the evidence is the two addresses. Past 32 about one subject, further ones are counted as "others".
