@@ -48,7 +48,21 @@ pub(crate) struct AgentArguments {
     pub(crate) log: Log,
 
     #[command(subcommand)]
-    pub(crate) command: device::DeviceCommand,
+    pub(crate) command: AgentCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentCommand {
+    #[command(flatten)]
+    Device(device::DeviceCommand),
+    /// Print what lets a shell complete commands, options and names.
+    #[command(
+        after_help = "Examples, each for the end of the shell's start-up file:\n  ~/.bashrc:                   source <(countersign-agent completions bash)\n  ~/.zshrc, after compinit:    source <(countersign-agent completions zsh)\n  ~/.config/fish/config.fish:  countersign-agent completions fish | source"
+    )]
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -85,9 +99,9 @@ pub(crate) enum Command {
     /// The configuration file of `serve`.
     #[command(subcommand)]
     Config(config::ConfigCommand),
-    /// Print the completions of a shell.
+    /// Print what lets a shell complete commands, options and names, such as those of a home's devices.
     #[command(
-        after_help = "Examples:\n  bash:  countersign completions bash > ~/.local/share/bash-completion/completions/countersign\n  zsh:   countersign completions zsh > ~/.zfunc/_countersign     (with ~/.zfunc in fpath)\n  fish:  countersign completions fish > ~/.config/fish/completions/countersign.fish"
+        after_help = "Examples, each for the end of the shell's start-up file:\n  ~/.bashrc:                   source <(countersign completions bash)\n  ~/.zshrc, after compinit:    source <(countersign completions zsh)\n  ~/.config/fish/config.fish:  countersign completions fish | source\n\nAt TAB the shell asks this binary, which reads small files of the folder that --home or --data names: no key is\nopened, and no device is asked. What a device can do is known from the last time that it described itself."
     )]
     Completions {
         /// Which shell.

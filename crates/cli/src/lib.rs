@@ -8,6 +8,7 @@
 //!                    ├─ authority, device, control, policy, crypto, assess, config
 //!                    └─ demo         all of it, as processes of this same binary
 //!  console, failure ── what people and machines see, and how a command ends
+//!  complete ── what a shell is told at TAB
 //! ```
 //!
 //! Nothing is decided here: who may do what, and what is sent, is the parts' business. Each binary is a line:
@@ -22,6 +23,7 @@
 
 mod args;
 mod commands;
+mod complete;
 mod config;
 mod console;
 mod demo;
@@ -49,7 +51,7 @@ pub fn main() -> ExitCode {
 #[must_use]
 pub fn agent() -> ExitCode {
     run(|arguments: args::AgentArguments, launcher| {
-        (arguments.log.log, commands::device::run(arguments.command, launcher))
+        (arguments.log.log, commands::run_agent(arguments.command, launcher))
     })
 }
 
@@ -59,6 +61,9 @@ fn run<A: Parser, F: Future<Output = Ended>>(
 ) -> ExitCode {
     // Started as the helper of a device's agent, this process becomes one of its programs here, and goes no further.
     let launcher = Launcher::at_start_of_main();
+    if complete::answered(A::command) {
+        return ExitCode::SUCCESS;
+    }
     let hardened = hardening::harden();
     let (log, work) = begin(A::parse(), launcher);
     console::start_log(&log);

@@ -5,7 +5,8 @@
 //!  DIR/keys/             home.key, person-NAME.key, sealed
 //!  DIR/home.crt          the home's trust anchor
 //!  DIR/persons/NAME.crt  certificates of the home's people
-//!  DIR/things/ID.json    paired things;  ID.roots.pem: their maker's roots
+//!  DIR/things/ID.json    paired things;  ID.roots.pem: their maker's roots;  ID.history: the end of its record, as seen last
+//!                        ID.description, ID.people: for completion in a shell
 //! ```
 
 use crate::certify;
@@ -121,6 +122,10 @@ impl Home {
         &self.owner
     }
 
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The policy that our TLS obeys.
     pub(crate) const fn policy(&self) -> &CompiledPolicy {
         &self.policy
@@ -190,7 +195,7 @@ impl Home {
     /// # Errors
     /// [`ControlError::Damaged`].
     pub fn things(&self) -> Result<Vec<PairedThing>, ControlError> {
-        let mut ids: Vec<ThingId> = names(&self.folder.join("things"), "json");
+        let mut ids = thing_ids(&self.folder.join("things"));
         ids.sort();
         ids.iter().map(|id| self.thing(id)).collect()
     }
@@ -213,6 +218,7 @@ impl Home {
     /// [`ControlError::NoSuchThing`]; [`ControlError::File`].
     pub fn forget(&self, id: &ThingId) -> Result<(), ControlError> {
         self.thing(id)?;
+        self.forget_what_was_seen(id);
         let path = self.thing_file(id, "json");
         std::fs::remove_file(&path).map_err(|error| ControlError::File(path, error))
     }
@@ -224,6 +230,7 @@ impl Home {
     ) -> Result<(), ControlError> {
         let pem: String = roots.iter().map(Certificate::to_pem).collect();
         let id = &thing.thing;
+        self.forget_what_was_seen(id);
         write(&self.thing_file(id, "roots.pem"), pem.as_bytes(), file::PUBLIC)?;
         let text = serde_json::json!(thing).to_string();
         write(&self.thing_file(id, "json"), text.as_bytes(), file::PRIVATE)
@@ -248,13 +255,15 @@ impl Home {
     /// # Errors
     /// [`ControlError::Damaged`].
     pub fn seen_history(&self, id: &ThingId) -> Result<Option<Head>, ControlError> {
-        let path = self.thing_file(id, "history.json");
-        if path.exists() { read_json(&path).map(Some) } else { Ok(None) }
+        // The second is where it lay before, among the things, which took it for one.
+        let places = ["history", "history.json"].map(|ending| self.thing_file(id, ending));
+        let path = places.iter().find(|path| path.exists());
+        path.map(|path| read_json(path)).transpose()
     }
 
     pub(crate) fn saw_history(&self, id: &ThingId, head: Head) -> Result<(), ControlError> {
         let text = serde_json::json!(head).to_string();
-        write(&self.thing_file(id, "history.json"), text.as_bytes(), file::PRIVATE)
+        write(&self.thing_file(id, "history"), text.as_bytes(), file::PRIVATE)
     }
 
     /// The maker's roots of a paired thing.
@@ -277,7 +286,17 @@ fn person_label(name: &PersonName) -> String {
     format!("person-{name}")
 }
 
-fn names<T: std::str::FromStr>(folder: &Path, ending: &str) -> Vec<T> {
+/// The things of a folder. An id may hold dots, so what once lay beside a thing as `ID.history.json` is told apart.
+pub(crate) fn thing_ids(folder: &Path) -> Vec<ThingId> {
+    let mut ids: Vec<ThingId> = names(folder, "json");
+    ids.retain(|id| match id.as_str().strip_suffix(".history") {
+        Some(thing) => !folder.join(format!("{thing}.json")).exists(),
+        None => true,
+    });
+    ids
+}
+
+pub(crate) fn names<T: std::str::FromStr>(folder: &Path, ending: &str) -> Vec<T> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let stem = |name: String| name.strip_suffix(&format!(".{ending}"))?.parse().ok();
     entries.filter_map(|entry| stem(entry.file_name().into_string().ok()?)).collect()
@@ -292,7 +311,7 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ControlEr
         .map_err(|error| ControlError::Damaged(path.to_owned(), error.to_string()))
 }
 
-fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), ControlError> {
+pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), ControlError> {
     file::write_atomic(path, bytes, mode)
         .map_err(|error| ControlError::File(path.to_owned(), error))
 }
@@ -319,6 +338,32 @@ mod tests {
             home.identity(&"eve".parse().unwrap()),
             Err(ControlError::NoSuchPerson(_))
         ));
+    }
+
+    #[test]
+    fn the_end_of_a_record_is_no_thing() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::create(folder.path(), "ada".parse().unwrap()).unwrap();
+        let thing = PairedThing {
+            thing: "plug-000001".parse().unwrap(),
+            address: "127.0.0.1:5541".parse().unwrap(),
+            paired_at: Timestamp(0),
+            description_sha256: String::new(),
+            person: None,
+            discovery: None,
+        };
+        home.remember(&thing, &[home.anchor().clone()]).unwrap();
+        let head: Head =
+            serde_json::from_value(serde_json::json!({ "number": 7, "link": "0a".repeat(32) }))
+                .unwrap();
+        // As it lay before, and as it lies now.
+        let old = home.thing_file(&thing.thing, "history.json");
+        write(&old, serde_json::json!(head).to_string().as_bytes(), file::PRIVATE).unwrap();
+        assert_eq!(home.things().unwrap(), [thing.clone()]);
+        assert_eq!(home.seen_history(&thing.thing).unwrap(), Some(head.clone()));
+        home.saw_history(&thing.thing, head.clone()).unwrap();
+        assert_eq!(home.things().unwrap(), [thing.clone()]);
+        assert_eq!(home.seen_history(&thing.thing).unwrap(), Some(head));
     }
 
     #[test]

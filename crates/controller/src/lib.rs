@@ -27,6 +27,7 @@ mod error;
 mod home;
 mod observe;
 mod pairing;
+mod remembered;
 mod session;
 mod sharing;
 mod sse;
@@ -36,6 +37,7 @@ pub use error::ControlError;
 pub use home::{Home, PairedThing};
 pub use observe::{Observation, Observed, Told};
 pub use pairing::{Setup, What};
+pub use remembered::{Remembered, Suggestion, Wanted};
 pub use session::{Reply, Session};
 pub use sharing::{Invitation, Membership};
 

@@ -27,6 +27,7 @@ use countersign_model::id::{OperatorName, ThingId};
 use countersign_model::label::Label;
 use serde_json::json;
 
+use crate::complete::Known;
 use crate::config::ServeConfig;
 use crate::console::{Progress, json as print_json, say};
 use crate::failure::{Ended, Failure, Named as _};
@@ -165,7 +166,7 @@ pub(crate) enum AuthorityCommand {
         #[arg(long)]
         name: OperatorName,
         /// What the operator is there for.
-        #[arg(long)]
+        #[arg(long, add = Known::OperatorRole)]
         role: Role,
     },
     /// Make a key that backups can be sealed to; keep it apart from the authority. Prints the recipient.
@@ -246,7 +247,7 @@ pub(crate) struct EnrolArgs {
     #[arg(long = "grant", value_name = "GRANT")]
     grants: Vec<Grant>,
     /// What an operator is there for: administrator, custodian, station, auditor or support.
-    #[arg(long, required_if_eq("profile", "operator"))]
+    #[arg(long, required_if_eq("profile", "operator"), add = Known::OperatorRole)]
     role: Option<Role>,
     /// The batch that devices are of, so that it can be revoked as a whole.
     #[arg(long)]

@@ -6,9 +6,10 @@ mod table;
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Subcommand;
-use countersign_controller::{ControlError, Home, Session, Setup, What};
+use countersign_controller::{ControlError, Home, Session, Setup, Wanted, What};
 
 use super::observe::{self, ObserveArgs};
 use super::sharing;
@@ -21,11 +22,15 @@ use discover::{DiscoverArgs, Multicast};
 use serde_json::{Value, json};
 
 use crate::args::address;
+use crate::complete::Known;
 use crate::console::{json as print_json, say};
 use crate::failure::{Ended, Failure, Named as _};
 
 /// How strong a Wi-Fi key counts: WPA's pairwise master key derives from it, and no channel of ours is weaker.
 const NETWORK_KEY_STRENGTH: Strength = Strength(128);
+
+/// How long a device may take to describe itself when nobody asked for that.
+const INTRODUCTION: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ControlCommand {
@@ -65,6 +70,7 @@ pub(crate) enum ControlCommand {
         #[command(flatten)]
         with: With,
         /// The property; left out: all.
+        #[arg(add = Known::Affordance(Wanted::Read))]
         name: Option<String>,
         /// Print JSON, on a terminal too.
         #[arg(long)]
@@ -83,8 +89,10 @@ pub(crate) enum ControlCommand {
         #[command(flatten)]
         with: With,
         /// The property.
+        #[arg(add = Known::Affordance(Wanted::Write))]
         name: String,
         /// Its new value, JSON.
+        #[arg(add = Known::Value)]
         value: String,
     },
     /// Invoke an action.
@@ -95,6 +103,7 @@ pub(crate) enum ControlCommand {
         #[command(flatten)]
         with: With,
         /// The action.
+        #[arg(add = Known::Affordance(Wanted::Invoke))]
         name: String,
         /// Its input, JSON.
         input: Option<String>,
@@ -117,7 +126,7 @@ pub(crate) enum ControlCommand {
         #[command(flatten)]
         with: With,
         /// Who.
-        #[arg(long)]
+        #[arg(long, add = Known::Holder)]
         person: PersonName,
     },
     /// Give somebody who has a role another one. Owners only.
@@ -190,10 +199,10 @@ pub(crate) struct With {
     #[arg(long)]
     home: PathBuf,
     /// The device.
-    #[arg(long)]
+    #[arg(long, add = Known::Thing)]
     pub(crate) thing: ThingId,
     /// As whom; left out: the home's owner.
-    #[arg(long = "as", value_name = "PERSON")]
+    #[arg(long = "as", value_name = "PERSON", add = Known::Person)]
     as_: Option<PersonName>,
     /// Where the device is now; left out: where it was last, or where it announces itself.
     #[arg(long, value_parser = address, value_name = "ADDR")]
@@ -212,6 +221,24 @@ impl With {
     /// The home, for those who connect more than once.
     pub(crate) fn home(&self) -> Ended<Home> {
         Ok(Home::open(&self.home)?)
+    }
+
+    /// What the device says of itself, which the home keeps for completion.
+    pub(crate) async fn describe(
+        &self,
+        home: &Home,
+        session: &mut Session,
+    ) -> Result<Value, ControlError> {
+        let description = session.describe().await?;
+        home.saw_description(&self.thing, &description);
+        Ok(description)
+    }
+
+    /// Asks the device to describe itself where it never did: once, and whatever comes of it.
+    pub(crate) async fn get_to_know(&self, home: &Home, session: &mut Session) {
+        if !home.has_description(&self.thing) {
+            let _ = tokio::time::timeout(INTRODUCTION, self.describe(home, session)).await;
+        }
     }
 
     pub(crate) async fn connect(&self, home: &Home) -> Result<Session, ControlError> {
@@ -270,38 +297,46 @@ pub(crate) async fn run(command: ControlCommand) -> Ended {
             Ok(())
         }
         ControlCommand::Describe { with } => {
-            let description = with.session().await?.1.describe().await.map_err(judged)?;
+            let (home, mut session) = with.session().await?;
+            let description = with.describe(&home, &mut session).await.map_err(judged)?;
             say(&serde_json::to_string_pretty(&description)?);
             Ok(())
         }
         ControlCommand::Get { with, name, json } => {
-            let (_, mut session) = with.session().await?;
+            let (home, mut session) = with.session().await?;
             let value = match &name {
                 Some(name) => session.get(name).await,
                 None => session.properties().await,
             };
             let value = value.map_err(judged)?;
             if table::wanted(json) {
-                let description = session.describe().await.map_err(judged)?;
+                let description = with.describe(&home, &mut session).await.map_err(judged)?;
                 table::values(name.as_deref(), &value, &description);
                 return Ok(());
             }
             print_json(&value);
+            with.get_to_know(&home, &mut session).await;
             Ok(())
         }
         ControlCommand::Observe(arguments) => observe::run(arguments).await,
         ControlCommand::Set { with, name, value } => {
             let value = parse(&value)?;
-            with.session().await?.1.set(&name, &value).await.map_err(judged)
+            let (home, mut session) = with.session().await?;
+            session.set(&name, &value).await.map_err(judged)?;
+            with.get_to_know(&home, &mut session).await;
+            Ok(())
         }
         ControlCommand::Invoke { with, name, input } => {
             let input = input.as_deref().map(parse).transpose()?;
-            let (_, mut session) = with.session().await?;
+            let (home, mut session) = with.session().await?;
             print_json(&session.invoke(&name, input.as_ref()).await.map_err(judged)?);
+            with.get_to_know(&home, &mut session).await;
             Ok(())
         }
         ControlCommand::Unshare { with, person } => {
-            with.session().await?.1.unshare(&person).await.map_err(judged)?;
+            let (home, mut session) = with.session().await?;
+            session.unshare(&person).await.map_err(judged)?;
+            home.lost_person(&with.thing, &person);
             say(&format!("{person}: no role at {} any more", with.thing));
             Ok(())
         }

@@ -8,6 +8,7 @@ use countersign_crypto::{BACKEND, inventory, register};
 use serde_json::Value;
 
 use super::policy::read::read;
+use crate::complete::Known;
 use crate::console::{json, say};
 use crate::failure::{Ended, Named as _};
 
@@ -19,7 +20,7 @@ pub(crate) enum CryptoCommand {
     )]
     Inventory {
         /// A policy's TOML, or a signed policy; left out: the one that this build carries.
-        #[arg(long)]
+        #[arg(long, add = Known::POLICY)]
         policy: Option<PathBuf>,
         /// The policy key's public half to verify a signed policy with; left out: `policy-key.spki` beside it.
         #[arg(long, requires = "policy")]

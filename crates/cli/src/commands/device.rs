@@ -22,6 +22,7 @@ use countersign_model::thing::{Need, Rule, ThingDescription};
 use serde_json::json;
 
 use crate::args::address;
+use crate::complete::Known;
 use crate::console::{json as print_json, say};
 use crate::failure::{Ended, Failure, Named as _};
 use crate::spawn::asked_to_end;
@@ -39,9 +40,10 @@ pub(crate) enum DeviceCommand {
     )]
     Check {
         /// The W3C Thing Description.
+        #[arg(add = Known::DESCRIPTION)]
         file: PathBuf,
         /// What stands behind each affordance, to be checked against the description and this machine.
-        #[arg(long)]
+        #[arg(long, add = Known::TOML)]
         bindings: Option<PathBuf>,
         /// Print one JSON object.
         #[arg(long)]
@@ -96,13 +98,13 @@ pub(crate) enum Simulated {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Place {
     /// The device's configuration; the flags below go before it.
-    #[arg(long)]
+    #[arg(long, add = Known::TOML)]
     config: Option<PathBuf>,
     /// The device's data folder.
     #[arg(long, required_unless_present = "config")]
     data: Option<PathBuf>,
     /// Its W3C Thing Description.
-    #[arg(long, required_unless_present = "config")]
+    #[arg(long, required_unless_present = "config", add = Known::DESCRIPTION)]
     thing: Option<PathBuf>,
     /// The address of its interfaces; ports are any free ones.
     #[arg(long, conflicts_with_all = ["pairing", "api"])]
@@ -129,7 +131,7 @@ pub(crate) struct RunArgs {
     #[arg(long, conflicts_with = "simulate")]
     functions: Option<PathBuf>,
     /// Functions: what stands behind each affordance, a file, a program, HTTP on loopback or a Unix socket; TOML.
-    #[arg(long, conflicts_with_all = ["simulate", "functions"])]
+    #[arg(long, conflicts_with_all = ["simulate", "functions"], add = Known::TOML)]
     bindings: Option<PathBuf>,
     /// Run as root with a product behind it, which is otherwise refused.
     #[arg(long)]

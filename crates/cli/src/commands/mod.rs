@@ -12,9 +12,8 @@ pub(crate) mod policy;
 pub(crate) mod rotate;
 pub(crate) mod sharing;
 
-use clap::CommandFactory as _;
-
-use crate::args::{Arguments, Command};
+use crate::args::{AgentCommand, Command};
+use crate::complete::registration;
 use crate::console::say;
 use crate::failure::Ended;
 use crate::{demo, serve};
@@ -33,9 +32,17 @@ pub(crate) async fn run(command: Command, launcher: Launcher) -> Ended {
         Command::Assess(command) => assess::run(command).await,
         Command::Config(command) => config::run(command),
         Command::Completions { shell } => {
-            let mut text = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "countersign", &mut text);
-            say(String::from_utf8_lossy(&text).trim_end());
+            say(registration(shell, "countersign").trim());
+            Ok(())
+        }
+    }
+}
+
+pub(crate) async fn run_agent(command: AgentCommand, launcher: Launcher) -> Ended {
+    match command {
+        AgentCommand::Device(command) => device::run(command, launcher).await,
+        AgentCommand::Completions { shell } => {
+            say(registration(shell, "countersign-agent").trim());
             Ok(())
         }
     }

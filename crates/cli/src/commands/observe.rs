@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use countersign_controller::{ControlError, Home, Observed, Told};
+use countersign_controller::{ControlError, Home, Observed, Told, Wanted};
 use serde_json::{Value, json};
 
 use super::control::{With, judged};
+use crate::complete::Known;
 use crate::console::{json as print_json, say};
 use crate::failure::Ended;
 
@@ -20,9 +21,10 @@ pub(crate) struct ObserveArgs {
     #[command(flatten)]
     with: With,
     /// The property; left out: all that this person may observe.
+    #[arg(add = Known::Affordance(Wanted::Observe))]
     name: Option<String>,
     /// An event instead of a property.
-    #[arg(long, conflicts_with = "name", value_name = "NAME")]
+    #[arg(long, conflicts_with = "name", value_name = "NAME", add = Known::Affordance(Wanted::Event))]
     event: Option<String>,
     /// All events instead of properties.
     #[arg(long, conflicts_with_all = ["name", "event"])]

@@ -19,6 +19,7 @@ use countersign_crypto::signature::SignatureAlgorithm;
 use serde_json::json;
 
 use super::authority::open;
+use crate::complete::Known;
 use crate::console::{json as print_json, say};
 use crate::failure::{Ended, Failure};
 
@@ -51,10 +52,11 @@ pub(crate) struct RotateArgs {
     #[arg(long)]
     data: PathBuf,
     /// The issuing CA to roll: idevid, ldevid or service.
-    #[arg(long, conflicts_with = "for_policy", required_unless_present_any = ["what", "for_policy"])]
+    #[arg(long, conflicts_with = "for_policy", required_unless_present_any = ["what", "for_policy"],
+        add = Known::Ca)]
     ca: Option<IssuingCa>,
     /// The new key's algorithm; left out: what the policy in force prefers of what lasts.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = Known::Algorithm)]
     algorithm: Option<String>,
     /// One step only; left out: prepare, activate, and retire if nothing waits for it.
     #[arg(long, value_enum)]

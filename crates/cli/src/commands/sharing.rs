@@ -19,6 +19,7 @@ use serde_json::json;
 
 use super::control::{With, given, home, judged, network as credentials, roots};
 use crate::args::address;
+use crate::complete::Known;
 use crate::console::{json as print_json, say};
 use crate::failure::{Ended, Failure, Named as _};
 
@@ -27,7 +28,7 @@ pub(crate) struct ShareArgs {
     #[command(flatten)]
     with: With,
     /// viewer, member or owner.
-    #[arg(long)]
+    #[arg(long, add = Known::Role)]
     role: Role,
     /// The name that the invited person has at this device; left out: guest-….
     #[arg(long)]
@@ -70,10 +71,10 @@ pub(crate) struct RoleArgs {
     #[command(flatten)]
     with: With,
     /// Who.
-    #[arg(long)]
+    #[arg(long, add = Known::Holder)]
     person: PersonName,
     /// viewer, member or owner.
-    #[arg(long)]
+    #[arg(long, add = Known::Role)]
     role: Role,
 }
 
@@ -85,7 +86,7 @@ pub(crate) struct AdmitArgs {
     #[arg(long)]
     person: PersonName,
     /// viewer, member or owner.
-    #[arg(long)]
+    #[arg(long, add = Known::Role)]
     role: Role,
     /// Write a key and certificate for it to this folder.
     #[arg(long)]
@@ -142,6 +143,7 @@ pub(crate) async fn share(arguments: ShareArgs) -> Ended {
     };
     let until = SystemClock.now().plus(for_).to_rfc3339();
     let code = session.invite(&with.thing, person.clone(), role, for_).await.map_err(judged)?;
+    home.saw_person(&with.thing, &person);
     drop(session);
     let by = with.person(&home)?;
     let invite = home.invite_text(code, &by, &with.thing, with.at).await.map_err(judged)?;
@@ -200,13 +202,14 @@ pub(crate) async fn join(arguments: JoinArgs) -> Ended {
 
 pub(crate) async fn role(arguments: RoleArgs) -> Ended {
     let RoleArgs { with, person, role } = arguments;
-    let mut session = with.session().await?.1;
+    let (home, mut session) = with.session().await?;
     let now = session.access(&person).await.map_err(judged)?;
     if now["role"].is_null() {
         let text = format!("{person} has no role at {}: invite them with `share`", with.thing);
         return Err(Failure::found(text));
     }
     session.share(&person, role).await.map_err(judged)?;
+    home.saw_person(&with.thing, &person);
     say(&format!("{person}: {role} at {}", with.thing));
     Ok(())
 }
@@ -218,6 +221,7 @@ pub(crate) async fn admit(arguments: AdmitArgs) -> Ended {
         home.issue_person(person.clone())?;
     }
     session.share(&person, role).await.map_err(judged)?;
+    home.saw_person(&with.thing, &person);
     if let Some(folder) = out {
         home.export_person(&person, &folder)?;
         say(&format!("{}", folder.join(format!("{person}.crt")).display()));

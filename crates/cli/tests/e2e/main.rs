@@ -1,7 +1,8 @@
 //! End to end: the real binary, real sockets, and clients that we did not write.
 //!
 //! Every test starts what it needs on free ports in a folder of its own, and ends it whatever happens. Nothing is
-//! skipped: a client program that is missing fails the tests that need it, and says that `./test` installs it.
+//! skipped: a client program that is missing fails the tests that need it, and says that `./test` installs it. Only zsh and
+//! fish are not asked where they are not installed, and the test says so.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
@@ -38,6 +39,7 @@ mod hostile;
 mod killed;
 mod killed_streams;
 
+mod completion;
 mod devices;
 mod devices_killed;
 mod discovery;

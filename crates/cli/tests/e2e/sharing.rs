@@ -252,7 +252,7 @@ fn the_record_holds_no_secret_outlives_a_kill_and_does_not_go_back() {
     home.with("get", &device, &["networkCredentials"]).with_code(1);
 
     // A record that is not the one that was seen before.
-    let seen = home.folder.join(format!("things/{}.history.json", device.serial));
+    let seen = home.folder.join(format!("things/{}.history", device.serial));
     let good = fs::read_to_string(&seen).unwrap();
     let head: Value = serde_json::from_str(&good).unwrap();
     let mut other = head.clone();

@@ -12,6 +12,7 @@ use countersign_crypto::file;
 use serde_json::json;
 
 use super::{SubjectArgs, open};
+use crate::complete::Known;
 use crate::console::{Progress, json as print_json, say};
 use crate::failure::{Ended, Failure, Named as _};
 
@@ -30,14 +31,14 @@ pub(crate) struct RevokeArgs {
     #[arg(long, group = "target", conflicts_with = "name")]
     batch: Option<String>,
     /// Everything that an issuing CA issued, and the CA with it: its label, as `authority rotate status` shows it.
-    #[arg(long, group = "target", conflicts_with = "name", value_name = "LABEL")]
+    #[arg(long, group = "target", conflicts_with = "name", value_name = "LABEL", add = Known::CaLabel)]
     ca: Option<String>,
     /// Everything with this public key, which never comes back: SHA-256 of its SubjectPublicKeyInfo.
     #[arg(long, group = "target", conflicts_with = "name", value_name = "HEX")]
     key: Option<String>,
     /// Why: unspecified, key-compromise, ca-compromise, affiliation-changed, superseded, suspended, privilege-withdrawn, or
     /// cessation-of-operation (for ever).
-    #[arg(long, default_value = "unspecified")]
+    #[arg(long, default_value = "unspecified", add = Known::Reason)]
     reason: Reason,
     /// Count whom it would hit, and change nothing.
     #[arg(long)]

@@ -17,6 +17,7 @@ use countersign_crypto::tls::{Clock as _, SystemClock};
 use super::custodian::UnlockArgs;
 use super::ledger::quorum::read_key;
 use super::open;
+use crate::complete::Known;
 use crate::console::say;
 use crate::failure::{Ended, Failure, Named as _};
 
@@ -31,13 +32,13 @@ pub(crate) enum RootCommand {
         #[arg(long)]
         data: PathBuf,
         /// The issuing CA to roll: idevid, ldevid or service.
-        #[arg(long, required_unless_present = "next_root")]
+        #[arg(long, required_unless_present = "next_root", add = Known::Ca)]
         ca: Option<IssuingCa>,
         /// The next root instead: its file where the plan keeps the root in one, `-` where it does not.
         #[arg(long, value_name = "FILE", conflicts_with = "ca")]
         next_root: Option<PathBuf>,
         /// The new key's algorithm; left out: what the policy in force prefers of what lasts.
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", add = Known::Algorithm)]
         algorithm: Option<String>,
         /// Where a copy of the request goes.
         #[arg(long)]

@@ -12,6 +12,7 @@ use countersign_model::time::Day;
 use serde_json::json;
 
 use super::read::read;
+use crate::complete::Known;
 use crate::console::{json, say};
 use crate::failure::{Ended, Failure};
 
@@ -35,9 +36,10 @@ Exit codes: 0 the cryptography lasts, with the first day on which it would not Â
 #[derive(Debug, clap::Args)]
 pub(crate) struct CheckArgs {
     /// A policy's TOML, or a signed policy.
+    #[arg(add = Known::POLICY)]
     file: PathBuf,
     /// Judge by this profile instead of the policy's own: acm, bsi, nist, ietf-iot or cnsa2.
-    #[arg(long)]
+    #[arg(long, add = Known::Profile)]
     profile: Option<Profile>,
     /// The last day of the device's support; left out: five years from today.
     #[arg(long, value_name = "DATE")]

@@ -7,14 +7,17 @@ use countersign_crypto::policy::{Item, Policy};
 use serde_json::{Value, json};
 
 use super::read::read;
+use crate::complete::Known;
 use crate::console::{json, say};
 use crate::failure::{Ended, Failure};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DiffArgs {
     /// The older policy, TOML or signed.
+    #[arg(add = Known::POLICY)]
     older: PathBuf,
     /// The newer policy, TOML or signed.
+    #[arg(add = Known::POLICY)]
     newer: PathBuf,
     /// The policy key's public half, for signed policies.
     #[arg(long, value_name = "FILE")]

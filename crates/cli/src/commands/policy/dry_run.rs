@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::read::verified;
 use crate::commands::gateway::{fleet, registrations};
+use crate::complete::Known;
 use crate::console::{json as print_json, say};
 use crate::failure::{Ended, Failure, Named as _};
 
@@ -23,6 +24,7 @@ const MOST_LINES: usize = 20;
 #[derive(Debug, clap::Args)]
 pub(crate) struct DryRunArgs {
     /// The policy that may come: its TOML, or a signed policy.
+    #[arg(add = Known::POLICY)]
     file: PathBuf,
     /// The data folder of `serve`, which may be running on it. Nothing in it is changed.
     #[arg(long)]

@@ -6,6 +6,7 @@ use countersign_crypto::file;
 use countersign_crypto::policy::DEFAULT_TOML;
 use countersign_model::registry::Profile;
 
+use crate::complete::Known;
 use crate::console::say;
 use crate::failure::{Ended, Named as _};
 
@@ -15,7 +16,7 @@ pub(crate) struct NewArgs {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// The catalogues that the new policy is judged by: acm, bsi, nist, ietf-iot or cnsa2.
-    #[arg(long, default_value_t)]
+    #[arg(long, default_value_t, add = Known::Profile)]
     profile: Profile,
 }
 

@@ -9,12 +9,14 @@ use countersign_model::time::Day;
 use serde_json::json;
 
 use super::read::{Read, read};
+use crate::complete::Known;
 use crate::console::{json, say};
 use crate::failure::Ended;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ShowArgs {
     /// A policy's TOML, or a signed policy; left out: the one that this build carries.
+    #[arg(add = Known::POLICY)]
     file: Option<PathBuf>,
     /// The policy key's public half (PEM certificate or SubjectPublicKeyInfo, DER) to verify a signed policy with; a second
     /// signature is held against `policy-key-second.spki` beside it.
@@ -24,7 +26,7 @@ pub(crate) struct ShowArgs {
     #[arg(long)]
     explain: bool,
     /// With --explain: judge by this profile instead of the policy's own.
-    #[arg(long, requires = "explain")]
+    #[arg(long, requires = "explain", add = Known::Profile)]
     profile: Option<Profile>,
     /// Print one JSON object.
     #[arg(long)]

@@ -11,6 +11,7 @@ use countersign_crypto::policy::Policy;
 use serde_json::json;
 
 use crate::commands::authority::open;
+use crate::complete::Known;
 use crate::console::{json as print_json, say};
 use crate::failure::{Ended, Failure, Named as _};
 
@@ -22,6 +23,7 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug, clap::Args)]
 pub(crate) struct SignArgs {
     /// A policy's TOML, with the maker of the ceremony and a version above every one signed before.
+    #[arg(add = Known::POLICY)]
     file: PathBuf,
     /// The authority's data folder, which holds the policy key.
     #[arg(long)]
@@ -37,6 +39,7 @@ pub(crate) struct SignArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct PublishArgs {
     /// A signed policy, or a policy's TOML, which is signed first.
+    #[arg(add = Known::POLICY)]
     file: PathBuf,
     /// The authority's data folder.
     #[arg(long)]
