@@ -10,6 +10,26 @@
 //! The split is by exclusive or, once for every group of M custodians: fewer than M parts of a group are random bytes,
 //! whatever anybody can compute. `docs/decisions/0040-the-root-is-used-by-m-of-n.md` says why no polynomials.
 
+use crate::secret::Channel;
+use crate::signature::SignatureAlgorithm;
+
+/// Security strength of a wrapping key (NIST SP 800-57 part 1, table 2: P-384), in bits.
+pub const BITS: u16 = 192;
+/// What is wrapped to a custodian's key.
+pub const CHANNEL: Channel<BITS> = Channel::new();
+
+// Whatever key a vault holds, the parts of what seals it travel by a means that is no weaker.
+const _: () = {
+    let (all, mut at) = (SignatureAlgorithm::ALL, 0);
+    while at < all.len() {
+        assert!(
+            all[at].strength().0 <= BITS,
+            "a vault's key must not be stronger than its wrapping"
+        );
+        at += 1;
+    }
+};
+
 mod key;
 mod shares;
 mod vault;

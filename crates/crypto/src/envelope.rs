@@ -22,17 +22,26 @@ use rustls::crypto::hpke::{
 };
 use zeroize::Zeroizing;
 
+use crate::custody;
 use crate::digest::sha256;
-use crate::provider::{self, HPKE_SUITE};
-use crate::secret::{Secret, Strength};
+use crate::provider::{self, HPKE_192, HPKE_256};
+use crate::secret::{Channel, Rated, Secret};
+
+/// Security strength of what files are sealed with (NIST SP 800-57 part 1, table 2: P-521), in bits.
+pub const BITS: u16 = 256;
+/// A file that is sealed to recipients.
+pub const CHANNEL: Channel<BITS> = Channel::new();
 
 /// Version of the form.
 const VERSION: u8 = 1;
+/// Octets of a recipient's public key, an uncompressed point; of one of an earlier build, whose files are still opened.
+const POINT: usize = 133;
+const EARLIER_POINT: usize = 97;
 /// Octets of the payload in one piece: what is held in memory.
 const PIECE: usize = 1 << 20;
 /// The tag of a piece, with room to spare.
 const MAX_PIECE: usize = PIECE + 64;
-/// The longest header: [`MAX_RECIPIENTS`] of some 350 octets.
+/// The longest header: [`MAX_RECIPIENTS`] of some 360 octets.
 const MAX_HEADER: usize = 16 * 1024;
 /// The most recipients of one file.
 pub const MAX_RECIPIENTS: usize = 32;
@@ -50,6 +59,52 @@ const PRIVATE: &str = "countersign-recipient-secret:1:";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipient(Vec<u8>);
 
+/// How a file is sealed, by the key that opens it.
+#[derive(Clone, Copy)]
+struct Suite {
+    name: &'static str,
+    hpke: &'static dyn Hpke,
+}
+
+impl Suite {
+    /// What is sealed with now.
+    fn present() -> Result<Self, EnvelopeError> {
+        let hpke = provider::hpke_256().ok_or(EnvelopeError::NotOffered)?;
+        Ok(Self { name: HPKE_256, hpke })
+    }
+
+    /// What an earlier build sealed with.
+    fn earlier() -> Result<Self, EnvelopeError> {
+        let hpke = provider::hpke_192().ok_or(EnvelopeError::NotOffered)?;
+        Ok(Self { name: HPKE_192, hpke })
+    }
+
+    fn of(Recipient(key): &Recipient) -> Result<Self, EnvelopeError> {
+        match key.len() {
+            POINT => Self::present(),
+            EARLIER_POINT => Self::earlier(),
+            _ => Err(EnvelopeError::Recipient),
+        }
+    }
+}
+
+impl Recipient {
+    /// A point that is not on the curve is found before anything is sealed to it.
+    fn parse(text: &str) -> Result<Self, EnvelopeError> {
+        let bytes = text.trim().strip_prefix(PUBLIC).and_then(|text| BASE64.decode(text).ok());
+        let key = bytes.map(Self).ok_or(EnvelopeError::Recipient)?;
+        let point = HpkePublicKey(key.0.clone());
+        let suite = Suite::of(&key)?;
+        suite.hpke.setup_sealer(b"", &point).map_err(|_| EnvelopeError::Recipient)?;
+        Ok(key)
+    }
+
+    /// Whether it protects as [`CHANNEL`] says.
+    fn sealed_to(&self) -> Result<(), EnvelopeError> {
+        if self.0.len() == POINT { Ok(()) } else { Err(EnvelopeError::Weak) }
+    }
+}
+
 impl std::fmt::Display for Recipient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{PUBLIC}{}", BASE64.encode(&self.0))
@@ -59,20 +114,15 @@ impl std::fmt::Display for Recipient {
 impl std::str::FromStr for Recipient {
     type Err = EnvelopeError;
     fn from_str(text: &str) -> Result<Self, EnvelopeError> {
-        let bytes = text.trim().strip_prefix(PUBLIC).and_then(|text| BASE64.decode(text).ok());
-        let key = bytes.filter(|bytes| (1..=MAX_ENC).contains(&bytes.len())).map(Self);
-        let key = key.ok_or(EnvelopeError::Recipient)?;
-        // A point that is not on the curve is found before anything is sealed to it.
-        let point = HpkePublicKey(key.0.clone());
-        hpke()?.setup_sealer(b"", &point).map_err(|_| EnvelopeError::Recipient)?;
-        Ok(key)
+        let key = Self::parse(text)?;
+        key.sealed_to().map(|()| key)
     }
 }
 
 /// The private half of a [`Recipient`]. Kept apart from what is sealed to it.
 #[derive(Debug)]
 pub struct RecipientKey {
-    secret: Secret,
+    secret: Rated<BITS>,
     public: Recipient,
 }
 
@@ -82,8 +132,13 @@ impl RecipientKey {
     /// # Errors
     /// [`EnvelopeError::NotOffered`] with a provider without HPKE.
     pub fn generate() -> Result<Self, EnvelopeError> {
-        let (public, private) = hpke()?.generate_key_pair().map_err(|_| EnvelopeError::Backend)?;
-        let secret = Secret::new(private.secret_bytes().to_vec(), Strength(192));
+        Self::of(Suite::present()?)
+    }
+
+    fn of(suite: Suite) -> Result<Self, EnvelopeError> {
+        let pair = suite.hpke.generate_key_pair();
+        let (public, private) = pair.map_err(|_| EnvelopeError::Backend)?;
+        let secret = Rated::new(private.secret_bytes().to_vec());
         Ok(Self { secret, public: Recipient(public.0) })
     }
 
@@ -98,7 +153,7 @@ impl RecipientKey {
     pub fn to_text(&self) -> Secret {
         let secret = self.secret.expose(|bytes| Zeroizing::new(BASE64.encode(bytes)));
         let text = format!("{}\n{PRIVATE}{}\n", self.public, secret.as_str());
-        Secret::new(text.into_bytes(), Strength(192))
+        Rated::<BITS>::new(text.into_bytes()).into()
     }
 
     /// Reads what [`Self::to_text`] made.
@@ -109,20 +164,18 @@ impl RecipientKey {
         let text = std::str::from_utf8(text).map_err(|_| EnvelopeError::Key)?;
         let mut lines = text.lines();
         let (public, private) = (lines.next(), lines.next());
-        let public = public.ok_or(EnvelopeError::Key)?.parse();
+        let public = public.ok_or(EnvelopeError::Key)?;
         let private = private.and_then(|line| line.strip_prefix(PRIVATE));
         let private = private.and_then(|text| BASE64.decode(text).ok());
-        let secret = Secret::new(private.ok_or(EnvelopeError::Key)?, Strength(192));
-        Ok(Self { secret, public: public.map_err(|_| EnvelopeError::Key)? })
+        let secret = Rated::new(private.ok_or(EnvelopeError::Key)?);
+        // One of an earlier build still opens what was sealed to it.
+        let public = Recipient::parse(public).map_err(|_| EnvelopeError::Key)?;
+        Ok(Self { secret, public })
     }
 
     fn private(&self) -> HpkePrivateKey {
         self.secret.expose(|bytes| HpkePrivateKey::from(bytes.to_vec()))
     }
-}
-
-fn hpke() -> Result<&'static dyn Hpke, EnvelopeError> {
-    provider::hpke().ok_or(EnvelopeError::NotOffered)
 }
 
 /// Seals what is written to it. Nothing is whole before [`Sealer::finish`].
@@ -134,26 +187,37 @@ pub struct Sealer<W: Write> {
 }
 
 impl<W: Write> Sealer<W> {
-    /// Begins a file for these recipients and this purpose.
+    /// Begins a file for these recipients and this purpose. What is written to it counts as sent through [`CHANNEL`].
     ///
     /// # Errors
-    /// [`EnvelopeError`]: no recipient, too many, or the file system.
-    pub fn new(mut to: W, recipients: &[Recipient], purpose: &str) -> Result<Self, EnvelopeError> {
+    /// [`EnvelopeError`]: no recipient, too many, one of an earlier build, or the file system.
+    pub fn new(to: W, recipients: &[Recipient], purpose: &str) -> Result<Self, EnvelopeError> {
+        recipients.iter().try_for_each(Recipient::sealed_to)?;
+        Self::begin(Suite::present()?, to, recipients, purpose)
+    }
+
+    fn begin(
+        Suite { name, hpke }: Suite,
+        mut to: W,
+        recipients: &[Recipient],
+        purpose: &str,
+    ) -> Result<Self, EnvelopeError> {
         if !(1..=MAX_RECIPIENTS).contains(&recipients.len()) {
             return Err(EnvelopeError::Count(recipients.len()));
         }
-        let hpke = hpke()?;
         let broken = |_| EnvelopeError::Backend;
         let (public, private) = hpke.generate_key_pair().map_err(broken)?;
+        let private = Rated::<BITS>::new(private.secret_bytes().to_vec());
         let mut stanzas = Vec::new();
-        for Recipient(key) in recipients {
-            let key = HpkePublicKey(key.clone());
+        for recipient in recipients {
+            let key = HpkePublicKey(recipient.0.clone());
             let info = info("file key", purpose);
-            let sealed = hpke.seal(&info, &public.0, private.secret_bytes(), &key);
+            let sealed = private
+                .reveal_through(CHANNEL, |private| hpke.seal(&info, &public.0, private, &key));
             let (enc, sealed) = sealed.map_err(|_| EnvelopeError::Recipient)?;
             stanzas.push((key.0, enc.0, sealed));
         }
-        let header = header(purpose, &public.0, &stanzas);
+        let header = header(purpose, name, &public.0, &stanzas);
         let (enc, context) =
             hpke.setup_sealer(&info("payload", purpose), &public).map_err(broken)?;
         to.write_all(&header)?;
@@ -215,12 +279,15 @@ impl<R: Read> Opener<R> {
     //= specs/house.md#house-state
     //# Sealed state MUST NOT open under another purpose or another key.
     pub fn new(mut from: R, key: &RecipientKey, purpose: &str) -> Result<Self, EnvelopeError> {
-        let hpke = hpke()?;
+        let Suite { name, hpke } = Suite::of(&key.public)?;
         let bytes = read_bytes(&mut from, MAX_HEADER, EnvelopeError::Form)?;
-        let Header { public, stanzas } =
+        let Header { suite, public, stanzas } =
             Header::read(&bytes, purpose).ok_or(EnvelopeError::Form)?;
         let ours = stanzas.into_iter().find(|stanza| stanza.0 == key.public.0);
         let (_, enc, sealed) = ours.ok_or(EnvelopeError::NotForThisKey)?;
+        if suite != name {
+            return Err(EnvelopeError::Changed);
+        }
         let info_key = info("file key", purpose);
         let private =
             hpke.open(&EncapsulatedSecret(enc), &info_key, &public, &sealed, &key.private());
@@ -290,11 +357,11 @@ fn associated(header: &[u8; 32], last: bool) -> Vec<u8> {
 type Stanza = (Vec<u8>, Vec<u8>, Vec<u8>);
 
 /// The header, as CBOR bytes whose content is CBOR: so that its length is known before it is read.
-fn header(purpose: &str, public: &[u8], stanzas: &[Stanza]) -> Vec<u8> {
+fn header(purpose: &str, suite: &str, public: &[u8], stanzas: &[Stanza]) -> Vec<u8> {
     let mut inner = Vec::new();
     let mut encoder = Encoder::new(&mut inner);
     let mut write = || -> Result<(), minicbor::encode::Error<core::convert::Infallible>> {
-        encoder.array(5)?.u8(VERSION)?.str(purpose)?.str(HPKE_SUITE)?.bytes(public)?;
+        encoder.array(5)?.u8(VERSION)?.str(purpose)?.str(suite)?.bytes(public)?;
         encoder.array(stanzas.len() as u64)?;
         for (key, enc, sealed) in stanzas {
             encoder.array(3)?.bytes(key)?.bytes(enc)?.bytes(sealed)?;
@@ -308,6 +375,7 @@ fn header(purpose: &str, public: &[u8], stanzas: &[Stanza]) -> Vec<u8> {
 }
 
 struct Header {
+    suite: &'static str,
     public: Vec<u8>,
     stanzas: Vec<Stanza>,
 }
@@ -317,11 +385,12 @@ impl Header {
         let mut decoder = Decoder::new(bytes);
         let known = decoder.array().ok()? == Some(5)
             && decoder.u8().ok()? == VERSION
-            && decoder.str().ok()? == purpose
-            && decoder.str().ok()? == HPKE_SUITE;
+            && decoder.str().ok()? == purpose;
         if !known {
             return None;
         }
+        let named = decoder.str().ok()?;
+        let suite = [HPKE_256, HPKE_192].into_iter().find(|suite| *suite == named)?;
         let public = decoder.bytes().ok()?.to_vec();
         let count = decoder.array().ok()??;
         if !(1..=MAX_RECIPIENTS as u64).contains(&count) {
@@ -335,7 +404,7 @@ impl Header {
             let mut part = || decoder.bytes().ok().map(<[u8]>::to_vec);
             stanzas.push((part()?, part()?, part()?));
         }
-        (decoder.position() == bytes.len()).then_some(Self { public, stanzas })
+        (decoder.position() == bytes.len()).then_some(Self { suite, public, stanzas })
     }
 }
 
@@ -401,6 +470,12 @@ pub enum EnvelopeError {
     /// A file that is no recipient's key.
     #[error("this is no recipient's key: it has two lines, the second begins with {PRIVATE}")]
     Key,
+    /// A recipient whose key is weaker than what is to be sealed.
+    #[error(
+        "this recipient's key is of an earlier build and weaker ({} bit) than what is sealed ({BITS} bit): make another with `authority backup-key`; the old key still opens the backups that were sealed to it",
+        custody::BITS
+    )]
+    Weak,
     /// No recipient, or too many.
     #[error("{0} recipients: name 1 to {MAX_RECIPIENTS}")]
     Count(usize),
@@ -500,6 +575,28 @@ mod tests {
         assert!(matches!(opened(&key, &moved), Err(EnvelopeError::Changed)));
         let cut = &sealed[..first + 3 * piece];
         assert!(matches!(opened(&key, cut), Err(EnvelopeError::Cut)));
+    }
+
+    //= specs/house.md#house-secrets
+    //= type=test
+    //# A secret MUST leave the process only through a channel whose strength is at least its own.
+    #[test]
+    fn what_was_sealed_to_a_weaker_key_opens_and_nothing_more_is() {
+        let key = RecipientKey::of(Suite::earlier().unwrap()).unwrap();
+        let old = std::slice::from_ref(key.recipient());
+        let suite = Suite::earlier().unwrap();
+        let mut sealer = Sealer::begin(suite, Vec::new(), old, PURPOSE).unwrap();
+        sealer.write_all(b"secret").unwrap();
+        let sealed = sealer.finish().unwrap();
+        let again = key.to_text().expose(RecipientKey::from_text).unwrap();
+        assert_eq!(opened(&again, &sealed).unwrap(), b"secret");
+        let new = RecipientKey::generate().unwrap();
+        assert!(matches!(opened(&new, &sealed), Err(EnvelopeError::NotForThisKey)));
+        // Neither by its word nor with others.
+        let word = key.recipient().to_string();
+        assert!(matches!(word.parse::<Recipient>(), Err(EnvelopeError::Weak)));
+        let both = [new.recipient().clone(), key.recipient().clone()];
+        assert!(matches!(Sealer::new(Vec::new(), &both, PURPOSE), Err(EnvelopeError::Weak)));
     }
 
     #[test]

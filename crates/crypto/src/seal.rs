@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use minicbor::{Decoder, Encoder};
 
-use crate::file;
 use crate::provider::{self, SEAL_KEY_LEN, SEAL_NONCE_LEN};
 use crate::random::Random;
-use crate::secret::{Secret, Strength};
+use crate::secret::{Channel, Rated, Secret, Strength};
+use crate::{custody, file};
 
 /// Version of the sealed form.
 const VERSION: u8 = 1;
@@ -23,9 +23,19 @@ const KEY_PURPOSE: &str = "sealing key";
 /// Largest sealed file that is read: a device's state and a key are far smaller.
 pub const MAX_SEALED: usize = 1 << 20;
 
+/// Security strength of a sealing key and of what it seals with, in bits.
+pub const BITS: u16 = 256;
+/// A sealed file, on its way to whoever has the key.
+pub const CHANNEL: Channel<BITS> = Channel::new();
+
 /// The key that seals the files of one data folder. Copies of the handle use the same key.
 #[derive(Clone)]
-pub struct SealKey(Arc<Secret>);
+pub struct SealKey(Arc<Rated<BITS>>);
+
+/// A sealing key that is made of something weaker: of parts that travelled wrapped to custodians, or of a passphrase. It counts
+/// as strong as custody's wrapping, seals what is no stronger, and what it opens counts no more.
+#[derive(Debug)]
+pub(crate) struct CustodyKey(Rated<{ custody::BITS }>);
 
 impl SealKey {
     /// A fresh key in memory.
@@ -33,26 +43,21 @@ impl SealKey {
     pub fn generate(random: &mut dyn Random) -> Self {
         let mut bytes = vec![0; SEAL_KEY_LEN];
         random.fill(&mut bytes);
-        Self::of(Secret::new(bytes, Strength(256)))
+        Self::of(Rated::new(bytes))
     }
 
     /// The one way in: wherever a key came from, it lives long.
-    fn of(secret: Secret) -> Self {
+    fn of(secret: Rated<BITS>) -> Self {
         Self(Arc::new(secret.locked()))
     }
 
-    /// A fresh key, and the same as a secret to be split among custodians.
-    pub(crate) fn generate_shared(random: &mut dyn Random) -> (Self, Secret) {
-        let mut bytes = vec![0; SEAL_KEY_LEN];
-        random.fill(&mut bytes);
-        // To travel wrapped, it counts as strong as what wraps it; nothing that it seals is stronger.
-        let shared = Secret::new(bytes.clone(), Strength(192));
-        (Self::of(Secret::new(bytes, Strength(256))), shared)
-    }
-
-    /// The key that custodians gave together, or that a passphrase gives.
-    pub(crate) fn shared(secret: Secret) -> Self {
-        Self::of(secret)
+    /// Lets `encode` put the key into a message for `channel`. A channel that is weaker than the key does not compile.
+    pub fn reveal_through<const CHANNEL: u16, T>(
+        &self,
+        channel: Channel<CHANNEL>,
+        encode: impl FnOnce(&[u8]) -> T,
+    ) -> T {
+        self.0.reveal_through(channel, encode)
     }
 
     /// The key in `path`, made there (mode 0600) when the file does not exist.
@@ -101,15 +106,8 @@ impl SealKey {
         let sealed = std::fs::read(path).map_err(|error| {
             SealError::Io(io::Error::new(error.kind(), format!("{}: {error}", path.display())))
         })?;
-        Self::from_secret(open(outer, KEY_PURPOSE, &sealed)?)
-    }
-
-    /// A key that came over a channel of its strength.
-    ///
-    /// # Errors
-    /// [`SealError::Damaged`] for a secret of another length.
-    pub fn from_secret(secret: Secret) -> Result<Self, SealError> {
-        if secret.len() == SEAL_KEY_LEN { Ok(Self::of(secret)) } else { Err(SealError::Damaged) }
+        let key = opened(&outer.0, KEY_PURPOSE, &sealed).map(Rated::new)?;
+        if key.len() == SEAL_KEY_LEN { Ok(Self::of(key)) } else { Err(SealError::Damaged) }
     }
 
     /// The key in `path`.
@@ -120,7 +118,7 @@ impl SealKey {
         let bytes = std::fs::read(path).map_err(|error| {
             SealError::Io(io::Error::new(error.kind(), format!("{}: {error}", path.display())))
         })?;
-        let key = Secret::new(bytes, Strength(256));
+        let key = Rated::new(bytes);
         if key.len() != SEAL_KEY_LEN {
             return Err(SealError::KeyFile { path: path.to_owned(), len: key.len() });
         }
@@ -131,6 +129,39 @@ impl SealKey {
 impl std::fmt::Debug for SealKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("SealKey(…)")
+    }
+}
+
+impl CustodyKey {
+    /// A key of [`SEAL_KEY_LEN`] bytes that custodians gave together, or that a passphrase gives.
+    pub(crate) fn of(secret: Rated<{ custody::BITS }>) -> Self {
+        Self(secret.locked())
+    }
+
+    /// A fresh key, and the same as a secret to be split among custodians.
+    pub(crate) fn generate(random: &mut dyn Random) -> (Self, Rated<{ custody::BITS }>) {
+        let mut bytes = vec![0; SEAL_KEY_LEN];
+        random.fill(&mut bytes);
+        let parts = Rated::new(bytes.clone());
+        (Self::of(Rated::new(bytes)), parts)
+    }
+
+    /// As [`seal`].
+    pub(crate) fn seal(
+        &self,
+        purpose: &str,
+        plaintext: &Secret,
+        random: &mut dyn Random,
+    ) -> Result<Vec<u8>, SealError> {
+        // A key that is stronger than what would protect it is refused, whoever brings it.
+        plaintext
+            .reveal_to(Strength(custody::BITS), |text| sealed(&self.0, purpose, text, random))
+            .map_err(|_| SealError::Backend)?
+    }
+
+    /// As [`open`].
+    pub(crate) fn open(&self, purpose: &str, sealed: &[u8]) -> Result<Secret, SealError> {
+        opened(&self.0, purpose, sealed).map(|text| Secret::new(text, Strength(custody::BITS)))
     }
 }
 
@@ -154,10 +185,31 @@ pub fn seal(
     plaintext: &[u8],
     random: &mut dyn Random,
 ) -> Result<Vec<u8>, SealError> {
+    sealed(&key.0, purpose, plaintext, random)
+}
+
+/// Seals a secret for `purpose`, to be handed to whoever has the key. A secret that is stronger than [`BITS`] does not compile.
+///
+/// # Errors
+/// As [`seal`].
+pub fn seal_rated<const SECRET: u16>(
+    key: &SealKey,
+    purpose: &str,
+    plaintext: &Rated<SECRET>,
+    random: &mut dyn Random,
+) -> Result<Vec<u8>, SealError> {
+    plaintext.reveal_through(CHANNEL, |text| seal(key, purpose, text, random))
+}
+
+fn sealed<const KEY: u16>(
+    key: &Rated<KEY>,
+    purpose: &str,
+    plaintext: &[u8],
+    random: &mut dyn Random,
+) -> Result<Vec<u8>, SealError> {
     let nonce: [u8; SEAL_NONCE_LEN] = random.array();
     let mut text = plaintext.to_vec();
-    key.0
-        .expose(|key| provider::aead_seal(key, nonce, &associated_data(purpose), &mut text))
+    key.expose(|key| provider::aead_seal(key, nonce, &associated_data(purpose), &mut text))
         .map_err(|_| SealError::Backend)?;
     let mut out = Vec::with_capacity(text.len() + 64);
     Encoder::new(&mut out)
@@ -177,13 +229,21 @@ pub fn seal(
 //= specs/house.md#house-state
 //# Sealed state MUST NOT open under another purpose or another key.
 pub fn open(key: &SealKey, purpose: &str, sealed: &[u8]) -> Result<Secret, SealError> {
+    // What it is, nobody says here: it counts as strong as what sealed it.
+    opened(&key.0, purpose, sealed).map(|text| Secret::new(text, Strength(BITS)))
+}
+
+fn opened<const KEY: u16>(
+    key: &Rated<KEY>,
+    purpose: &str,
+    sealed: &[u8],
+) -> Result<Vec<u8>, SealError> {
     let (nonce, mut text) = parse(purpose, sealed).ok_or(SealError::Damaged)?;
     let len = key
-        .0
         .expose(|key| provider::aead_open(key, nonce, &associated_data(purpose), &mut text))
         .map_err(|_| SealError::Damaged)?;
     text.truncate(len);
-    Ok(Secret::new(text, Strength(256)))
+    Ok(text)
 }
 
 fn parse(purpose: &str, sealed: &[u8]) -> Option<([u8; SEAL_NONCE_LEN], Vec<u8>)> {
@@ -247,6 +307,17 @@ mod tests {
     }
 
     #[test]
+    fn custodians_keys_take_nothing_that_is_stronger() {
+        let (key, _) = CustodyKey::generate(&mut SystemRandom);
+        let secret = |bits| Secret::new(b"secret".to_vec(), Strength(bits));
+        let sealed = key.seal("root", &secret(custody::BITS), &mut SystemRandom).unwrap();
+        let opened = key.open("root", &sealed).unwrap();
+        opened.expose(|text| assert_eq!(text, b"secret"));
+        assert_eq!(opened.strength(), Strength(custody::BITS));
+        assert!(key.seal("root", &secret(BITS), &mut SystemRandom).is_err());
+    }
+
+    #[test]
     fn every_changed_or_cut_byte_is_found() {
         let key = SealKey::generate(&mut SystemRandom);
         let sealed = seal(&key, "state", b"secret", &mut SystemRandom).unwrap();
@@ -266,16 +337,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let random = &mut SystemRandom;
-        let secret = || Secret::new(vec![7; SEAL_KEY_LEN], Strength(256));
-        let (shared, _) = SealKey::generate_shared(random);
+        let (shared, _) = CustodyKey::generate(random);
+        assert!(shared.0.is_locked(), "to be split");
+        assert!(CustodyKey::of(Rated::new(vec![7; SEAL_KEY_LEN])).0.is_locked(), "given together");
         let made = SealKey::load_or_create(&path("seal.key"), random).unwrap();
         let under = SealKey::load_or_create_under(&path("job.key"), &made, random).unwrap();
         let again = SealKey::load_or_create_under(&path("job.key"), &made, random).unwrap();
         let keys = [
             ("fresh", SealKey::generate(random)),
-            ("to be split", shared),
-            ("given together", SealKey::shared(secret())),
-            ("over a channel", SealKey::from_secret(secret()).unwrap()),
             ("from a file", made),
             ("fresh under another", under),
             ("under another", again),

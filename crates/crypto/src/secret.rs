@@ -4,6 +4,9 @@
 //! dropped. It knows its strength, and is revealed for sending only to a channel that is at least as strong
 //! (EN 303 645 provisions 5.5-6 and 5.5-7).
 //!
+//! Where both strengths are known as the code is written, the secret is a [`Rated`] one and the means a [`Channel`]: a weaker
+//! one is then no refusal but code that does not compile.
+//!
 //! A secret that lives long, such as a sealing key, is moved into memory of its own by [`Secret::locked`]: never swapped, in no
 //! core dump, and, where the kernel has memfd_secret, reachable for nobody but this process.
 //!
@@ -145,6 +148,105 @@ impl Drop for Secret {
 
 impl ZeroizeOnDrop for Secret {}
 
+/// A secret whose strength stands in its type, for those that leave by a means whose strength does so too.
+///
+/// ```
+/// use countersign_crypto::{custody, envelope, secret::Rated};
+/// let key = Rated::<256>::new(vec![7; 32]);
+/// assert_eq!(key.reveal_through(envelope::CHANNEL, <[u8]>::len), 32);
+/// let share = Rated::<192>::new(vec![7; 32]);
+/// assert_eq!(share.reveal_through(custody::CHANNEL, <[u8]>::len), 32);
+/// ```
+///
+/// A custodian's key protects with 192 bits, so this does not compile:
+///
+/// ```compile_fail
+/// use countersign_crypto::{custody, secret::Rated};
+/// let key = Rated::<256>::new(vec![7; 32]);
+/// assert_eq!(key.reveal_through(custody::CHANNEL, <[u8]>::len), 32);
+/// ```
+#[derive(Debug)]
+pub struct Rated<const BITS: u16>(Secret);
+
+impl<const BITS: u16> Rated<BITS> {
+    /// Takes `bytes` over; the caller keeps no copy.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(Secret::new(bytes, Strength(BITS)))
+    }
+
+    /// As [`Secret::locked`].
+    #[must_use]
+    pub fn locked(self) -> Self {
+        Self(self.0.locked())
+    }
+
+    /// As [`Secret::is_locked`].
+    #[must_use]
+    pub const fn is_locked(&self) -> bool {
+        self.0.is_locked()
+    }
+
+    /// Lets `use_` look at the bytes, inside this process.
+    pub fn expose<T>(&self, use_: impl FnOnce(&[u8]) -> T) -> T {
+        self.0.expose(use_)
+    }
+
+    /// Lets `encode` put the bytes into a message for `channel`. A channel that is weaker than the secret does not compile.
+    //= specs/en-303-645.md#5.5-7
+    //# What protects a critical security parameter in transit MUST be at least as strong as the
+    //# parameter.
+    //= specs/house.md#house-secrets
+    //# Where the strengths of a secret and of what protects it on its way are both fixed, a weaker protection MUST NOT compile.
+    pub fn reveal_through<const CHANNEL: u16, T>(
+        &self,
+        channel: Channel<CHANNEL>,
+        encode: impl FnOnce(&[u8]) -> T,
+    ) -> T {
+        const {
+            assert!(CHANNEL >= BITS, "a secret must not leave by a means that is weaker than it");
+        }
+        let Channel(()) = channel;
+        self.0.expose(encode)
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<const BITS: u16> From<Rated<BITS>> for Secret {
+    fn from(rated: Rated<BITS>) -> Self {
+        rated.0
+    }
+}
+
+/// A means that protects what is sent or handed over, of a strength that is known as the code is written: HPKE of one suite,
+/// a sealing key. What is negotiated, such as TLS, is none: [`Secret::reveal_to`] asks it as the program runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Channel<const BITS: u16>(());
+
+impl<const BITS: u16> Channel<BITS> {
+    /// The module that holds the means says what it is worth.
+    pub(crate) const fn new() -> Self {
+        Self(())
+    }
+
+    /// How strong it is.
+    #[must_use]
+    pub const fn strength(self) -> Strength {
+        Strength(BITS)
+    }
+}
+
 /// A secret was about to leave through a channel that is weaker than the secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -185,6 +287,19 @@ mod tests {
         });
         assert_eq!((secret.len(), secret.is_empty()), (200, false));
         assert!(!Secret::new(Vec::new(), Strength(1)).locked().is_locked());
+    }
+
+    //= specs/house.md#house-secrets
+    //= type=test
+    //# Where the strengths of a secret and of what protects it on its way are both fixed, a weaker protection MUST NOT compile.
+    /// What does not compile is an example of [`Rated`]; this is what does, to the last bit.
+    #[test]
+    fn a_channel_of_the_same_strength_is_enough() {
+        let secret = Rated::<192>::new(vec![7; 24]);
+        assert_eq!(secret.reveal_through(Channel::<192>::new(), <[u8]>::len), 24);
+        assert_eq!(secret.reveal_through(Channel::<256>::new(), <[u8]>::len), 24);
+        assert_eq!(Channel::<192>::new().strength(), Secret::from(secret).strength());
+        assert_eq!(format!("{:?}", Rated::<128>::new(vec![1])), "Rated(Secret(1 bytes, 128 bit))");
     }
 
     //= specs/en-303-645.md#5.5-6

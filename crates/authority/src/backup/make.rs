@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use countersign_crypto::envelope::{EnvelopeError, Recipient, Sealer};
+use countersign_crypto::envelope::{self, EnvelopeError, Recipient, Sealer};
+use countersign_crypto::seal::SealKey;
 use serde_json::json;
 
 use super::archive::{self, Writer};
@@ -13,6 +14,9 @@ use crate::authorities::LEDGER_KEY;
 use crate::authority::Authority;
 use crate::error::AuthorityError;
 use crate::ledger::{Kind, checkpoint::SignedCheckpoint};
+
+/// The sealing key's name in the data folder and in a backup.
+const SEAL_KEY: &str = "seal.key";
 
 /// A backup that is on the disk.
 #[derive(Debug, Clone)]
@@ -43,6 +47,8 @@ pub fn recipient_of(text: &str) -> Result<Recipient, AuthorityError> {
 
 /// One moment, in memory: small files, and how far the ledger goes.
 struct Moment {
+    /// What the keys among the files are sealed with.
+    seal: Option<SealKey>,
     files: Vec<(String, Vec<u8>)>,
     checkpoint: SignedCheckpoint,
     picture: crate::store::Picture,
@@ -67,7 +73,7 @@ impl Authority {
         }
         let names: Vec<_> = recipients.iter().map(ToString::to_string).collect();
         self.core.record(Kind::Exported, json!({"what": "backup", "recipients": names})).await?;
-        let Moment { files, checkpoint, picture } = self.moment(configuration).await?;
+        let Moment { seal, files, checkpoint, picture } = self.moment(configuration).await?;
         let (schema, generation) = (picture.schema, picture.generation);
         let (lines, rows) = picture.lines().await?;
         let head = checkpoint.checkpoint().clone();
@@ -88,6 +94,10 @@ impl Authority {
             let part = Part::beside(&to)?;
             let sealer = Sealer::new(part.file()?, &recipients, PURPOSE).map_err(io::Error::from);
             let mut writer = Writer::new(io::BufWriter::new(sealer?));
+            // All other secrets are sealed under it, and none is stronger.
+            if let Some(seal) = &seal {
+                seal.reveal_through(envelope::CHANNEL, |key| writer.put(SEAL_KEY, key))?;
+            }
             for (name, bytes) in &files {
                 writer.put(name, bytes)?;
             }
@@ -128,13 +138,15 @@ impl Authority {
         let files = gathered.await.map_err(|_| AuthorityError::Worker)?;
         drop(turn);
         let files = files.map_err(AuthorityError::io(self.core.layout.authority()))?;
-        Ok(Moment { files, checkpoint, picture })
+        let path = self.core.layout.seal_key();
+        let seal = path.exists().then(|| SealKey::load(&path)).transpose()?;
+        Ok(Moment { seal, files, checkpoint, picture })
     }
 }
 
 /// The small files: keys, certificates, policies, configuration.
 fn gather(data: &Path, configuration: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
-    let mut names = vec![PathBuf::from("roots.pem"), PathBuf::from("seal.key")];
+    let mut names = vec![PathBuf::from("roots.pem")];
     for folder in ["authority", "policy", "gateway/policy"] {
         names.extend(archive::walk(data, &data.join(folder))?);
     }

@@ -6,12 +6,12 @@
 use minicbor::{Decoder, Encoder};
 use zeroize::Zeroize as _;
 
-use super::wrap::{STRENGTH, WrapError, WrapKey};
+use super::wrap::{WrapError, WrapKey};
 use crate::keystore::{Keystore, KeystoreError};
 use crate::provider::{self, SEAL_KEY_LEN};
 use crate::random::Random;
-use crate::seal::{self, SealKey};
-use crate::secret::Secret;
+use crate::seal::CustodyKey;
+use crate::secret::{Rated, Secret, Strength};
 use crate::signature::{KeyHandle, SignatureAlgorithm, SignatureError, generate_pkcs8};
 
 /// Version of the form.
@@ -106,9 +106,8 @@ impl CustodianKey {
         }
         let salt: [u8; SALT_LEN] = random.array();
         let seal = stretch(passphrase, &salt, COST)?;
-        let mut text = self.encode();
-        let sealed = seal::seal(&seal, PURPOSE, &text, random);
-        text.zeroize();
+        let text = Secret::new(self.encode(), Strength(super::BITS));
+        let sealed = seal.seal(PURPOSE, &text, random);
         let sealed = sealed.map_err(|_| SignatureError::Backend)?;
         let mut out = Vec::new();
         Encoder::new(&mut out)
@@ -156,7 +155,7 @@ impl CustodianKey {
     ) -> Result<Self, CustodianKeyError> {
         let (salt, cost, sealed) = parse(file).ok_or(CustodianKeyError::Form)?;
         let seal = stretch(passphrase, &salt, cost)?;
-        let text = seal::open(&seal, PURPOSE, sealed).map_err(|_| CustodianKeyError::Wrong)?;
+        let text = seal.open(PURPOSE, sealed).map_err(|_| CustodianKeyError::Wrong)?;
         let opened = text.expose(decode).ok_or(CustodianKeyError::Form)?;
         let Opened { name, algorithm, held, in_token, spki_der, wrap } = opened;
         let (signing, at) = if in_token {
@@ -183,12 +182,13 @@ fn stretch(
     passphrase: &Secret,
     salt: &[u8; SALT_LEN],
     (memory, passes, lanes): (u32, u32, u32),
-) -> Result<SealKey, CustodianKeyError> {
+) -> Result<CustodyKey, CustodianKeyError> {
     let mut out = vec![0; SEAL_KEY_LEN];
     passphrase
         .expose(|input| provider::argon2id(memory, passes, lanes, salt, input, &mut out))
         .map_err(|_| CustodianKeyError::Form)?;
-    Ok(SealKey::shared(Secret::new(out, STRENGTH)))
+    // It counts as strong as what it seals; in truth it is as strong as the passphrase, and the file stays with its custodian.
+    Ok(CustodyKey::of(Rated::new(out)))
 }
 
 type Header<'a> = ([u8; SALT_LEN], (u32, u32, u32), &'a [u8]);
@@ -229,7 +229,7 @@ fn decode(text: &[u8]) -> Option<Opened> {
     let held = Secret::new(d.bytes().ok()?.to_vec(), algorithm.strength());
     let in_token = d.bool().ok()?;
     let spki_der = d.bytes().ok()?.to_vec();
-    let wrap = WrapKey::split(&Secret::new(d.bytes().ok()?.to_vec(), STRENGTH))?;
+    let wrap = WrapKey::split(&Secret::new(d.bytes().ok()?.to_vec(), Strength(super::BITS)))?;
     Some(Opened { name, algorithm, held, in_token, spki_der, wrap })
 }
 

@@ -5,18 +5,18 @@
 //! so N is small by [`MAX_CUSTODIANS`].
 
 use crate::random::Random;
-use crate::secret::{Secret, Strength};
+use crate::secret::Rated;
 
 /// The most custodians: at most C(7,4) = 35 groups of 4 parts.
 pub const MAX_CUSTODIANS: usize = 7;
 
 /// One part of one group's split.
-pub(super) struct Part {
+pub(super) struct Part<const BITS: u16> {
     /// The group: bit i stands for custodian i.
     pub(super) group: u8,
     /// Whose part it is.
     pub(super) holder: u8,
-    pub(super) secret: Secret,
+    pub(super) secret: Rated<BITS>,
 }
 
 /// Every group of `needed` out of `of`, as bits.
@@ -33,9 +33,13 @@ pub(super) fn members(group: u8) -> impl Iterator<Item = u8> {
     (0..8).filter(move |holder| group & (1 << holder) != 0)
 }
 
-/// Splits `key` for every group of `needed` out of `of`.
-pub(super) fn split(key: &Secret, needed: usize, of: usize, random: &mut dyn Random) -> Vec<Part> {
-    let strength = key.strength();
+/// Splits `key` for every group of `needed` out of `of`. A part is as strong as the key.
+pub(super) fn split<const BITS: u16>(
+    key: &Rated<BITS>,
+    needed: usize,
+    of: usize,
+    random: &mut dyn Random,
+) -> Vec<Part<BITS>> {
     let mut parts = Vec::new();
     for group in groups(needed, of) {
         let mut rest = key.expose(<[u8]>::to_vec);
@@ -45,20 +49,19 @@ pub(super) fn split(key: &Secret, needed: usize, of: usize, random: &mut dyn Ran
             let mut pad = vec![0; rest.len()];
             random.fill(&mut pad);
             xor(&mut rest, &pad);
-            parts.push(Part { group, holder, secret: Secret::new(pad, strength) });
+            parts.push(Part { group, holder, secret: Rated::new(pad) });
         }
         if let Some(holder) = last {
-            parts.push(Part { group, holder, secret: Secret::new(rest, strength) });
+            parts.push(Part { group, holder, secret: Rated::new(rest) });
         }
     }
     parts
 }
 
 /// The key of one group, from all of its parts.
-pub(super) fn join<'a>(
-    parts: impl Iterator<Item = &'a Secret>,
-    strength: Strength,
-) -> Option<Secret> {
+pub(super) fn join<'a, const BITS: u16>(
+    parts: impl Iterator<Item = &'a Rated<BITS>>,
+) -> Option<Rated<BITS>> {
     let mut key: Option<Vec<u8>> = None;
     for part in parts {
         part.expose(|part| match &mut key {
@@ -73,7 +76,7 @@ pub(super) fn join<'a>(
             Some(_) => None,
         })?;
     }
-    key.map(|key| Secret::new(key, strength))
+    key.map(Rated::new)
 }
 
 fn xor(into: &mut [u8], with: &[u8]) {

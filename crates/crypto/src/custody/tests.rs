@@ -3,7 +3,7 @@ use super::*;
 use crate::keystore::key_from_pem;
 use crate::random::SystemRandom;
 use crate::seal::SealKey;
-use crate::secret::{Secret, Strength};
+use crate::secret::{Rated, Secret, Strength};
 use crate::signature::SignatureAlgorithm;
 use proptest::prelude::*;
 
@@ -122,22 +122,21 @@ proptest! {
         of in 1_usize..=MAX_CUSTODIANS, needed in 1_usize..=MAX_CUSTODIANS, bytes in any::<[u8; 32]>(), other in any::<[u8; 32]>(),
     ) {
         prop_assume!(needed <= of);
-        let strength = Strength(256);
-        let key = Secret::new(bytes.to_vec(), strength);
+        let key = Rated::<256>::new(bytes.to_vec());
         let parts = split(&key, needed, of, &mut SystemRandom);
         for group in groups(needed, of) {
             let of_group: Vec<_> = parts.iter().filter(|part| part.group == group).collect();
             prop_assert_eq!(of_group.len(), needed);
             prop_assert!(members(group).all(|holder| of_group.iter().any(|part| part.holder == holder)));
-            let joined = join(of_group.iter().map(|part| &part.secret), strength).unwrap();
+            let joined = join(of_group.iter().map(|part| &part.secret)).unwrap();
             prop_assert!(joined.expose(|joined| joined == bytes));
             // With the last part missing there is one that would make it any other key.
             let missing = of_group[0].secret.expose(<[u8]>::to_vec);
             let fitting: Vec<u8> =
                 missing.iter().zip(bytes).zip(other).map(|((part, key), other)| part ^ key ^ other).collect();
-            let fitting = Secret::new(fitting, strength);
+            let fitting = Rated::new(fitting);
             let rest = of_group[1..].iter().map(|part| &part.secret);
-            let joined = join(rest.chain([&fitting]), strength).unwrap();
+            let joined = join(rest.chain([&fitting])).unwrap();
             prop_assert!(joined.expose(|joined| joined == other));
         }
     }

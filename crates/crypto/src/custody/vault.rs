@@ -5,12 +5,13 @@
 
 use minicbor::{Decoder, Encoder};
 
+use super::BITS;
 use super::shares::{self, MAX_CUSTODIANS};
 use super::wrap::{WrapError, WrapKey, WrapPublic};
 use crate::digest::sha256;
 use crate::random::Random;
-use crate::seal::{self, MAX_SEALED, SealKey};
-use crate::secret::Secret;
+use crate::seal::{self, CustodyKey, MAX_SEALED, SealKey};
+use crate::secret::Rated;
 use crate::signature::{KeyHandle, SignatureAlgorithm, SignatureError, generate_pkcs8};
 
 /// Version of the form.
@@ -43,7 +44,7 @@ pub struct WrappedPart {
 #[derive(Debug)]
 pub struct Parts {
     holder: u8,
-    parts: Vec<(u8, Secret)>,
+    parts: Vec<(u8, Rated<BITS>)>,
 }
 
 /// A sealed private key. Public: algorithm, public key, how many of whom open it.
@@ -104,14 +105,14 @@ impl Vault {
         let inner = if holders.is_empty() {
             pkcs8.expose(|pkcs8| seal::seal(seal, PURPOSE, pkcs8, random))
         } else {
-            let (key, secret) = SealKey::generate_shared(random);
+            let (key, secret) = CustodyKey::generate(random);
             for part in shares::split(&secret, needed, holders.len(), random) {
                 let purpose = vault.purpose(part.group, part.holder);
                 let to = &vault.holders[usize::from(part.holder)];
                 let wrapped = to.wrap(&purpose, &part.secret)?;
                 vault.parts.push(WrappedPart { group: part.group, holder: part.holder, wrapped });
             }
-            let inner = pkcs8.expose(|pkcs8| seal::seal(&key, PURPOSE, pkcs8, random));
+            let inner = key.seal(PURPOSE, &pkcs8, random);
             inner.and_then(|inner| seal::seal(seal, PURPOSE, &inner, random))
         };
         vault.sealed = inner.map_err(|_| VaultError::Signature(SignatureError::Backend))?;
@@ -189,14 +190,14 @@ impl Vault {
         } else {
             let key = self.group_key(parts).ok_or(VaultError::TooFew)?;
             outer
-                .expose(|inner| seal::open(&SealKey::shared(key), PURPOSE, inner))
+                .expose(|inner| CustodyKey::of(key).open(PURPOSE, inner))
                 .map_err(|_| VaultError::Damaged)?
         };
         let key = KeyHandle::from_pkcs8(self.algorithm, &pkcs8)?;
         if key.spki_der() == self.spki_der { Ok(key) } else { Err(VaultError::Damaged) }
     }
 
-    fn group_key(&self, parts: &[Parts]) -> Option<Secret> {
+    fn group_key(&self, parts: &[Parts]) -> Option<Rated<BITS>> {
         let of = |group: u8, holder: u8| {
             let held = parts.iter().find(|one| one.holder == holder)?;
             held.parts.iter().find(|(of, _)| *of == group).map(|(_, part)| part)
@@ -204,9 +205,7 @@ impl Vault {
         shares::groups(self.needed(), self.holders.len()).find_map(|group| {
             let held: Option<Vec<_>> =
                 shares::members(group).map(|holder| of(group, holder)).collect();
-            let held = held?;
-            let strength = held.first()?.strength();
-            shares::join(held.into_iter(), strength)
+            shares::join(held?.into_iter())
         })
     }
 
@@ -300,7 +299,7 @@ impl Parts {
             text.push(*group);
             part.expose(|part| text.extend_from_slice(part));
         }
-        to.wrap(purpose, &Secret::new(text, super::wrap::STRENGTH))
+        to.wrap(purpose, &Rated::<BITS>::new(text))
     }
 
     /// Reads what [`Parts::wrap_to`] made.
@@ -317,8 +316,7 @@ impl Parts {
         let one = crate::provider::SEAL_KEY_LEN + 1;
         text.expose(|text| {
             let whole = !text.is_empty() && text.len().is_multiple_of(one);
-            let part =
-                |part: &[u8]| (part[0], Secret::new(part[1..].to_vec(), super::wrap::STRENGTH));
+            let part = |part: &[u8]| (part[0], Rated::new(part[1..].to_vec()));
             let parts = || text.chunks(one).map(part).collect();
             whole.then(|| Self { holder, parts: parts() }).ok_or(WrapError::Damaged)
         })

@@ -1,14 +1,13 @@
-//! Wrapping a secret to somebody's public key: HPKE (RFC 9180), base mode, on the strongest curve of the product.
+//! Wrapping a secret to somebody's public key: HPKE (RFC 9180), base mode, with 192 bits.
 
 use rustls::crypto::hpke::{EncapsulatedSecret, Hpke, HpkePrivateKey, HpkePublicKey};
 
+use super::{BITS, CHANNEL};
 use crate::provider;
 use crate::random::Random;
 use crate::seal::{self, SealKey};
-use crate::secret::{Secret, Strength};
+use crate::secret::{Rated, Secret};
 
-/// Security strength of a wrapping key: at least that of every key that is wrapped.
-pub(super) const STRENGTH: Strength = Strength(192);
 /// Bytes of a public key, and of an encapsulated one: an uncompressed point on P-384.
 const POINT: usize = 97;
 /// Purpose under which a wrapping key is sealed at rest.
@@ -34,19 +33,21 @@ impl WrapPublic {
         &self.0
     }
 
-    /// Wraps a secret for `purpose`; it opens for no other.
+    /// Wraps a secret for `purpose`; it opens for no other. A secret that is stronger than [`CHANNEL`] does not compile.
     ///
     /// # Errors
-    /// [`WrapError::Key`] for a key that is no point of the curve, or a secret that is stronger than the key;
-    /// [`WrapError::NotOffered`] where the provider has no HPKE.
+    /// [`WrapError::Key`] for a key that is no point of the curve; [`WrapError::NotOffered`] where the provider has no HPKE.
     //= specs/house.md#house-secrets
     //# A secret MUST leave the process only through a channel whose strength is at least its own.
-    pub fn wrap(&self, purpose: &str, secret: &Secret) -> Result<Vec<u8>, WrapError> {
+    pub fn wrap<const SECRET: u16>(
+        &self,
+        purpose: &str,
+        secret: &Rated<SECRET>,
+    ) -> Result<Vec<u8>, WrapError> {
         let (hpke, info) = (hpke()?, [INFO, purpose].concat());
         let to = HpkePublicKey(self.0.clone());
         let (encapsulated, text) = secret
-            .reveal_to(STRENGTH, |bytes| hpke.seal(info.as_bytes(), &[], bytes, &to))
-            .map_err(|_| WrapError::Key)?
+            .reveal_through(CHANNEL, |bytes| hpke.seal(info.as_bytes(), &[], bytes, &to))
             .map_err(|_| WrapError::Key)?;
         Ok([encapsulated.0, text].concat())
     }
@@ -55,7 +56,7 @@ impl WrapPublic {
 /// Who opens what was wrapped.
 #[derive(Debug)]
 pub struct WrapKey {
-    secret: Secret,
+    secret: Rated<BITS>,
     public: WrapPublic,
 }
 
@@ -66,7 +67,7 @@ impl WrapKey {
     /// [`WrapError::NotOffered`] where the provider has no HPKE.
     pub fn generate() -> Result<Self, WrapError> {
         let (public, secret) = hpke()?.generate_key_pair().map_err(|_| WrapError::NotOffered)?;
-        let secret = Secret::new(secret.secret_bytes().to_vec(), STRENGTH);
+        let secret = Rated::new(secret.secret_bytes().to_vec());
         Ok(Self { secret, public: WrapPublic(public.0) })
     }
 
@@ -80,7 +81,7 @@ impl WrapKey {
     ///
     /// # Errors
     /// [`WrapError::Damaged`] for anything else; [`WrapError::NotOffered`] where the provider has no HPKE.
-    pub fn unwrap(&self, purpose: &str, wrapped: &[u8]) -> Result<Secret, WrapError> {
+    pub fn unwrap(&self, purpose: &str, wrapped: &[u8]) -> Result<Rated<BITS>, WrapError> {
         let (hpke, info) = (hpke()?, [INFO, purpose].concat());
         let (encapsulated, text) = wrapped.split_at_checked(POINT).ok_or(WrapError::Damaged)?;
         let encapsulated = EncapsulatedSecret(encapsulated.to_vec());
@@ -88,7 +89,7 @@ impl WrapKey {
         let opened = hpke
             .open(&encapsulated, info.as_bytes(), &[], text, &secret)
             .map_err(|_| WrapError::Damaged)?;
-        Ok(Secret::new(opened, STRENGTH))
+        Ok(Rated::new(opened))
     }
 
     /// The pair, sealed to lie on this machine.
@@ -96,9 +97,7 @@ impl WrapKey {
     /// # Errors
     /// [`WrapError::NotOffered`] on a broken platform.
     pub fn sealed(&self, seal: &SealKey, random: &mut dyn Random) -> Result<Vec<u8>, WrapError> {
-        let text = self.joined();
-        text.expose(|text| seal::seal(seal, PURPOSE, text, random))
-            .map_err(|_| WrapError::NotOffered)
+        seal::seal_rated(seal, PURPOSE, &self.joined(), random).map_err(|_| WrapError::NotOffered)
     }
 
     /// What [`WrapKey::sealed`] made.
@@ -111,30 +110,29 @@ impl WrapKey {
     }
 
     /// Public half, then private half.
-    pub(super) fn joined(&self) -> Secret {
+    pub(super) fn joined(&self) -> Rated<BITS> {
         let mut text = self.public.0.clone();
         self.secret.expose(|secret| text.extend_from_slice(secret));
-        Secret::new(text, STRENGTH)
+        Rated::new(text)
     }
 
     pub(super) fn split(joined: &Secret) -> Option<Self> {
         joined.expose(|text| {
             let (public, secret) = text.split_at_checked(POINT)?;
             let public = WrapPublic::from_bytes(public)?;
-            (!secret.is_empty())
-                .then(|| Self { secret: Secret::new(secret.to_vec(), STRENGTH), public })
+            (!secret.is_empty()).then(|| Self { secret: Rated::new(secret.to_vec()), public })
         })
     }
 }
 
 fn hpke() -> Result<&'static dyn Hpke, WrapError> {
-    provider::hpke().ok_or(WrapError::NotOffered)
+    provider::hpke_192().ok_or(WrapError::NotOffered)
 }
 
 /// Why something was not wrapped or opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WrapError {
-    /// Not a public key, or one that is weaker than the secret.
+    /// Not a public key.
     #[error("the public key cannot have a secret wrapped to it: it is no point of its curve")]
     Key,
     /// Another key, another purpose, or a changed text.

@@ -25,7 +25,9 @@ pub(super) struct Asset {
 }
 
 /// The suite of [`crate::envelope`].
-pub(super) const HPKE: &str = "HPKE-P384-SHA384-AES-256-GCM";
+pub(super) const HPKE_256: &str = "HPKE-P521-SHA512-AES-256-GCM";
+/// What custodians' parts are wrapped with.
+pub(super) const HPKE_192: &str = "HPKE-P384-SHA384-AES-256-GCM";
 
 const NONE: Asset = Asset {
     name: "",
@@ -46,6 +48,7 @@ const SIGN: &[&str] = &["keygen", "sign", "verify"];
 const SEAL: &[&str] = &["encrypt", "decrypt", "tag"];
 const P256: Option<&str> = Some("secg/secp256r1");
 const P384: Option<&str> = Some("secg/secp384r1");
+const P521: Option<&str> = Some("secg/secp521r1");
 
 const fn ecdh(
     name: &'static str,
@@ -197,10 +200,19 @@ pub(super) const ASSETS: &[Asset] = &[
     },
     // Files sealed to recipients.
     Asset {
-        name: HPKE,
+        name: HPKE_256,
         primitive: "combiner",
         functions: &["encapsulate", "decapsulate", "encrypt", "decrypt"],
-        bits: Some(192),
+        bits: Some(crate::envelope::BITS),
+        quantum: Some(0),
+        made_of: &["secp521r1", "AES-256-GCM", "HKDF-SHA-512"],
+        ..NONE
+    },
+    Asset {
+        name: HPKE_192,
+        primitive: "combiner",
+        functions: &["encapsulate", "decapsulate", "encrypt", "decrypt"],
+        bits: Some(crate::custody::BITS),
         quantum: Some(0),
         made_of: &["secp384r1", "AES-256-GCM", "HKDF-SHA-384"],
         ..NONE
@@ -211,6 +223,7 @@ pub(super) const ASSETS: &[Asset] = &[
     ml_kem("MLKEM1024", "1024", 256, 5, "2.16.840.1.101.3.4.4.3"),
     ecdh("secp256r1", P256, 128, "1.2.840.10045.3.1.7"),
     ecdh("secp384r1", P384, 192, "1.3.132.0.34"),
+    ecdh("secp521r1", P521, 256, "1.3.132.0.35"),
     ecdh("x25519", Some("other/Curve25519"), 128, "1.3.101.110"),
     ecdsa("ecdsa_secp256r1_sha256", P256, 128, "1.2.840.10045.4.3.2", &["SHA-256"]),
     ecdsa("ecdsa_secp384r1_sha384", P384, 192, "1.2.840.10045.4.3.3", &["SHA-384"]),
@@ -270,6 +283,18 @@ pub(super) const ASSETS: &[Asset] = &[
         ..NONE
     },
     Asset {
+        name: "HKDF-SHA-512",
+        primitive: "kdf",
+        family: Some("HKDF"),
+        parameter: Some("512"),
+        functions: &["keyderive"],
+        bits: Some(512),
+        quantum: Some(5),
+        oid: Some("1.2.840.113549.1.9.16.3.30"),
+        made_of: &["SHA-512"],
+        ..NONE
+    },
+    Asset {
         name: "Argon2id",
         primitive: "kdf",
         family: Some("Argon2"),
@@ -288,6 +313,7 @@ pub(super) const ASSETS: &[Asset] = &[
     },
     sha2("SHA-256", "256", 128, 2, "2.16.840.1.101.3.4.2.1"),
     sha2("SHA-384", "384", 192, 4, "2.16.840.1.101.3.4.2.2"),
+    sha2("SHA-512", "512", 256, 5, "2.16.840.1.101.3.4.2.3"),
 ];
 
 pub(super) fn asset(name: &str) -> Option<&'static Asset> {

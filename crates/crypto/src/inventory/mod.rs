@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::policy::{Item, Policy, Use};
 use crate::register::{self, Implementation, Role};
 use crate::{note_key, provider};
-use assets::{Asset, HPKE, asset, of_suite};
+use assets::{Asset, HPKE_192, HPKE_256, asset, of_suite};
 
 /// The bill's own reference of the application.
 const APPLICATION: &str = "countersign";
@@ -67,7 +67,8 @@ fn offered() -> Vec<(&'static Asset, &'static str)> {
     let named = named.chain(provider::SCHEMES.iter().map(|scheme| scheme.name));
     let named = named.chain(provider::SECOND.iter().map(|second| second.name()));
     let named = named.chain([provider::SEAL_AEAD, note_key::NAME]).chain(provider::DRBG);
-    let named = named.chain(provider::hpke().map(|_| HPKE));
+    let named = named.chain(provider::hpke_256().map(|_| HPKE_256));
+    let named = named.chain(provider::hpke_192().map(|_| HPKE_192));
     let mut offered: Vec<(&'static Asset, &'static str)> =
         named.filter_map(|name| asset(name).map(|asset| (asset, backend))).collect();
     offered.extend(PAIRING.iter().filter_map(|(name, by)| asset(name).map(|asset| (asset, *by))));
@@ -124,8 +125,9 @@ fn library(implementation: &Implementation) -> Value {
 }
 
 /// What is used whatever a policy says.
-const FIXED: [(&str, &str); 5] = [
-    (HPKE, "backups, whatever the policy says"),
+const FIXED: [(&str, &str); 6] = [
+    (HPKE_256, "backups, whatever the policy says"),
+    (HPKE_192, "custodians' parts of the root, whatever the policy says"),
     ("SPAKE2+-P256-SHA256-HKDF-SHA256-HMAC-SHA256", "pairing, whatever the policy says"),
     ("Argon2id", "pairing, whatever the policy says"),
     ("CTR_DRBG-AES-256", "keys and nonces, whatever the policy says"),

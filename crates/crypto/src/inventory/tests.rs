@@ -20,7 +20,8 @@ fn whatever_the_provider_offers_is_described() {
     names.extend(provider::SECOND.iter().map(|second| second.name()));
     names.extend([provider::SEAL_AEAD, note_key::NAME]);
     names.extend(provider::DRBG);
-    names.extend(provider::hpke().map(|_| assets::HPKE));
+    names.extend(provider::hpke_256().map(|_| assets::HPKE_256));
+    names.extend(provider::hpke_192().map(|_| assets::HPKE_192));
     for suite in provider::SUITES {
         assert!(!of_suite(suite.name).is_empty(), "{}", suite.name);
         names.extend(of_suite(suite.name));
@@ -77,10 +78,10 @@ fn the_policys_use_stands_at_the_algorithm_and_nothing_is_called_certified() {
     let first = find(&bill, "crypto/algorithm/SecP256r1MLKEM768").unwrap();
     let marks = first["properties"].to_string();
     assert!(marks.contains("uses.device-uplink.groups[0]"), "{marks}");
-    // No policy names it; backups are sealed with it, where the provider can.
-    let backups = find(&bill, &format!("crypto/algorithm/{}", assets::HPKE)).is_some();
+    // No policy names it; custodians' parts are wrapped with it, where the provider can.
+    let wraps = find(&bill, &format!("crypto/algorithm/{}", assets::HPKE_192)).is_some();
     let aside = find(&bill, "crypto/algorithm/secp384r1").unwrap();
-    let expected = if backups { format!("part of {}", assets::HPKE) } else { "none".to_owned() };
+    let expected = if wraps { format!("part of {}", assets::HPKE_192) } else { "none".to_owned() };
     assert_eq!(aside["properties"][0]["value"], expected);
     let part = find(&bill, "crypto/algorithm/ML-KEM-768").unwrap();
     assert_eq!(part["properties"][0]["value"], "part of SecP256r1MLKEM768");

@@ -28,11 +28,18 @@ pub(crate) const SEAL_NONCE_LEN: usize = 12;
 /// The AEAD of sealed files, by its registered name (RFC 8452).
 pub(crate) const SEAL_AEAD: &str = "AEAD_AES_256_GCM_SIV";
 
-/// The suite of [`hpke`], by the names of RFC 9180.
-pub(crate) const HPKE_SUITE: &str = "DHKEM(P-384, HKDF-SHA384), HKDF-SHA384, AES-256-GCM";
+/// The suite of [`hpke_256`], by the names of RFC 9180.
+pub(crate) const HPKE_256: &str = "DHKEM(P-521, HKDF-SHA512), HKDF-SHA512, AES-256-GCM";
+/// The suite of [`hpke_192`].
+pub(crate) const HPKE_192: &str = "DHKEM(P-384, HKDF-SHA384), HKDF-SHA384, AES-256-GCM";
 
-/// Hybrid public key encryption (RFC 9180).
-pub(crate) fn hpke() -> Option<&'static dyn Hpke> {
+/// Hybrid public key encryption (RFC 9180) of 256 bits.
+pub(crate) fn hpke_256() -> Option<&'static dyn Hpke> {
+    Some(backend::hpke::DH_KEM_P521_HKDF_SHA512_AES_256)
+}
+
+/// The same of 192 bits.
+pub(crate) fn hpke_192() -> Option<&'static dyn Hpke> {
     Some(backend::hpke::DH_KEM_P384_HKDF_SHA384_AES_256)
 }
 

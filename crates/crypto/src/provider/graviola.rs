@@ -34,11 +34,18 @@ pub(crate) const SEAL_NONCE_LEN: usize = 12;
 /// The AEAD of sealed files, by its registered name (RFC 8452).
 pub(crate) const SEAL_AEAD: &str = "AEAD_AES_256_GCM_SIV";
 
-/// The suite that [`hpke`] would have.
-pub(crate) const HPKE_SUITE: &str = "DHKEM(P-384, HKDF-SHA384), HKDF-SHA384, AES-256-GCM";
+/// The suite that [`hpke_256`] would have.
+pub(crate) const HPKE_256: &str = "DHKEM(P-521, HKDF-SHA512), HKDF-SHA512, AES-256-GCM";
+/// The suite that [`hpke_192`] would have.
+pub(crate) const HPKE_192: &str = "DHKEM(P-384, HKDF-SHA384), HKDF-SHA384, AES-256-GCM";
 
 /// It has no HPKE: nothing is sealed to recipients with it.
-pub(crate) fn hpke() -> Option<&'static dyn rustls::crypto::hpke::Hpke> {
+pub(crate) fn hpke_256() -> Option<&'static dyn rustls::crypto::hpke::Hpke> {
+    None
+}
+
+/// Nor is anything wrapped to custodians.
+pub(crate) fn hpke_192() -> Option<&'static dyn rustls::crypto::hpke::Hpke> {
     None
 }
 

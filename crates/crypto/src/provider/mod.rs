@@ -22,9 +22,10 @@ mod pairing;
 
 pub use backend::BACKEND;
 pub(crate) use backend::{
-    DRBG, Ed25519, GROUPS, HPKE_SUITE, SCHEMES, SEAL_AEAD, SEAL_KEY_LEN, SEAL_NONCE_LEN, SECOND,
-    SUITES, SecondSoftwareKey, SoftwareKey, aead_open, aead_seal, ed25519_verify, hmac_sha256,
-    hpke, random, sha1_name, sha256, sha384, tls_backend, verify, verify_second,
+    DRBG, Ed25519, GROUPS, HPKE_192, HPKE_256, SCHEMES, SEAL_AEAD, SEAL_KEY_LEN, SEAL_NONCE_LEN,
+    SECOND, SUITES, SecondSoftwareKey, SoftwareKey, aead_open, aead_seal, ed25519_verify,
+    hmac_sha256, hpke_192, hpke_256, random, sha1_name, sha256, sha384, tls_backend, verify,
+    verify_second,
 };
 pub(crate) use pairing::{Argon2Refused, argon2id, spake2plus};
 

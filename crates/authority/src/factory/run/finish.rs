@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use countersign_crypto::certificate::{Certificate, CertificateChain};
 use countersign_crypto::csr;
+use countersign_crypto::custody;
 use countersign_crypto::digest::sha256;
 use countersign_crypto::file;
 use countersign_crypto::random::SystemRandom;
 use countersign_crypto::seal;
+use countersign_crypto::secret::Rated;
 use countersign_crypto::signature::KeyHandle;
 use countersign_model::factory::{PURPOSE, Package, SetupRecord};
 use countersign_model::id::ThingId;
@@ -148,8 +150,9 @@ impl Run<'_> {
                 .entry(chain.certificates().last().map(Certificate::fingerprint))
                 .or_insert_with(|| ders(&authorities.roots_of(&chain)));
             let package = self.package(record, &chain, roots.clone());
-            let plain = package.encode();
-            let sealed = seal::seal(transport, PURPOSE, &plain, &mut SystemRandom)?;
+            // A package holds a key of at most this strength, and what a setup code is verified by.
+            let plain = Rated::<{ custody::BITS }>::new(std::mem::take(&mut *package.encode()));
+            let sealed = seal::seal_rated(transport, PURPOSE, &plain, &mut SystemRandom)?;
             files.push((file_name(&thing), sealed));
         }
         let out: Arc<Path> = self.batch.out().into();
