@@ -75,6 +75,9 @@ pub enum ControlError {
         "the device did not acknowledge: try `control get`; if it refuses, ask for another invitation ({0})"
     )]
     Unacknowledged(String),
+    /// The device may have stored this home, and its last word was lost.
+    #[error("{0}")]
+    Lost(PairingFailure),
     /// The code could not be prepared for the device.
     #[error(transparent)]
     Code(#[from] PakeError),
@@ -167,6 +170,7 @@ impl From<PairingFailure> for ControlError {
             }
             PairingFailure::Refused(RefusedReason::Locked { wait }) => Self::Locked(wait),
             PairingFailure::Refused(RefusedReason::Busy) => Self::Busy,
+            lost @ PairingFailure::Unacknowledged => Self::Lost(lost),
             other => Self::Protocol(other.to_string()),
         }
     }

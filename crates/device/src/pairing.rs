@@ -16,7 +16,7 @@ use countersign_crypto::tls::{ClientRule, SecureChannel, TlsError, TlsServer, tr
 use countersign_model::state::DeviceState;
 use countersign_protocol::pairing::{
     ALPN, Attempts, Binding, CloseReason, DeviceOutput, Installation, Installed,
-    NetworkCredentials, PairingDevice, SESSION_TIMEOUT,
+    NetworkCredentials, NoInstall, PairingDevice, SESSION_TIMEOUT, Window,
 };
 use countersign_protocol::permit::device::AccessList;
 use seats::{Seat, Seats};
@@ -143,7 +143,7 @@ impl Pairing {
     ) -> Result<(TcpListener, Installed), InstallError> {
         let Installation { anchor, owner, network, gateway, now } = installation;
         let anchor = trust_anchor(&anchor).ok_or(InstallError::Anchor)?;
-        self.store.with(unowned)?;
+        self.store.with(|record| self.may_install(record))?;
         // 1. The socket, so that its port can be told. Nobody is served yet.
         let listener = TcpListener::bind(self.api).await.map_err(InstallError::Listen)?;
         let local_port = listener.local_addr().map_err(InstallError::Listen)?.port();
@@ -155,7 +155,7 @@ impl Pairing {
         self.clock.raise(now);
         // 2. Everything at once, durably: the device is initialised or it is not.
         self.store.update(|record| {
-            unowned(record)?;
+            self.may_install(record)?;
             record.phase = DeviceState::Initialised;
             record.home = Some(home);
             record.api_port = local_port;
@@ -165,11 +165,11 @@ impl Pairing {
         let thing = self.factory.thing().clone();
         Ok((listener, Installed { thing, local_port, td_sha256: self.description_sha256 }))
     }
-}
 
-/// A home is installed where there is none, and never over another one.
-fn unowned(record: &Record) -> Result<(), InstallError> {
-    if record.phase == DeviceState::FactoryDefault { Ok(()) } else { Err(InstallError::Owned) }
+    /// Asked by whoever holds the record: the window's end may come at any moment.
+    fn may_install(&self, record: &Record) -> Result<(), NoInstall> {
+        Window::may_install(record.window.as_ref(), record.phase, self.uptime.now())
+    }
 }
 
 /// Somebody who is connected. The seat is given back when it goes, however it goes.
@@ -284,25 +284,10 @@ fn locked(seats: &Mutex<Seats>) -> MutexGuard<'_, Seats> {
 enum InstallError {
     #[error("what the controller sent is no self-signed CA certificate that TLS can take")]
     Anchor,
-    #[error("this device belongs to a home already")]
-    Owned,
+    #[error(transparent)]
+    NotNow(#[from] NoInstall),
     #[error("the local API's address cannot be used: {0}")]
     Listen(std::io::Error),
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_home_is_installed_over_another_or_into_a_reset() {
-        let in_phase = |phase| Record { phase, ..Record::default() };
-        assert!(unowned(&in_phase(DeviceState::FactoryDefault)).is_ok());
-        for phase in [DeviceState::Initialised, DeviceState::Resetting] {
-            assert!(matches!(unowned(&in_phase(phase)), Err(InstallError::Owned)));
-        }
-    }
 }

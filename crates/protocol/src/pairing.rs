@@ -27,6 +27,7 @@
 //! carried out, the rest must not be. They hold no socket and no clock.
 
 mod attempts;
+mod closing;
 mod controller;
 mod device;
 pub(crate) mod frame;
@@ -37,6 +38,7 @@ mod tests;
 mod window;
 
 pub use attempts::{Attempts, Locked, MAX_ATTEMPTS, MAX_DELAY};
+pub use closing::{Closing, NoInstall};
 pub use controller::{ControllerOutput, PairingController, PairingFailure};
 pub use device::{CloseReason, DeviceOutput, PairingDevice};
 pub use frame::MAX_FRAME;

@@ -273,6 +273,7 @@ pub(crate) fn judged(error: ControlError) -> Failure {
         | ControlError::Invalid(_)
         | ControlError::Invitation(_)
         | ControlError::Unacknowledged(_)
+        | ControlError::Lost(_)
         | ControlError::History(_)
         | ControlError::Device(..) => Failure::found(text),
         _ => Failure::environment(text),

@@ -8,7 +8,7 @@ use crate::pairing::Pairing;
 use crate::uplink::shell::UplinkStatus;
 use countersign_crypto::tls::TlsError;
 use countersign_model::state::DeviceState;
-use countersign_protocol::pairing::SESSION_TIMEOUT;
+use countersign_protocol::pairing::{Closing, Window};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,8 +27,8 @@ pub(super) struct Unowned {
     /// Where pairing is open.
     address: Option<SocketAddr>,
     window: Instant,
-    /// The window was held open for who is installing a home.
-    told: bool,
+    /// The window is over, and held open for who installed a home.
+    telling: bool,
     presses: watch::Receiver<u64>,
     look: Interval,
     /// Dropping it withdraws the announcement.
@@ -42,8 +42,9 @@ impl Unowned {
         let (pairing, window) = (JoinSet::new(), Instant::now());
         let look = interval(LOOK_EVERY);
         let announcer = None;
-        let (address, told) = (None, false);
-        let mut unowned = Self { base, pairing, address, window, told, presses, look, announcer };
+        let (address, telling) = (None, false);
+        let mut unowned =
+            Self { base, pairing, address, window, telling, presses, look, announcer };
         match left {
             Some(left) => unowned.open(left).await?,
             None => unowned.close().await,
@@ -66,18 +67,18 @@ impl Unowned {
                         self.open(left).await?;
                     }
                 }
-                // Who is installing a home is told of it first, within a conversation's time.
-                Event::WindowOver if self.owned() && !self.told => {
-                    (self.told, self.window) = (true, Instant::now() + SESSION_TIMEOUT);
-                }
-                Event::WindowOver => {
-                    self.pairing.shutdown().await;
-                    if self.owned() {
+                Event::WindowOver => match self.closing() {
+                    Closing::Open(left) => self.window = Instant::now() + left,
+                    Closing::Telling(left) => {
+                        (self.telling, self.window) = (true, Instant::now() + left);
+                    }
+                    Closing::AtHome => {
+                        self.pairing.shutdown().await;
                         // Its socket went with the conversation: as after a restart.
                         return Ok(Life::Initialised(Initialised::resume(self.base).await?));
                     }
-                    self.close().await;
-                }
+                    Closing::Closed => self.close().await,
+                },
                 // While a home is being installed the API's socket is there already, and nobody is served on it.
                 Event::Look if self.owned() => {}
                 Event::Look => self.base.look(self.address.as_slice())?,
@@ -94,6 +95,13 @@ impl Unowned {
     /// Whether a home is stored already. Its conversation ends, and gives the local API's socket.
     fn owned(&self) -> bool {
         self.base.state() == DeviceState::Initialised
+    }
+
+    fn closing(&self) -> Closing {
+        let Self { base, telling, .. } = self;
+        base.store.with(|record| {
+            Window::closing(record.window.as_ref(), record.phase, *telling, base.uptime.now())
+        })
     }
 
     /// Pairing is open for `left` from now on; what goes on already goes on.

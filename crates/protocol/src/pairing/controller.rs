@@ -39,6 +39,11 @@ pub enum PairingFailure {
     /// The device acknowledged under another name.
     #[error("the device acknowledged under another name than its certificate's")]
     OtherDevice,
+    /// Everything was sent, and the device's last word was lost: it may belong to the home.
+    #[error(
+        "the device did not acknowledge, and may belong to this home already: if it cannot be paired again, reset it first"
+    )]
+    Unacknowledged,
     /// There was not enough memory for the derivation.
     #[error("there is not enough memory to check the setup code")]
     Memory,
@@ -122,11 +127,12 @@ impl PairingController {
 
     /// The channel ended, or a deadline passed, before the device acknowledged.
     pub fn broken_off(&mut self) -> Vec<ControllerOutput> {
-        if matches!(self.phase, Phase::Closed) {
-            return Vec::new();
-        }
-        self.phase = Phase::Closed;
-        vec![ControllerOutput::Failed(PairingFailure::Protocol)]
+        let failure = match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Closed => return Vec::new(),
+            Phase::Installed => PairingFailure::Unacknowledged,
+            Phase::Params(_) | Phase::Share(_) => PairingFailure::Protocol,
+        };
+        vec![ControllerOutput::Failed(failure)]
     }
 
     fn steps(

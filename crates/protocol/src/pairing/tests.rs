@@ -316,6 +316,35 @@ fn what_cannot_be_stored_is_not_acknowledged() {
     assert_eq!(failures, [PairingFailure::Refused(RefusedReason::Storage)]);
 }
 
+#[test]
+fn a_last_word_that_is_lost_leaves_it_open_whose_the_device_is() {
+    let (mut random, mut device) = (SystemRandom, device(Attempts::default()));
+    let (mut controller, hello) =
+        PairingController::start(code(1), binding(1), &installation()).unwrap();
+    let mut to_device = hello.to_vec();
+    // Params and share, then share and confirmation: after these the controller has sent everything.
+    for _ in 0..2 {
+        let outputs = feed(&mut device, &std::mem::take(&mut to_device));
+        for output in outputs {
+            let DeviceOutput::Send(bytes) = output else { continue };
+            for output in controller.receive(&bytes, &mut random) {
+                let ControllerOutput::Send(bytes) = output else { panic!("{output:?}") };
+                to_device.extend(bytes.iter());
+            }
+        }
+    }
+    let outputs = feed(&mut device, &to_device);
+    assert!(matches!(outputs.last(), Some(DeviceOutput::Install(_))), "{outputs:?}");
+    let ended = controller.broken_off();
+    let [ControllerOutput::Failed(failure)] = &ended[..] else { panic!("{ended:?}") };
+    assert_eq!(*failure, PairingFailure::Unacknowledged);
+    let (mut early, _) = PairingController::start(code(1), binding(1), &installation()).unwrap();
+    let ended = early.broken_off();
+    let [ControllerOutput::Failed(failure)] = &ended[..] else { panic!("{ended:?}") };
+    assert_eq!(*failure, PairingFailure::Protocol);
+    assert!(early.broken_off().is_empty());
+}
+
 //= specs/house.md#house-pairing
 //= type=test
 //# One controller at a time MUST be able to try a setup code, and another one MUST be told so.
