@@ -6,7 +6,7 @@
 //!
 //! Statement: COSE_Sign1 over CBOR `[1, position, SHA-256 of the root before, next root's certificate]`. [`follow`] is pure and goes
 //! forward only: a statement that is missing, out of its place, by another key or about another root ends the walk with an error, and
-//! what was held stays held.
+//! what was held stays held. How a root takes those before it out of the line is [`withdrawal`]'s.
 
 use minicbor::{Decoder, Encoder};
 
@@ -14,6 +14,10 @@ use crate::certificate::{Certificate, MAX_CERTIFICATE, MAX_CHAIN};
 use crate::cose::{self, CoseError};
 use crate::signature::KeyHandle;
 use crate::statements::{self, Refused};
+
+pub mod withdrawal;
+
+pub use withdrawal::{Told, Withdrawal, withdraw_before};
 
 /// The content type, so that no other document of a root's key is taken for a statement.
 const TYPE: &str = "application/countersign-anchor+cbor";
@@ -106,6 +110,13 @@ pub fn placed(root: &Certificate, statements: &[Vec<u8>]) -> Option<Anchor> {
     })
 }
 
+/// The root that a statement names, before anybody's signature was looked at; `None` for what is no statement.
+#[must_use]
+pub fn stated(document: &[u8]) -> Option<Certificate> {
+    let payload = cose::unverified_payload(document).ok()?;
+    read(&payload).map(|(.., next)| next)
+}
+
 fn fits(held: &Anchor, next: &Certificate) -> Result<(), AnchorError> {
     let root = next.is_ca() && next.verify_signed_by(next).is_ok();
     if !root || next.fingerprint() == held.root.fingerprint() {
@@ -180,7 +191,7 @@ pub enum AnchorError {
     #[error("a statement about a root's successor: {0}")]
     Signature(#[from] CoseError),
     /// The key is not the held root's.
-    #[error("the key is not that of the root which is to name its successor")]
+    #[error("the key is not that of the root whose word it is to be")]
     Key,
     /// Not a root, or the same one.
     #[error("the next root is no certificate of a CA that signs itself, or is the one before")]
@@ -188,6 +199,12 @@ pub enum AnchorError {
     /// Another maker's.
     #[error("the next root is another maker's")]
     Maker,
+    /// Not a withdrawal.
+    #[error("not a withdrawal of roots in the form of this program")]
+    Withdrawal,
+    /// There is no root before the first.
+    #[error("the first root has none before it that could be withdrawn")]
+    First,
 }
 
 #[cfg(test)]
@@ -214,8 +231,8 @@ mod tests {
         (self_signed_ca(&template, &key).unwrap(), key)
     }
 
-    /// Roots 0 to `count`, and the statements between them.
-    fn line(count: usize) -> (Vec<Anchor>, Vec<Vec<u8>>) {
+    /// Roots 0 to `count`, their keys, and the statements between them.
+    pub(super) fn line(count: usize) -> (Vec<Anchor>, Vec<KeyHandle>, Vec<Vec<u8>>) {
         let made: Vec<_> = (0..=count).map(|number| root("Acme", number)).collect();
         let anchors: Vec<_> = (0_u64..)
             .zip(&made)
@@ -224,7 +241,7 @@ mod tests {
         let statements = (0..count)
             .map(|at| state(&anchors[at], &made[at + 1].0, &made[at].1).unwrap())
             .collect();
-        (anchors, statements)
+        (anchors, made.into_iter().map(|(_, key)| key).collect(), statements)
     }
 
     //= specs/house.md#house-anchors
@@ -232,7 +249,7 @@ mod tests {
     //# A new root MUST be believed only by the signature of the root before it.
     #[test]
     fn foreign_changed_and_misplaced_statements_are_refused() {
-        let (anchors, statements) = line(3);
+        let (anchors, _, statements) = line(3);
         let held = &anchors[0];
         assert_eq!(follow(held, &statements).unwrap(), anchors[1..]);
         // A root's place is told by its own statement, so that the newest has none yet, and a stranger none ever.
@@ -271,7 +288,7 @@ mod tests {
 
     #[test]
     fn after_the_last_roll_servers_chains_and_files_of_roots_are_read() {
-        let (anchors, statements) = line(MAX_STATEMENTS);
+        let (anchors, _, statements) = line(MAX_STATEMENTS);
         assert_eq!(follow(&anchors[0], &statements).unwrap().len(), MAX_STATEMENTS);
         let roots: String = anchors.iter().map(|anchor| anchor.root.to_pem()).collect();
         assert_eq!(certificates_from_pem(roots.as_bytes()).unwrap().len(), anchors.len());
@@ -292,7 +309,7 @@ mod tests {
             count in 1_usize..5, held in 0_usize..5, offers in proptest::collection::vec((0_usize..5, 0_usize..6), 1..6),
         ) {
             prop_assume!(held <= count);
-            let (anchors, statements) = line(count);
+            let (anchors, _, statements) = line(count);
             let mut held = anchors[held].clone();
             for (from, to) in offers {
                 let to = to.min(count);

@@ -1,14 +1,15 @@
-//! The maker's roots that this device trusts: the factory's, and those that the maker's own statements led to.
+//! The maker's roots that this device trusts: the factory's, and those that the maker's own statements led to, until one of these withdraws
+//! the ones before it.
 //!
 //! ```text
 //!  uplink: things/ID/anchors ─► offer ─► follow, store ─► roots(): the next connection, enrolment, trial
 //!                                          │
-//!          things/ID/anchors/state ◄───────┘ the newest root's SHA-256, or why a chain was not followed
+//!          things/ID/anchors/state ◄───────┘ the newest root's SHA-256, the place of the first; or why a chain was not followed
 //! ```
 //! Decisions are `protocol::anchors`'. What was learned lies in the sealed state and outlives a reset: it is the maker's and not
 //! the home's. A kill leaves what was trusted before or after, and both verify the maker's servers.
 
-use crate::data::{Store, StoreError};
+use crate::data::{Record, Store, StoreError};
 use countersign_crypto::certificate::Certificate;
 use countersign_model::topic::AnchorReport;
 use countersign_protocol::anchors::{TrustedRoots, name};
@@ -39,21 +40,34 @@ impl Anchors {
         self.trusted().all()
     }
 
-    /// A chain of statements has come. What became of it is in the report; when this returns, it is stored.
+    /// Statements have come, perhaps with a withdrawal. What became of it is in the report; when this returns, it is stored.
     ///
     /// # Errors
     /// [`StoreError`]: nothing changed, and it must come again.
     //= specs/house.md#house-anchors
     //# A device MUST acknowledge a root only when it is stored.
+    //= specs/house.md#house-anchors
+    //# A device MUST say that it let go of roots only when that is stored.
     pub fn offer(&self, chain: &[u8]) -> Result<(), StoreError> {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let mut trusted = self.trusted();
         *refused = match trusted.take(chain) {
-            Ok(0) => None,
+            Ok(taken) if !taken.is_news() => None,
             Ok(taken) => {
-                self.store.update(|record| record.roots = trusted.learned().to_vec())?;
+                // Both in one write: a kill leaves all that was before, or all that is now.
+                self.store.update(|record| {
+                    (record.roots, record.root_floor) =
+                        (trusted.learned().to_vec(), trusted.floor());
+                })?;
                 let root = trusted.newest().map(name);
-                tracing::warn!(target: "countersign::audit", taken, root, "the maker's newest root is trusted");
+                if taken.followed > 0 {
+                    let taken = taken.followed;
+                    tracing::warn!(target: "countersign::audit", taken, root, "the maker's newest root is trusted");
+                }
+                if let Some(floor) = taken.floor {
+                    let left = trusted.all().len();
+                    tracing::warn!(target: "countersign::audit", floor, left, root, "the maker's older roots are trusted no more");
+                }
                 None
             }
             Err(error) => {
@@ -71,7 +85,9 @@ impl Anchors {
     #[must_use]
     pub fn report(&self) -> AnchorReport {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        AnchorReport { root: self.trusted().newest().map(name).unwrap_or_default(), refused }
+        let trusted = self.trusted();
+        let root = trusted.newest().map(name).unwrap_or_default();
+        AnchorReport { root, floor: Some(trusted.floor()), refused }
     }
 
     /// Changes whenever a report is due.
@@ -81,6 +97,8 @@ impl Anchors {
     }
 
     fn trusted(&self) -> TrustedRoots {
-        TrustedRoots::new(self.factory.clone(), self.store.with(|record| record.roots.clone()))
+        let stored = |record: &Record| (record.roots.clone(), record.root_floor);
+        let (learned, floor) = self.store.with(stored);
+        TrustedRoots::new(self.factory.clone(), learned, floor)
     }
 }

@@ -120,6 +120,7 @@ fn record(channel: &SecureChannel<DuplexStream>, now: Timestamp) -> Record {
         }),
         policy_version: None,
         root: None,
+        root_floor: None,
         negotiated: Vec::new(),
         offers: vec![Offer {
             offered: channel.offered().unwrap().clone(),

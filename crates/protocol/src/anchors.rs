@@ -6,16 +6,20 @@
 //!                 └──────────── the gateway notes it; Acknowledgements before the root is activated ◄──────────┘
 //! ```
 //!
-//! A device adds roots and takes none away, and only those to which a chain of signatures leads from one that it trusts
-//! already. Nothing waits for it: a device that hears of no roll goes on by the cross-certificates.
+//! A device adds only roots to which a chain of signatures leads from one that it trusts already, and lets go of old ones only by a later
+//! one's word. Nothing waits for it: a device that hears of no roll goes on by the cross-certificates.
 
 use crate::fleet::{Record, Registration};
 use crate::hex;
-use countersign_crypto::anchors::{self, Anchor, AnchorError, MAX_STATEMENTS};
+use countersign_crypto::anchors::{self, Anchor, AnchorError, Told, Withdrawal};
 use countersign_crypto::certificate::Certificate;
 use countersign_model::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+mod trusted;
+
+pub use trusted::{ChainRefused, Taken, TrustedRoots};
 
 /// The longest chain in one message, in bytes: below the largest packet that a device takes. A longer way is gone in pieces.
 pub const MAX_CHAIN: usize = 64 * 1024;
@@ -26,99 +30,13 @@ pub fn name(root: &Certificate) -> String {
     hex::write(&root.fingerprint())
 }
 
-/// The maker's roots as a device trusts them: those of its factory, for life, and those that statements led to.
-#[derive(Debug, Clone)]
-pub struct TrustedRoots {
-    factory: Vec<Certificate>,
-    learned: Vec<Anchor>,
-}
-
-impl TrustedRoots {
-    /// Of a device: what the factory gave, and what it has stored since, in the order in which it came.
-    #[must_use]
-    pub const fn new(factory: Vec<Certificate>, learned: Vec<Anchor>) -> Self {
-        Self { factory, learned }
-    }
-
-    /// Each of them once.
-    #[must_use]
-    pub fn all(&self) -> Vec<Certificate> {
-        let mut all = self.factory.clone();
-        for anchor in &self.learned {
-            if !all.contains(&anchor.root) {
-                all.push(anchor.root.clone());
-            }
-        }
-        all
-    }
-
-    /// The newest: the last that statements led to, else the first of the factory, which lists the one that signs first.
-    #[must_use]
-    pub fn newest(&self) -> Option<&Certificate> {
-        self.learned.last().map(|anchor| &anchor.root).or_else(|| self.factory.first())
-    }
-
-    /// What is to be stored.
-    #[must_use]
-    pub fn learned(&self) -> &[Anchor] {
-        &self.learned
-    }
-
-    /// Follows a chain of statements that came, whoever sent it, and tells how many roots it led to. What was trusted stays so.
-    ///
-    /// # Errors
-    /// [`ChainRefused`]; then nothing of the chain was taken.
-    //= specs/house.md#house-anchors
-    //# A device MUST come to trust a root only by statements that lead to it from a root that it trusts.
-    //= specs/house.md#house-anchors
-    //# The number of roots that a device takes MUST be bounded.
-    pub fn take(&mut self, chain: &[u8]) -> Result<usize, ChainRefused> {
-        // 1. Read.
-        if chain.len() > MAX_CHAIN {
-            return Err(ChainRefused::TooLong(chain.len()));
-        }
-        let statements = anchors::from_bytes(chain)?;
-        // 2. From where: once a root was followed to, from there, so that nothing leads beside it; before, from the newest of
-        //    the factory's that says of itself where it stands.
-        let placed = || self.factory.iter().filter_map(|root| anchors::placed(root, &statements));
-        let from = match self.learned.last() {
-            Some(newest) => newest.clone(),
-            None => placed().max_by_key(|one| one.position).ok_or(ChainRefused::NotOurs)?,
-        };
-        // 3. Along the signatures, all the way or not at all.
-        let way = anchors::follow(&from, &statements)?;
-        if self.learned.len() + way.len() > MAX_STATEMENTS {
-            return Err(ChainRefused::Full);
-        }
-        let taken = way.len();
-        self.learned.extend(way);
-        Ok(taken)
-    }
-}
-
-/// Why a device did not take a chain.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ChainRefused {
-    /// Over [`MAX_CHAIN`].
-    #[error("{0} bytes are more than the {MAX_CHAIN} of a chain of roots")]
-    TooLong(usize),
-    /// None of its statements is by a root that is trusted.
-    #[error("no statement is by a root that this device trusts")]
-    NotOurs,
-    /// There is no room for so many roots.
-    #[error("more than {MAX_STATEMENTS} roots came after those of the factory")]
-    Full,
-    /// It does not lead on.
-    #[error(transparent)]
-    Chain(#[from] AnchorError),
-}
-
 /// The maker's roots from the first to the newest, as the authority has stated them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RootLine {
     statements: Vec<Vec<u8>>,
     /// One more than there are statements, or none at all.
     names: Vec<String>,
+    withdrawal: Option<Withdrawal>,
 }
 
 impl RootLine {
@@ -130,7 +48,36 @@ impl RootLine {
         let held = Anchor { position: 0, root: first };
         let way = anchors::follow(&held, &statements)?;
         let names = std::iter::once(&held).chain(&way).map(|anchor| name(&anchor.root)).collect();
-        Ok(Self { statements, names })
+        Ok(Self { statements, names, withdrawal: None })
+    }
+
+    /// The same where one of its roots has withdrawn those before it.
+    ///
+    /// # Errors
+    /// [`ChainRefused`] for a withdrawal by none of them, or a line that does not fit into one message with it.
+    pub fn withdrawn(self, document: &[u8]) -> Result<Self, ChainRefused> {
+        let withdrawal = Withdrawal::read(document)?;
+        let place = usize::try_from(withdrawal.position()).ok();
+        let statement = place.and_then(|place| self.statements.get(place.checked_sub(1)?));
+        let next = statement.and_then(|one| anchors::stated(one)).ok_or(ChainRefused::Unplaced)?;
+        withdrawal.by(&next)?;
+        let line = Self { withdrawal: Some(withdrawal), ..self };
+        match line.whole().map(|whole| whole.len()) {
+            Some(length) if length > MAX_CHAIN => Err(ChainRefused::TooLong(length)),
+            _ => Ok(line),
+        }
+    }
+
+    /// The place from which on its roots are anchors; 0 where none was withdrawn.
+    #[must_use]
+    pub fn floor(&self) -> u64 {
+        self.withdrawal.as_ref().map_or(0, Withdrawal::position)
+    }
+
+    /// Every statement and the withdrawal, for whoever has not let go yet: it shows where each root stands that such a device may hold.
+    fn whole(&self) -> Option<Vec<u8>> {
+        let withdrawal = Some(self.withdrawal.clone()?);
+        Some(Told { statements: self.statements.clone(), withdrawal }.to_bytes())
     }
 
     /// How many roots came before that one; `None` for one that is none of them.
@@ -158,19 +105,23 @@ impl RootLine {
     }
 }
 
-/// Which session of a device is given what. Each is given the statements after one place once, so that a device that cannot
-/// follow, or says so again and again, costs a bounded number of messages.
+/// Which session of a device is given what. Each is given the statements after one place once, and a withdrawal once, so that a
+/// device that cannot follow, or says so again and again, costs a bounded number of messages.
 #[derive(Debug, Clone)]
 pub struct Telling<K> {
     line: RootLine,
     heard: BTreeMap<K, Heard>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Heard {
     root: String,
+    /// From which place on it trusts roots; `None` where its software knows of no withdrawals, and is given none.
+    floor: Option<u64>,
     /// From which place on it was told last.
     told: Option<usize>,
+    /// Whether it was given the withdrawal of the line.
+    withdrawn: bool,
 }
 
 impl<K> Default for Telling<K> {
@@ -192,16 +143,17 @@ impl<K: Copy + Ord> Telling<K> {
             return Vec::new();
         }
         self.line = line;
-        self.heard.values_mut().for_each(|heard| heard.told = None);
+        self.heard.values_mut().for_each(|heard| (heard.told, heard.withdrawn) = (None, false));
         let all: Vec<K> = self.heard.keys().copied().collect();
         all.into_iter().filter_map(|session| Some((session, self.due(session)?))).collect()
     }
 
-    /// A session's device has named the newest root that it trusts; what it is to be given for that.
-    pub fn hear(&mut self, session: K, root: &str) -> Option<Vec<u8>> {
-        let heard =
-            self.heard.entry(session).or_insert_with(|| Heard { root: String::new(), told: None });
+    /// A session's device has named the newest root that it trusts, and from which place on it trusts any; what it is to be given
+    /// for that.
+    pub fn hear(&mut self, session: K, root: &str, floor: Option<u64>) -> Option<Vec<u8>> {
+        let heard = self.heard.entry(session).or_default();
         root.clone_into(&mut heard.root);
+        heard.floor = floor;
         self.due(session)
     }
 
@@ -213,6 +165,13 @@ impl<K: Copy + Ord> Telling<K> {
     fn due(&mut self, session: K) -> Option<Vec<u8>> {
         let heard = self.heard.get_mut(&session)?;
         let place = self.line.place(&heard.root)?;
+        //= specs/house.md#house-anchors
+        //# Software that knows of no withdrawals MUST be given none.
+        let holds_on = heard.floor.is_some_and(|floor| floor < self.line.floor());
+        if holds_on && !heard.withdrawn {
+            (heard.told, heard.withdrawn) = (Some(place), true);
+            return self.line.whole();
+        }
         if heard.told.is_some_and(|told| told >= place) {
             return None;
         }
@@ -222,10 +181,10 @@ impl<K: Copy + Ord> Telling<K> {
     }
 }
 
-/// Whom a root has reached, by what the gateway noted.
+/// Whom a roll or a withdrawal has reached, by what the gateway noted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Acknowledgements {
-    /// Devices that said that they trust it, or a later one.
+    /// Devices that said that they trust the root, or a later one; or that they let go of those before it.
     pub acknowledged: usize,
     /// Devices that were seen lately and did not say so, by name.
     pub missing: Vec<String>,
@@ -243,6 +202,30 @@ impl Acknowledgements {
         now: Timestamp,
         lately: Duration,
     ) -> Self {
+        let has = |record: &Record| record.root.as_ref().is_some_and(|root| wanted.contains(root));
+        Self::of(records, registered, has, now, lately)
+    }
+
+    /// The same for a withdrawal: who trusts roots from that place on, or from a later one.
+    #[must_use]
+    pub fn let_go(
+        records: &[Record],
+        registered: &[Registration],
+        floor: u64,
+        now: Timestamp,
+        lately: Duration,
+    ) -> Self {
+        let has = |record: &Record| record.root_floor.is_some_and(|place| place >= floor);
+        Self::of(records, registered, has, now, lately)
+    }
+
+    fn of(
+        records: &[Record],
+        registered: &[Registration],
+        has: impl Fn(&Record) -> bool,
+        now: Timestamp,
+        lately: Duration,
+    ) -> Self {
         let admitted: BTreeSet<&str> =
             registered.iter().filter(|one| one.admitted).map(|one| one.subject.as_str()).collect();
         let mut all = Self::default();
@@ -250,7 +233,7 @@ impl Acknowledgements {
             let subject = record.subject.as_str();
             let name = subject.strip_prefix("thing:").filter(|_| admitted.contains(subject));
             let Some(name) = name else { continue };
-            if record.root.as_ref().is_some_and(|root| wanted.contains(root)) {
+            if has(record) {
                 all.acknowledged += 1;
             } else if now.since(record.last_seen) <= lately {
                 all.missing.push(name.to_owned());

@@ -1,6 +1,6 @@
-//! What the gateway sends a device about its maker's roots, and what a device says of them.
+//! What the gateway sends a device about its maker's roots, withdrawals among it, and what a device says of them.
 
-use countersign_crypto::anchors;
+use countersign_crypto::anchors::Told;
 use countersign_crypto::certificate::certificates_from_pem;
 use countersign_model::topic::AnchorReport;
 use countersign_protocol::anchors::{RootLine, Telling, TrustedRoots, name};
@@ -8,35 +8,61 @@ use countersign_protocol::anchors::{RootLine, Telling, TrustedRoots, name};
 /// A first root and the statements about its successors; their keys were thrown away.
 const ROOT: &[u8] = include_bytes!("../../fixtures/anchor.root.pem");
 const CHAIN: &[u8] = include_bytes!("../../fixtures/anchor.chain");
+/// The same with the second root's withdrawal of the first.
+const WITHDRAWN: &[u8] = include_bytes!("../../fixtures/anchor.withdrawn");
 
 //= specs/house.md#house-anchors
 //= type=test
 //# A device MUST come to trust a root only by statements that lead to it from a root that it trusts.
-/// A device trusts what its maker stated and nothing else, also after it has followed; a report has one meaning, and costs a
-/// session a bounded number of answers.
+//= specs/house.md#house-anchors
+//= type=test
+//# The place from which on a device trusts roots MUST never go back.
+/// A device trusts what its maker stated and nothing else, also after it has followed, and lets go of what its maker withdrew and of
+/// nothing else; a report has one meaning, and costs a session a bounded number of answers.
 pub fn target(data: &[u8]) {
     let root = certificates_from_pem(ROOT).expect("the fixture is a certificate").remove(0);
-    let mut whole = TrustedRoots::new(vec![root.clone()], Vec::new());
+    let fresh = || TrustedRoots::new(vec![root.clone()], Vec::new(), 0);
+    let (mut whole, mut gone) = (fresh(), fresh());
     whole.take(CHAIN).expect("the fixture is a chain");
+    gone.take(WITHDRAWN).expect("the fixture is a withdrawal");
     let genuine = whole.all();
-    for mut device in [TrustedRoots::new(vec![root.clone()], Vec::new()), whole] {
-        let before = device.all();
+    assert_eq!((gone.all().as_slice(), gone.floor()), (&genuine[1..], 1));
+    for mut device in [fresh(), whole, gone] {
+        let (before, floor) = (device.all(), device.floor());
         if device.take(data).is_err() {
-            assert_eq!(device.all(), before, "refused, and taken");
+            assert_eq!(
+                (device.all(), device.floor()),
+                (before.clone(), floor),
+                "refused, and taken"
+            );
         }
-        assert!(device.all().starts_with(&before), "a root is gone");
-        assert!(genuine.starts_with(&device.all()), "a root that nobody named");
+        let after = device.all();
+        assert!(device.floor() >= floor, "the floor sank");
+        assert!(device.floor() == 0 || device.floor() == 1, "nobody withdrew the second root");
+        if device.floor() == floor {
+            assert!(after.starts_with(&before), "a root is gone");
+        }
+        let from = usize::try_from(device.floor()).expect("a floor of 0 or 1");
+        assert!(
+            !after.is_empty() && genuine[from..].starts_with(&after),
+            "a root that nobody named"
+        );
     }
-    let statements = anchors::from_bytes(CHAIN).expect("the fixture is a chain");
-    let line = RootLine::new(root.clone(), statements).expect("the fixture leads on");
+    if let Ok(told) = Told::from_bytes(data) {
+        assert_eq!(told.to_bytes(), data, "a message with two encodings");
+    }
+    let told = Told::from_bytes(WITHDRAWN).expect("the fixture is a withdrawal");
+    let word = told.withdrawal.expect("the fixture is a withdrawal");
+    let line = RootLine::new(root.clone(), told.statements).expect("the fixture leads on");
+    let line = line.withdrawn(word.document()).expect("the fixture is one of the line's");
     if let Some(report) = AnchorReport::from_json(data) {
         let again = AnchorReport { refused: None, ..report.clone() };
         assert_eq!(AnchorReport::from_json(&again.to_json()), Some(again));
         let mut telling = Telling::default();
         telling.replace(line);
         for named in [report.root, name(&root)] {
-            telling.hear(1, &named);
-            assert_eq!(telling.hear(1, &named), None, "given twice");
+            telling.hear(1, &named, report.floor);
+            assert_eq!(telling.hear(1, &named, report.floor), None, "given twice");
         }
     }
 }

@@ -91,7 +91,7 @@ pub struct RootStatus {
 
 /// Whether a root's certificate is an anchor in that state. Other than an issuing CA's it outlives its key: factory identities hang below it.
 //= specs/house.md#house-anchors
-//# A root's certificate MUST stay an anchor when its key is destroyed, unless it was compromised.
+//# A root's certificate MUST stay an anchor when its key is destroyed, unless it was withdrawn or compromised.
 #[must_use]
 pub const fn is_anchor(state: KeyState) -> bool {
     !matches!(state, KeyState::Compromised)

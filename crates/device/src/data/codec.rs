@@ -27,7 +27,7 @@ pub(super) fn encode(record: &Record) -> Secret {
 }
 
 fn write(out: &mut Out<'_>, record: &Record) -> Result<(), Error<Infallible>> {
-    out.map(18)?;
+    out.map(19)?;
     out.u8(0)?.u32(VERSION)?;
     out.u8(1)?.str(record.phase.as_str())?;
     let attempts = serde_json::to_vec(&record.attempts).expect("numbers are JSON");
@@ -71,6 +71,7 @@ fn write(out: &mut Out<'_>, record: &Record) -> Result<(), Error<Infallible>> {
     for anchor in &record.roots {
         out.array(2)?.u64(anchor.position)?.bytes(anchor.root.der())?;
     }
+    out.u8(31)?.u64(record.root_floor)?;
     Ok(())
 }
 
@@ -163,6 +164,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Record, Wrong> {
                     record.roots.push(Anchor { position, root });
                 }
             }
+            31 => record.root_floor = input.u64()?,
             _ => input.skip()?,
         }
     }

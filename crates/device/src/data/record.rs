@@ -46,6 +46,8 @@ pub struct Record {
     pub policy: Option<PolicyRecord>,
     /// The maker's roots that came after those of the factory, in the order of their places.
     pub roots: Vec<Anchor>,
+    /// The place from which on the maker's roots are trusted. Above 0, `roots` are all that are, and the factory's count no more.
+    pub root_floor: u64,
     /// The newest instant stamped on a command that was accepted: older ones are replays after a restart.
     pub command_floor: Timestamp,
     /// The anchors of the people who joined, each of whom the access list names by its hash.
@@ -103,6 +105,7 @@ impl Default for Record {
             time_floor: BUILD_FLOOR,
             policy: None,
             roots: Vec::new(),
+            root_floor: 0,
             command_floor: Timestamp(0),
             guests: Vec::new(),
             invited: None,
@@ -113,7 +116,7 @@ impl Default for Record {
 
 impl Record {
     /// The state after a reset: nothing of the home is left. Time never goes back, the policy is not lowered, the
-    /// maker's roots stay, labels are not used twice, and the chain of the device's record goes on.
+    /// maker's roots stay and those that were let go of do not come back, labels are not used twice, and the chain of the device's record goes on.
     #[must_use]
     pub fn forgotten(&self) -> Self {
         Self {
@@ -123,6 +126,7 @@ impl Record {
             time_floor: self.time_floor,
             policy: self.policy.clone(),
             roots: self.roots.clone(),
+            root_floor: self.root_floor,
             journal: self.journal.clone().forgotten(),
             ..Self::default()
         }

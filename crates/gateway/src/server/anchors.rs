@@ -20,7 +20,7 @@ impl Engine {
         let at = self.clock.now().wall;
         for thing in self.broker.connections().into_iter().filter_map(|one| one.thing) {
             let subject = MessagingSubject::Device(thing).to_string();
-            self.job(Job::Root(HeldRoot { subject, root: None, at }));
+            self.job(Job::Root(HeldRoot { subject, root: None, floor: None, at }));
         }
         for (conn, chain) in self.telling.replace(line) {
             self.tell_anchors(conn, &chain);
@@ -30,6 +30,8 @@ impl Engine {
     /// What a device says of the newest root that it trusts.
     //= specs/house.md#house-anchors
     //# A gateway MUST note the newest root that each device has acknowledged.
+    //= specs/house.md#house-anchors
+    //# A gateway MUST note from which place on each device says that it trusts roots.
     pub(super) fn anchor_state(&mut self, conn: ConnId, thing: &ThingId, payload: &Payload) {
         let subject = MessagingSubject::Device(thing.clone()).to_string();
         let Some(report) = AnchorReport::from_json(payload) else {
@@ -40,11 +42,14 @@ impl Engine {
                 target: "countersign::audit", subject, root = report.root, reason,
                 "a chain of roots was refused by a device"
             ),
-            None => tracing::info!(subject, root = report.root, "root trusted"),
+            None => {
+                tracing::info!(subject, root = report.root, floor = report.floor, "root trusted")
+            }
         }
         let at = self.clock.now().wall;
-        self.job(Job::Root(HeldRoot { subject, root: Some(report.root.clone()), at }));
-        if let Some(chain) = self.telling.hear(conn, &report.root) {
+        let (root, floor) = (Some(report.root.clone()), report.floor);
+        self.job(Job::Root(HeldRoot { subject, root, floor, at }));
+        if let Some(chain) = self.telling.hear(conn, &report.root, report.floor) {
             self.tell_anchors(conn, &chain);
         }
     }

@@ -48,13 +48,15 @@ pub struct HeldPolicy {
     pub at: Timestamp,
 }
 
-/// The newest root that a device says it trusts.
+/// The newest root that a device says it trusts, and from which place on it trusts any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldRoot {
     /// `thing:NAME`.
     pub subject: String,
     /// SHA-256 of the root, hexadecimal; `None` for one who is only known to be there.
     pub root: Option<String>,
+    /// The place from which on it trusts roots; `None` where its software knows of no withdrawals.
+    pub floor: Option<u64>,
     /// When.
     pub at: Timestamp,
 }
@@ -130,13 +132,10 @@ impl Store {
         }
         if version >= schema::WITH_ANCHORS {
             for row in self.rows("SELECT * FROM anchors").await? {
-                let read = |name| column::<String>(&row, name);
-                let why = self.unreadable("root");
-                let (subject, root) = read("subject")
-                    .and_then(|subject| Ok((subject, read("root")?)))
-                    .map_err(why)?;
+                let (subject, root, floor) =
+                    anchor(&row, version).map_err(self.unreadable("root"))?;
                 if let Some(record) = records.get_mut(&subject) {
-                    record.root = Some(root);
+                    (record.root, record.root_floor) = (Some(root), floor);
                 }
             }
         }
@@ -220,12 +219,14 @@ async fn note_root(connection: &mut SqliteConnection, held: &HeldRoot) -> Result
     .await?;
     if let Some(root) = &held.root {
         sqlx::query(
-            "INSERT INTO anchors (subject, root, at) VALUES ($1, $2, $3)
-             ON CONFLICT (subject) DO UPDATE SET root = excluded.root, at = excluded.at",
+            "INSERT INTO anchors (subject, root, at, floor) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (subject) DO UPDATE SET root = excluded.root, at = excluded.at,
+                 floor = excluded.floor",
         )
         .bind(held.subject.clone())
         .bind(root.clone())
         .bind(signed(held.at.0))
+        .bind(held.floor.map(signed))
         .execute(&mut *transaction)
         .await?;
     }
@@ -266,6 +267,11 @@ fn instant(row: &SqliteRow, name: &str) -> Result<Timestamp, Why> {
     number(row, name).map(Timestamp)
 }
 
+fn anchor(row: &SqliteRow, version: i64) -> Result<(String, String, Option<u64>), Why> {
+    let floor = if version >= schema::WITH_FLOORS { optional(row, "floor")? } else { None };
+    Ok((column(row, "subject")?, column(row, "root")?, floor))
+}
+
 fn negotiated(row: &SqliteRow) -> Result<(String, Negotiated), Why> {
     let one = Negotiated {
         version: column(row, "version")?,
@@ -284,6 +290,7 @@ fn add_negotiation(records: &mut BTreeMap<String, Record>, (subject, one): (Stri
         certificate: None,
         policy_version: None,
         root: None,
+        root_floor: None,
         negotiated: Vec::new(),
         offers: Vec::new(),
     });
@@ -308,6 +315,7 @@ fn seen(row: &SqliteRow) -> Result<Record, Why> {
         certificate: (!certificate.serial.is_empty()).then_some(certificate),
         policy_version: optional(row, "policy_version")?,
         root: None,
+        root_floor: None,
         negotiated: Vec::new(),
         offers: Vec::new(),
     })

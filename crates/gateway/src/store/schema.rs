@@ -35,6 +35,8 @@ const VERSIONS: &[&[&str]] = &[&[
         first_at BIGINT NOT NULL, last_at BIGINT NOT NULL, PRIMARY KEY (subject, offer))",
 ], &[
     "CREATE TABLE anchors (subject TEXT PRIMARY KEY, root TEXT NOT NULL, at BIGINT NOT NULL)",
+], &[
+    "ALTER TABLE anchors ADD COLUMN floor BIGINT",
 ]];
 
 /// The first version with the tables of `store/fleet.rs`.
@@ -42,6 +44,9 @@ pub(super) const WITH_FLEET: i64 = 2;
 
 /// The first version with the table of acknowledged roots.
 pub(super) const WITH_ANCHORS: i64 = 3;
+
+/// The first version that notes from which place on a device trusts roots.
+pub(super) const WITH_FLOORS: i64 = 4;
 
 /// The file's version; 0 for one without tables.
 pub(super) async fn version(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum AnchorTopic {
-    /// `things/{thing}/anchors`: statements by which roots name their successors, from the gateway alone.
+    /// `things/{thing}/anchors`: statements by which roots name their successors, and withdraw those before them; from the gateway alone.
     Chain(ThingId),
     /// `things/{thing}/anchors/state`: the newest root that the device trusts, from the device alone.
     State(ThingId),
@@ -60,6 +60,10 @@ impl AnchorTopic {
 pub struct AnchorReport {
     /// SHA-256 of the newest root that it trusts, 64 digits of lower-case hexadecimal.
     pub root: String,
+    /// The place from which on it trusts roots: 0 before any was withdrawn. `None` from software that knows of no withdrawals, and is
+    /// to be given none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<u64>,
     /// Why the last chain was not followed, for people, if it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
@@ -113,14 +117,19 @@ mod tests {
     #[test]
     fn a_report_reads_back_within_its_bound() {
         let root = "0a".repeat(32);
-        let report = AnchorReport { root: root.clone(), refused: Some("\u{fc}".repeat(5000)) };
+        let refused = Some("\u{fc}".repeat(5000));
+        let report = AnchorReport { root: root.clone(), floor: Some(u64::MAX), refused };
         let json = report.to_json();
         assert!(json.len() <= MAX_REPORT, "{}", json.len());
         let back = AnchorReport::from_json(&json).unwrap();
         assert_eq!(back.refused.unwrap().chars().count(), MAX_REASON);
-        assert_eq!(back.root, root);
+        assert_eq!((back.root, back.floor), (root.clone(), Some(u64::MAX)));
+        // As software wrote it that knows of no withdrawals.
+        let older = format!("{{\"root\":\"{root}\"}}");
+        let back = AnchorReport::from_json(older.as_bytes()).unwrap();
+        assert_eq!((back.floor, back.to_json()), (None, older.into_bytes()));
         for bad in ["0A".repeat(32), "0a".repeat(31), "0g".repeat(32), String::new()] {
-            let json = AnchorReport { root: bad.clone(), refused: None }.to_json();
+            let json = AnchorReport { root: bad.clone(), floor: None, refused: None }.to_json();
             assert_eq!(AnchorReport::from_json(&json), None, "{bad}");
         }
         assert_eq!(AnchorReport::from_json(&[b' '; MAX_REPORT + 1]), None);

@@ -1,6 +1,7 @@
 //! Roots on their way: what a device takes, what a session is given, who counts.
 
 use super::*;
+use countersign_crypto::anchors::MAX_STATEMENTS;
 use countersign_crypto::issue::{CaTemplate, Serial, self_signed_ca};
 use countersign_crypto::random::SystemRandom;
 use countersign_crypto::signature::{KeyHandle, SignatureAlgorithm};
@@ -40,12 +41,16 @@ impl Made {
     }
 
     fn device(&self, factory: &[usize]) -> TrustedRoots {
-        TrustedRoots::new(factory.iter().map(|at| self.roots[*at].clone()).collect(), Vec::new())
+        TrustedRoots::new(factory.iter().map(|at| self.roots[*at].clone()).collect(), Vec::new(), 0)
     }
 
     fn line(&self, rolls: usize) -> RootLine {
         RootLine::new(self.roots[0].clone(), self.statements[..rolls].to_vec()).unwrap()
     }
+}
+
+fn followed(followed: usize) -> Taken {
+    Taken { followed, floor: None }
 }
 
 //= specs/house.md#house-anchors
@@ -61,7 +66,7 @@ fn a_device_follows_from_what_it_trusts_and_from_nothing_else() {
         if factory == [3] {
             assert_eq!(taken, Err(ChainRefused::NotOurs));
         } else {
-            assert_eq!(taken, Ok(3 - factory.iter().max().unwrap()));
+            assert_eq!(taken, Ok(followed(3 - factory.iter().max().unwrap())));
         }
         assert_eq!(device.newest(), made.roots.last());
         // Again, and an old piece of it: nothing new, nothing gone.
@@ -90,14 +95,14 @@ fn a_device_follows_from_what_it_trusts_and_from_nothing_else() {
 fn nothing_leads_beside_a_root_that_was_followed_to() {
     let made = made(1);
     let mut device = made.device(&[0]);
-    assert_eq!(device.take(&made.chain(0, 1)), Ok(1));
+    assert_eq!(device.take(&made.chain(0, 1)), Ok(followed(1)));
     // The first root says something else of the same place, and of the one after it.
     let (other, key) = root(9);
     let held = Anchor { position: 0, root: made.roots[0].clone() };
     let beside = anchors::state(&held, &other, &made.keys[0]).unwrap();
     let (last, _) = root(10);
     let on = anchors::state(&Anchor { position: 1, root: other }, &last, &key).unwrap();
-    assert_eq!(device.take(&anchors::to_bytes(std::slice::from_ref(&beside))), Ok(0));
+    assert_eq!(device.take(&anchors::to_bytes(std::slice::from_ref(&beside))), Ok(followed(0)));
     assert!(device.take(&anchors::to_bytes(&[beside, on])).is_err());
     assert_eq!(device.all(), made.roots);
 }
@@ -113,7 +118,7 @@ fn a_device_takes_no_more_than_so_many() {
         .collect();
     let held = full.last().unwrap().clone();
     let next = anchors::state(&held, &made.roots[1], &made.keys[0]).unwrap();
-    let mut device = TrustedRoots::new(vec![made.roots[0].clone()], full);
+    let mut device = TrustedRoots::new(vec![made.roots[0].clone()], full, 0);
     assert_eq!(device.take(&anchors::to_bytes(&[next])), Err(ChainRefused::Full));
 }
 
@@ -123,17 +128,17 @@ fn a_session_is_given_what_it_lacks_once() {
     let named: Vec<String> = made.roots.iter().map(name).collect();
     let mut telling = Telling::default();
     // Nothing is known yet, and strangers' roots stay unanswered.
-    assert_eq!(telling.hear(1, &named[0]), None);
-    assert_eq!(telling.hear(2, &"00".repeat(32)), None);
+    assert_eq!(telling.hear(1, &named[0], None), None);
+    assert_eq!(telling.hear(2, &"00".repeat(32), None), None);
     assert_eq!(telling.replace(made.line(1)), [(1, made.chain(0, 1))]);
     assert_eq!(telling.replace(made.line(1)), []);
     // It says the same again, and then that it has followed.
-    assert_eq!(telling.hear(1, &named[0]), None);
-    assert_eq!(telling.hear(1, &named[1]), None);
+    assert_eq!(telling.hear(1, &named[0], None), None);
+    assert_eq!(telling.hear(1, &named[1], None), None);
     assert_eq!(telling.replace(made.line(3)), [(1, made.chain(1, 3))]);
-    assert_eq!(telling.hear(1, &named[0]), None, "once, and it was told from a later place");
+    assert_eq!(telling.hear(1, &named[0], None), None, "once, and it was told from a later place");
     telling.forget(1);
-    assert_eq!(telling.hear(1, &named[0]), Some(made.chain(0, 3)));
+    assert_eq!(telling.hear(1, &named[0], None), Some(made.chain(0, 3)));
     // A way that is too long for one message is gone in pieces.
     let line = made.line(3);
     let most = made.chain(0, 2).len();
@@ -152,6 +157,7 @@ fn devices_count_by_what_they_said_and_when_they_were_seen() {
         certificate: None,
         policy_version: None,
         root: root.map(str::to_owned),
+        root_floor: None,
         negotiated: Vec::new(),
         offers: Vec::new(),
     };
@@ -177,3 +183,5 @@ fn devices_count_by_what_they_said_and_when_they_were_seen() {
     let missing = vec!["b".to_owned(), "c".to_owned()];
     assert_eq!(counted, Acknowledgements { acknowledged: 1, missing, asleep: 1 });
 }
+
+mod withdrawals;

@@ -89,6 +89,9 @@ pub struct Record {
     pub policy_version: Option<u64>,
     /// SHA-256 of the newest root that it last said it trusts, hexadecimal, if it ever did.
     pub root: Option<String>,
+    /// The place from which on it last said that it trusts roots, if it ever did: 0 before any was withdrawn, `None` where its software
+    /// knows of no withdrawals.
+    pub root_floor: Option<u64>,
     /// Every kind of channel that it used.
     pub negotiated: Vec<Negotiated>,
     /// Its kinds of offer, the one made last first; empty in records from before these were kept.

@@ -100,6 +100,7 @@ fn record(subject: &str, offers: Vec<Offer>) -> Record {
         }),
         policy_version: None,
         root: None,
+        root_floor: None,
         negotiated: Vec::new(),
         offers,
     }

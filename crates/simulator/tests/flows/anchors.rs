@@ -317,8 +317,9 @@ impl House {
             {
                 let report = AnchorReport::from_json(&report).unwrap();
                 let (subject, at) = (self.devices[device].subject(), self.clock.now());
-                self.unwritten.push(HeldRoot { subject, root: Some(report.root.clone()), at });
-                if let Some(chain) = self.telling.hear(session, &report.root) {
+                let (root, floor) = (Some(report.root.clone()), report.floor);
+                self.unwritten.push(HeldRoot { subject, root, floor, at });
+                if let Some(chain) = self.telling.hear(session, &report.root, report.floor) {
                     self.send(Message::Chain { device, chain });
                 }
             }

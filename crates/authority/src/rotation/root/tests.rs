@@ -66,7 +66,7 @@ async fn server_is_believed(authority: &Authority, folder: &Path, root: &Certifi
 //# A server MUST show a chain that leads to every root of its maker which clients may hold.
 //= specs/house.md#house-anchors
 //= type=test
-//# A root's certificate MUST stay an anchor when its key is destroyed, unless it was compromised.
+//# A root's certificate MUST stay an anchor when its key is destroyed, unless it was withdrawn or compromised.
 #[tokio::test]
 async fn whoever_holds_any_root_believes_the_server_through_two_rolls() {
     let folder = tempfile::tempdir().unwrap();

@@ -133,6 +133,9 @@ async fn what_was_never_written_is_named() {
 //= specs/house.md#house-anchors
 //= type=test
 //# A gateway MUST note the newest root that each device has acknowledged.
+//= specs/house.md#house-anchors
+//= type=test
+//# A gateway MUST note from which place on each device says that it trusts roots.
 #[tokio::test]
 async fn the_root_that_a_device_trusts_is_noted_and_outlives_a_kill() {
     let folder = tempfile::tempdir().unwrap();
@@ -142,6 +145,7 @@ async fn the_root_that_a_device_trusts_is_noted_and_outlives_a_kill() {
     let held = |root: Option<&str>, at: u64| HeldRoot {
         subject: "thing:plug-1".into(),
         root: root.map(str::to_owned),
+        floor: (at == 7).then_some(2),
         at: Timestamp(at),
     };
     for (root, at) in [(Some("aa"), 6), (Some("bb"), 7), (Some("bb"), 7), (None, 9), (None, 8)] {
@@ -155,5 +159,19 @@ async fn the_root_that_a_device_trusts_is_noted_and_outlives_a_kill() {
     let fleet = read_fleet(&path).await.unwrap();
     let [plug] = &fleet[..] else { panic!("{fleet:?}") };
     assert_eq!((plug.root.as_deref(), plug.last_seen), (Some("bb"), Timestamp(9)));
+    assert_eq!(plug.root_floor, Some(2));
     assert_eq!(open(&path).await.fleet().await.unwrap(), fleet);
+    // As the version before this left it: what was noted then is still there, and more can be.
+    let mut store = open(&path).await;
+    for statement in
+        ["ALTER TABLE anchors DROP COLUMN floor", "DELETE FROM schema_version WHERE version > 3"]
+    {
+        sqlx::query(statement).execute(&mut store.connection).await.unwrap();
+    }
+    drop(store);
+    let older = read_fleet(&path).await.unwrap();
+    assert_eq!((older[0].root.as_deref(), older[0].root_floor), (Some("bb"), None));
+    let mut store = open(&path).await;
+    store.note_root(&held(Some("bb"), 7)).await.unwrap();
+    assert_eq!(store.fleet().await.unwrap(), fleet);
 }
