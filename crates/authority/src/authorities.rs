@@ -101,6 +101,8 @@ struct RootGeneration {
     certificate: Certificate,
     /// The same key, certified by the root before; the first has none.
     cross: Option<Certificate>,
+    /// Whether a later root withdraws it: it is nobody's anchor, and still above what was issued below it.
+    withdrawn: bool,
 }
 
 /// What ceremony and rolls left: the roots, and every generation of the issuing CAs that verifiers take.
@@ -169,18 +171,34 @@ impl Authorities {
         self.roots.iter().find(active).expect("load demands an active root")
     }
 
-    /// Every root that is an anchor: the one that signs, then the others, newest first.
+    /// Every root that is an anchor: the one that signs, then the others, newest first. None that was withdrawn.
     #[must_use]
     pub fn roots(&self) -> Vec<Certificate> {
+        self.ordered(|one| !one.withdrawn)
+    }
+
+    /// Every root below which a device's factory identity may hang, withdrawn or not, in the same order.
+    #[must_use]
+    pub fn device_roots(&self) -> Vec<Certificate> {
+        self.ordered(|_| true)
+    }
+
+    fn ordered(&self, wanted: impl Fn(&RootGeneration) -> bool) -> Vec<Certificate> {
         let others = self.roots.iter().rev().filter(|one| one.state != KeyState::Active);
-        let others = others.map(|one| one.certificate.clone());
+        let others = others.filter(|one| wanted(one)).map(|one| one.certificate.clone());
         std::iter::once(self.root().clone()).chain(others).collect()
     }
 
-    /// The same as PEM, as people are given it.
+    /// [`Authorities::roots`] as PEM, as people are given it.
     #[must_use]
     pub fn roots_pem(&self) -> String {
         self.roots().iter().map(Certificate::to_pem).collect()
+    }
+
+    /// [`Authorities::device_roots`] as PEM, as controllers are given it.
+    #[must_use]
+    pub fn device_roots_pem(&self) -> String {
+        self.device_roots().iter().map(Certificate::to_pem).collect()
     }
 
     /// The root below which a CA of ours hangs.
@@ -190,7 +208,9 @@ impl Authorities {
     }
 
     /// The roots that a device of this chain is made with: first the one below which it hangs, which its label names; then the
-    /// others, for servers. Not the newest one first until the CA was rolled.
+    /// others, for servers, none of them withdrawn. Not the newest one first until the CA was rolled.
+    //= specs/house.md#house-anchors
+    //# A new device MUST be given no withdrawn root but the one that its own identity hangs below.
     #[must_use]
     pub fn roots_of(&self, chain: &CertificateChain) -> Vec<Certificate> {
         let above = chain.certificates().last().and_then(|ca| self.root_of(ca));
@@ -210,6 +230,15 @@ impl Authorities {
         let below = |one: &&Generation| {
             let root = self.root_above(&one.certificate).map(|at| self.roots[at].label.as_str());
             one.state.has_key() && root == Some(label)
+        };
+        self.issuing.iter().filter(below).map(|one| one.label.clone()).collect()
+    }
+
+    /// Labels of the generations of a CA below a root that still verify.
+    pub(crate) fn verifying_below(&self, label: &str, ca: IssuingCa) -> Vec<String> {
+        let below = |one: &&Generation| {
+            let root = self.root_above(&one.certificate).map(|at| self.roots[at].label.as_str());
+            one.ca == ca && root == Some(label)
         };
         self.issuing.iter().filter(below).map(|one| one.label.clone()).collect()
     }
@@ -320,7 +349,8 @@ impl RootGeneration {
                 Some(cross)
             }
         };
-        Ok(Self { label: row.label, state: row.state, certificate, cross })
+        let withdrawn = row.withdrawn.is_some();
+        Ok(Self { label: row.label, state: row.state, certificate, cross, withdrawn })
     }
 }
 

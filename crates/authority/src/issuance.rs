@@ -32,7 +32,7 @@ use countersign_model::time::{Timestamp, Validity};
 use serde_json::{Value, json};
 
 pub(crate) use self::ca::{
-    cross_certificate, issue_ca, newborn_root, root_statement, self_signed_root,
+    cross_certificate, issue_ca, newborn_root, root_statement, root_withdrawal, self_signed_root,
 };
 pub(crate) use self::queue::{Queue, issue};
 use crate::authorities::{Authorities, IssuingCa};

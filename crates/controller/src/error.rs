@@ -30,7 +30,7 @@ pub enum ControlError {
     Busy,
     /// None of the given roots is the one on the label.
     #[error(
-        "the label names another manufacturer's root: get the roots.pem of this device's maker"
+        "the label names another manufacturer's root: get the device-roots.pem of this device's maker, which holds every root that labels name"
     )]
     NotThisMaker,
     /// Whoever answers is not the device that the label or the list names.

@@ -146,7 +146,7 @@ impl Authority {
 
 /// The small files: keys, certificates, policies, configuration.
 fn gather(data: &Path, configuration: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
-    let mut names = vec![PathBuf::from("roots.pem")];
+    let mut names = ["roots.pem", "device-roots.pem"].map(PathBuf::from).to_vec();
     for folder in ["authority", "policy", "gateway/policy"] {
         names.extend(archive::walk(data, &data.join(folder))?);
     }

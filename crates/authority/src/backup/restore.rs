@@ -26,7 +26,7 @@ use crate::store::{Place, Store};
 /// What the restorer knows from elsewhere, and the backup must agree with.
 #[derive(Debug, Clone, Default)]
 pub struct Pinned {
-    /// The manufacturer's root, PEM: `roots.pem` of any device or client.
+    /// The manufacturer's root, PEM: `roots.pem` of any device or client, or `device-roots.pem` where one was withdrawn since.
     pub roots: Option<PathBuf>,
     /// The key of the ledger's checkpoints, as strangers and witnesses hold it.
     pub ledger_key: Option<PathBuf>,

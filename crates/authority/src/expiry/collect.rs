@@ -18,7 +18,7 @@ impl Authority {
     pub async fn expiry(&self, within: Duration) -> Result<Report, AuthorityError> {
         let core = &self.core;
         let authorities = core.authorities()?;
-        let (root, roots) = (authorities.root(), authorities.roots());
+        let (root, roots) = (authorities.root(), authorities.device_roots());
         let mut all = Vec::new();
         for certificate in authorities.all() {
             let mut name = certificate.subject_cn().unwrap_or_default();

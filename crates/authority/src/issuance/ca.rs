@@ -36,7 +36,7 @@ pub(crate) fn cross_certificate(
     next: &Certificate,
     before: &Certificate,
 ) -> Result<Certificate, AuthorityError> {
-    let (act, key) = (approved_root(permit, label, next)?, signer.key(permit));
+    let (act, key) = (approved_root(permit, ActKind::NextRoot, label, next)?, signer.key(permit));
     let prepared =
         issue::prepare_cross(&act.template()?, &next.spki_der(), before, key.algorithm())?;
     let expected = prepared.tbs().to_vec();
@@ -57,11 +57,25 @@ pub(crate) fn root_statement(
     held: &Anchor,
     next: &Certificate,
 ) -> Result<Vec<u8>, AuthorityError> {
-    let act = approved_root(permit, label, next)?;
+    let act = approved_root(permit, ActKind::NextRoot, label, next)?;
     if act.position != Some(held.position + 1) {
         return Err(NotApproved::NotAsked(label.to_owned()).into());
     }
     Ok(anchors::state(held, next, signer.key(permit))?)
+}
+
+/// The word of the root that anchors begin with it, by its own key.
+pub(crate) fn root_withdrawal(
+    signer: &RootSigner,
+    permit: &RootPermit,
+    label: &str,
+    first: &Anchor,
+) -> Result<Vec<u8>, AuthorityError> {
+    let act = approved_root(permit, ActKind::Withdrawal, label, &first.root)?;
+    if act.position != Some(first.position) {
+        return Err(NotApproved::NotAsked(label.to_owned()).into());
+    }
+    Ok(anchors::withdraw_before(first, signer.key(permit))?)
 }
 
 /// A new root signs itself at its birth. Nobody trusts it before the root before names it, which needs a permit.
@@ -74,10 +88,11 @@ pub(crate) fn newborn_root(
 
 fn approved_root<'a>(
     permit: &'a RootPermit,
+    what: ActKind,
     label: &str,
     next: &Certificate,
 ) -> Result<&'a Act, AuthorityError> {
-    let act = permit.act(ActKind::NextRoot, label)?;
+    let act = permit.act(what, label)?;
     let print = hex::encode(next.fingerprint());
     if act.certificate_sha256.as_ref() != Some(&print) || act.key_sha256 != next.spki_sha256() {
         return Err(NotApproved::NotAsked(label.to_owned()).into());

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use countersign_crypto::anchors::Anchor;
 use countersign_crypto::certificate::Certificate;
 use countersign_crypto::custody::{WrapPublic, WrappedPart};
 use countersign_crypto::digest::sha256;
@@ -36,6 +37,8 @@ pub enum ActKind {
     IssuingCa,
     /// The root names its successor, to everybody who trusts it.
     NextRoot,
+    /// The root says that none before it is an anchor any more.
+    Withdrawal,
 }
 
 /// One signature by the root, word by word.
@@ -62,10 +65,10 @@ pub struct Act {
     pub key_algorithm: String,
     /// SHA-256 of the certified key's SubjectPublicKeyInfo, hexadecimal.
     pub key_sha256: String,
-    /// For a next root: SHA-256 of its certificate, hexadecimal.
+    /// For a next root and a withdrawal: SHA-256 of the root's certificate, hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_sha256: Option<String>,
-    /// For a next root: its place in the chain of anchors.
+    /// For a next root and a withdrawal: its place in the chain of anchors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<u64>,
 }
@@ -102,9 +105,24 @@ impl Act {
         next: &Certificate,
         position: u64,
     ) -> Self {
+        Self::about_root(ActKind::NextRoot, label, plan, next, position)
+    }
+
+    /// That no root before this one, which is to sign it, is an anchor any more.
+    pub(crate) fn withdrawal(label: &str, plan: &CeremonyPlan, first: &Anchor) -> Self {
+        Self::about_root(ActKind::Withdrawal, label, plan, &first.root, first.position)
+    }
+
+    fn about_root(
+        what: ActKind,
+        label: &str,
+        plan: &CeremonyPlan,
+        next: &Certificate,
+        position: u64,
+    ) -> Self {
         let validity = next.validity();
         Self {
-            what: ActKind::NextRoot,
+            what,
             label: label.to_owned(),
             common_name: next.subject_cn().unwrap_or_default(),
             organisation: plan.organisation().to_owned(),

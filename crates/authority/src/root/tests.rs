@@ -18,6 +18,7 @@ use crate::testing::open;
 use crate::{Authority, AuthorityError, IssuingCa};
 
 mod requests;
+mod withdrawal;
 
 const GO_ON: ControlFlow<()> = ControlFlow::Continue(());
 

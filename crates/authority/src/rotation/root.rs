@@ -5,13 +5,14 @@
 //!  devices acknowledge ─► [`Reached`]; nobody who sleeps is waited for
 //!  activate ─► it signs issuing CAs from now on; the one before is deactivated: its certificate stays, servers send the cross-certificate
 //!  retire ── when no CA that issues hangs below the old one ─► its key is destroyed; its certificate stays an anchor
+//!  withdraw ── when nothing in use is verified by the old ones alone ─► devices let go of them
 //! ```
 //!
 //! A device has a root in its firmware, its IDevID hangs below a root for ever, and its label names one. So an old root's *certificate* never
 //! goes; only its key does. Who trusts an old root verifies a server by leaf, issuing CA, and the cross-certificates down to that root,
 //! without a step of its own. The statements (`ca/anchors.cose`, [`countersign_crypto::anchors`]) lead devices to
 //! the new root itself, which they store beside the old.
-//! After a compromise this is not enough: see `docs/decisions/0041-the-root-rolls-by-cross-certificates.md`.
+//! After a compromise the old ones are withdrawn, so that they deceive nobody any more: `docs/decisions/0051-roots-are-withdrawn.md`.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -32,10 +33,10 @@ use crate::issuance;
 use crate::ledger::Kind;
 use crate::root::{Act, RootAccess, RootRequest};
 use crate::store::{RootRow, Turn};
-pub use reach::Reached;
+pub use reach::{Reached, StatedRoots};
 
 /// One step of the root's roll; each is told before it is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RootStep {
     /// The next root's key is made, and it signs itself: nobody trusts it yet.
     Key,
@@ -49,12 +50,24 @@ pub enum RootStep {
     Activate,
     /// What the old one's key is still needed for is looked at, and the key destroyed.
     Retire,
+    /// The root that signs withdraws those before it.
+    Withdraw,
+    /// Devices are told, and nobody is given the withdrawn ones any more.
+    Forget,
 }
 
 impl RootStep {
     /// Every step in order.
-    pub const ALL: [Self; 6] =
-        [Self::Key, Self::Cross, Self::Statement, Self::Publish, Self::Activate, Self::Retire];
+    pub const ALL: [Self; 8] = [
+        Self::Key,
+        Self::Cross,
+        Self::Statement,
+        Self::Publish,
+        Self::Activate,
+        Self::Retire,
+        Self::Withdraw,
+        Self::Forget,
+    ];
 }
 
 /// What a step did.
@@ -62,12 +75,14 @@ impl RootStep {
 pub enum RootRolled {
     /// The step is done, or was before; the root that it was done to.
     Done(Option<String>),
-    /// Devices that were seen lately and have not acknowledged the next root.
+    /// Devices that were seen lately and have not acknowledged the next root, or one that is left.
     Unacknowledged(Vec<String>),
     /// The next root must be known for [`PUBLICATION`] before it signs.
     NotBefore(Timestamp),
     /// Issuing CAs that hang below the old root and still issue.
     Needed(Vec<String>),
+    /// Servers whose certificate hangs below an old root, with no successor yet.
+    Serving(Vec<String>),
     /// The caller stopped before this step. Asking again carries on.
     Stopped(RootStep),
 }
@@ -87,6 +102,9 @@ pub struct RootStatus {
     pub certificate_sha256: String,
     /// The certificate's end, RFC 3339.
     pub not_after: String,
+    /// Since when it is withdrawn, RFC 3339: it is no anchor any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub withdrawn: Option<String>,
 }
 
 /// Whether a root's certificate is an anchor in that state. Other than an issuing CA's it outlives its key: factory identities hang below it.
@@ -213,7 +231,7 @@ impl Authority {
             turn.put_root(&row).await?;
         }
         let state = KeyState::PreActivation;
-        let row = RootRow { label, position, state, since: core.now() };
+        let row = RootRow { label, position, state, since: core.now(), withdrawn: None };
         turn.put_root(&row).await?;
         self.settle_roots(turn).await?;
         core.used_up(access, &row.label)?;
@@ -318,6 +336,7 @@ impl Authority {
                 algorithm: certificate.key_algorithm().map(SignatureAlgorithm::name),
                 certificate_sha256: hex::encode(certificate.fingerprint()),
                 not_after: certificate.validity().not_after.to_rfc3339(),
+                withdrawn: row.withdrawn.map(|at| at.to_rfc3339()),
             })
         };
         roots(recorded.roots).into_iter().map(one).collect()
@@ -373,11 +392,18 @@ impl Authority {
         self.publish_roots()
     }
 
-    /// Writes what people are given as the maker's roots, the one that signs first; also where a killed run committed and did not.
+    /// Writes what people are given as the maker's roots, the one that signs first; also where a killed run committed and did not. Those
+    /// below which devices hang come first: nobody is to miss one that is withdrawn.
     fn publish_roots(&self) -> Result<(), AuthorityError> {
-        let pem = self.core.authorities()?.roots_pem();
-        let path = self.core.layout.roots();
-        file::write_atomic(&path, pem.as_bytes(), file::PUBLIC).map_err(AuthorityError::io(&path))
+        let (authorities, layout) = (self.core.authorities()?, &self.core.layout);
+        for (path, pem) in [
+            (layout.device_roots(), authorities.device_roots_pem()),
+            (layout.roots(), authorities.roots_pem()),
+        ] {
+            file::write_atomic(&path, pem.as_bytes(), file::PUBLIC)
+                .map_err(AuthorityError::io(&path))?;
+        }
+        Ok(())
     }
 }
 
@@ -387,7 +413,7 @@ pub(crate) fn roots(recorded: Vec<RootRow>) -> Vec<RootRow> {
         return recorded;
     }
     let (label, state, since) = (ROOT.to_owned(), KeyState::Active, Timestamp(0));
-    vec![RootRow { label, position: 0, state, since }]
+    vec![RootRow { label, position: 0, state, since, withdrawn: None }]
 }
 
 /// The root that signs, and label and position of the one after it.
@@ -404,3 +430,4 @@ fn next(rows: &[RootRow]) -> Result<(RootRow, String, u64), AuthorityError> {
 mod reach;
 #[cfg(test)]
 mod tests;
+mod withdraw;

@@ -7,6 +7,7 @@ use sqlx::any::AnyRow;
 use super::{PolicyKeyRow, RootRow, Store, StoreError, Turn, signed, unsigned};
 use crate::authorities::IssuingCa;
 use crate::rotation::KeyState;
+use crate::subject::Purpose;
 
 /// One generation of an issuing CA. The first has no row before the CA is rolled for the first time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +109,30 @@ impl Turn {
             alone: unsigned(row.get("alone")),
             last: Timestamp(unsigned(row.get("last"))),
         })
+    }
+
+    /// Servers with a certificate of that generation that counts, and none of another one that was issued later.
+    pub(crate) async fn servers_without_successor(
+        &mut self,
+        label: &str,
+        now: Timestamp,
+    ) -> Result<Vec<String>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT old.name AS name FROM certificates old
+             WHERE old.issuer = $1 AND old.purpose = $3 AND old.status = 'active' AND old.not_after >= $2
+                AND NOT EXISTS (
+                    SELECT 1 FROM certificates new
+                    WHERE new.kind = old.kind AND new.name = old.name AND new.purpose = old.purpose
+                        AND new.changed > old.changed AND new.issuer <> old.issuer
+                        AND new.status = 'active' AND new.not_after >= $2)
+             ORDER BY name",
+        )
+        .bind(label)
+        .bind(signed(now.0))
+        .bind(Purpose::Server.as_str())
+        .fetch_all(self.connection())
+        .await;
+        Ok(self.done(rows)?.iter().map(|row| row.get("name")).collect())
     }
 
     /// Serial numbers of what a generation issued and still counts.

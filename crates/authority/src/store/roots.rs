@@ -17,25 +17,28 @@ pub(crate) struct RootRow {
     pub(crate) state: KeyState,
     /// Since when it stands there.
     pub(crate) since: Timestamp,
+    /// Since when a later root withdraws it, which is apart from what became of its key.
+    pub(crate) withdrawn: Option<Timestamp>,
 }
 
 pub(super) const ALL: &str =
-    "SELECT label, position, state, since, changed FROM roots ORDER BY position";
+    "SELECT label, position, state, since, withdrawn, changed FROM roots ORDER BY position";
 
 impl Turn {
     /// Records a root, or where a known one stands now.
     pub(crate) async fn put_root(&mut self, row: &RootRow) -> Result<(), StoreError> {
         let changed = self.next_generation().await?;
         let done = sqlx::query(
-            "INSERT INTO roots (label, position, state, since, changed) VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (label) DO UPDATE SET
-                state = excluded.state, since = excluded.since, changed = excluded.changed",
+            "INSERT INTO roots (label, position, state, since, changed, withdrawn) VALUES ($1, $2, $3, $4, $5, $6)
+             ON CONFLICT (label) DO UPDATE SET state = excluded.state, since = excluded.since,
+                changed = excluded.changed, withdrawn = excluded.withdrawn",
         )
         .bind(row.label.as_str())
         .bind(signed(row.position))
         .bind(row.state.as_str())
         .bind(signed(row.since.0))
         .bind(changed)
+        .bind(signed(row.withdrawn.map_or(0, |at| at.0)))
         .execute(self.connection())
         .await;
         self.done(done).map(|_| ())
@@ -51,6 +54,7 @@ pub(super) fn read(rows: &[AnyRow]) -> Option<(u64, Vec<RootRow>)> {
             position: unsigned(row.get("position")),
             state: KeyState::from_word(row.get("state"))?,
             since: Timestamp(unsigned(row.get("since"))),
+            withdrawn: Some(Timestamp(unsigned(row.get("withdrawn")))).filter(|at| at.0 > 0),
         })
     };
     Some((version, rows.iter().map(one).collect::<Option<_>>()?))

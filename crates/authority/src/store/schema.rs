@@ -5,8 +5,11 @@ use sqlx::Row as _;
 use super::{StoreError, Turn};
 
 /// One entry a version; never changed once released, only followed by another.
-const MIGRATIONS: [&[&str]; 8] =
-    [FIRST, ISSUING, FACTORY, OPERATORS, ROOTS, REVOKING, BELONGS, POLICY_KEYS];
+const MIGRATIONS: [&[&str]; 9] =
+    [FIRST, ISSUING, FACTORY, OPERATORS, ROOTS, REVOKING, BELONGS, POLICY_KEYS, WITHDRAWN];
+
+/// Since when a root is withdrawn; 0 for one that is not.
+const WITHDRAWN: &[&str] = &["ALTER TABLE roots ADD COLUMN withdrawn BIGINT NOT NULL DEFAULT 0"];
 
 /// The policy keys, from the first roll on.
 const POLICY_KEYS: &[&str] = &["CREATE TABLE policy_keys (

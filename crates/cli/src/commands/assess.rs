@@ -50,7 +50,7 @@ pub(crate) struct RunArgs {
     /// The device's address.
     #[arg(long)]
     target: IpAddr,
-    /// Trust anchors of the device's certificates, PEM.
+    /// Trust anchors of the device's certificates, PEM; a maker who withdrew a root gives `device-roots.pem`.
     #[arg(long)]
     roots: Option<PathBuf>,
     /// A credential of the home: ROLE=PATH, where PATH.crt and PATH.key exist.

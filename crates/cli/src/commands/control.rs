@@ -173,7 +173,7 @@ pub(crate) struct PairArgs {
     device: Option<SocketAddr>,
     #[command(flatten)]
     multicast: Multicast,
-    /// The maker's roots, PEM.
+    /// The maker's roots, PEM: `roots.pem`, or `device-roots.pem` for a device that was made before a root was withdrawn.
     #[arg(long)]
     roots: PathBuf,
     /// The maker's gateway, host:port.

@@ -41,6 +41,9 @@ pub(crate) enum Step {
     Activate,
     /// Destroy the one before, once all that it issued is replaced or has expired.
     Retire,
+    /// Of the root alone: let devices let go of every root before the one that signs, for ever. After a compromise, directly after the
+    /// issuing CAs have rolled.
+    Withdraw,
 }
 
 #[derive(Debug, clap::Args)]
@@ -70,11 +73,11 @@ pub(crate) struct RotateArgs {
     /// Retire even where subjects have no successor yet: they are cut off until they enrol anew.
     #[arg(long, requires = "ca")]
     at_once: bool,
-    /// Activate the next root even where as many devices that were seen lately have not acknowledged it: they come back by the
-    /// cross-certificates, as those do that sleep.
+    /// Activate the next root, or withdraw the old ones, even where as many devices that were seen lately have not acknowledged a newer
+    /// one: they come back by the cross-certificates, as those do that sleep.
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     without_acknowledgement: u64,
-    /// Devices that were not seen for this long sleep, and the next root does not wait for them: 90m, 12h, 30d.
+    /// Devices that were not seen for this long sleep, and no step of the root waits for them: 90m, 12h, 30d.
     #[arg(long, value_parser = super::policy::duration, default_value = "30d", value_name = "TIME")]
     not_seen_for: Duration,
     /// `policy-key`: another key of second signatures (ML-DSA) as well; the one before signs that it follows.
@@ -103,6 +106,11 @@ pub(crate) async fn run(arguments: RotateArgs) -> Ended {
     if arguments.second && arguments.what != Some(What::PolicyKey) {
         return Err(Failure::environment(
             "--second: only the policy key has a second one: say `authority rotate policy-key --second`",
+        ));
+    }
+    if arguments.step == Some(Step::Withdraw) && arguments.what != Some(What::Root) {
+        return Err(Failure::environment(
+            "--step withdraw: only roots are withdrawn, `authority rotate root --step withdraw`; a CA or a policy key is retired",
         ));
     }
     let authority = open(&arguments.data).await?;
@@ -186,7 +194,11 @@ async fn roll(authority: &Authority, ca: IssuingCa, arguments: &RotateArgs) -> E
 /// The root's roll: prepare and activate, or one step. What it needs next is said.
 async fn roll_root(authority: &Authority, arguments: &RotateArgs) -> Ended {
     let go_on = |_: RootStep| ControlFlow::Continue(());
-    let wanted = |step: Step| arguments.step.map_or(step != Step::Retire, |only| only == step);
+    let alone = [Step::Retire, Step::Withdraw];
+    let wanted = |step: Step| arguments.step.map_or(!alone.contains(&step), |only| only == step);
+    if wanted(Step::Withdraw) {
+        return withdraw(authority, arguments).await;
+    }
     let done = |word: &str, rolled: &RootRolled| {
         if let RootRolled::Done(label) = rolled {
             let label = label.as_deref().unwrap_or("nothing");
@@ -211,7 +223,7 @@ async fn roll_root(authority: &Authority, arguments: &RotateArgs) -> Ended {
                 let roots = authority.root_status().await?;
                 print_json(&json!({ "roots": roots, "reached": counted }));
             }
-            return Err(reach::not_activated(missing.len(), arguments.json));
+            return Err(reach::too_few("activated", missing.len(), arguments.json));
         }
         done("activated", &rolled);
         tell(
@@ -239,6 +251,68 @@ async fn roll_root(authority: &Authority, arguments: &RotateArgs) -> Ended {
     }
 }
 
+/// Every root before the one that signs is withdrawn, or it is said who would be lost.
+async fn withdraw(authority: &Authority, arguments: &RotateArgs) -> Ended {
+    let (lately, without) = (arguments.not_seen_for, arguments.without_acknowledgement);
+    let access = arguments.access.read()?;
+    let (rolled, counted) =
+        reach::withdraw(authority, &arguments.data, lately, without, &access).await?;
+    tell(arguments.json, &reach::line("a root that is left", &counted));
+    let refusal = match &rolled {
+        RootRolled::Done(None) => {
+            tell(
+                arguments.json,
+                "withdrawn  nothing: no root before the one that signs is an anchor",
+            );
+            None
+        }
+        RootRolled::Done(Some(label)) => {
+            tell(arguments.json, &format!("withdrawn  every root before {label}"));
+            tell(
+                arguments.json,
+                "next       give services the new roots.pem, and controllers device-roots.pem; `rotate status` shows which devices have let go",
+            );
+            None
+        }
+        RootRolled::Needed(labels) => Some(format!(
+            "{} issue below the old roots, and devices that let go of those would not believe what they issue: roll them first, `authority rotate --ca NAME`",
+            labels.join(", ")
+        )),
+        RootRolled::Serving(names) => Some(format!(
+            "{} servers have no certificate below a root that is left ({}): let `serve` renew them, or revoke what is not used any more",
+            names.len(),
+            names.join(", ")
+        )),
+        RootRolled::Unacknowledged(missing) => {
+            return match arguments.json {
+                true => {
+                    let roots = authority.root_status().await?;
+                    print_json(&json!({ "roots": roots, "reached": counted }));
+                    Err(reach::too_few("withdrawn", missing.len(), true))
+                }
+                false => Err(reach::too_few("withdrawn", missing.len(), false)),
+            };
+        }
+        RootRolled::NotBefore(_) | RootRolled::Stopped(_) => None,
+    };
+    if arguments.json {
+        let (needed, serving) = match &rolled {
+            RootRolled::Needed(labels) => (Some(labels), None),
+            RootRolled::Serving(names) => (None, Some(names)),
+            _ => (None, None),
+        };
+        let roots = authority.root_status().await?;
+        print_json(
+            &json!({ "roots": roots, "reached": counted, "needed": needed, "serving": serving }),
+        );
+    }
+    match refusal {
+        None => Ok(()),
+        Some(_) if arguments.json => Err(Failure::found("")),
+        Some(why) => Err(Failure::found(format!("not withdrawn: {why}"))),
+    }
+}
+
 async fn follow(authority: &Authority, as_json: bool) -> Ended {
     let followed = authority.follow_policy(tokio::time::sleep).await?;
     if as_json {
@@ -259,6 +333,7 @@ async fn follow(authority: &Authority, as_json: bool) -> Ended {
 async fn status(authority: &Authority, arguments: &RotateArgs) -> Ended {
     let as_json = arguments.json;
     let reached = reach::of_newest(authority, &arguments.data, arguments.not_seen_for).await?;
+    let gone = reach::let_go(authority, &arguments.data, arguments.not_seen_for).await?;
     let all = authority.rotation_status().await?;
     let findings = authority.policy_findings()?;
     let roots = authority.root_status().await?;
@@ -268,18 +343,24 @@ async fn status(authority: &Authority, arguments: &RotateArgs) -> Ended {
         print_json(&json!({
             "roots": roots, "authorities": all, "policy_keys": keys, "findings": findings, "root_needed": needs,
             "reached": reached.map(|(label, counted)| json!({ "root": label, "devices": counted })),
+            "let_go": gone.map(|(label, counted)| json!({ "before": label, "devices": counted })),
         }));
     } else {
         for one in &roots {
             let (state, algorithm) =
                 (one.state.as_str(), one.algorithm.unwrap_or("unknown algorithm"));
+            let withdrawn = one.withdrawn.as_ref();
+            let withdrawn = withdrawn.map_or(String::new(), |at| format!(", withdrawn {at}"));
             say(&format!(
-                "{state:14} {:14} {algorithm}, certificate {}",
+                "{state:14} {:14} {algorithm}, certificate {}{withdrawn}",
                 one.label, one.certificate_sha256
             ));
         }
         if let Some((label, counted)) = &reached {
             say(&reach::line(label, counted));
+        }
+        if let Some((label, counted)) = &gone {
+            say(&reach::let_go_line(label, counted));
         }
         for one in &needs {
             say(&format!("by {}  {}: {}", one.before, one.key, one.what));

@@ -49,7 +49,7 @@ pub(crate) struct JoinArgs {
     /// Who owns a home that is made now.
     #[arg(long, default_value = "owner")]
     owner: PersonName,
-    /// The maker's roots, PEM.
+    /// The maker's roots, PEM: `roots.pem`, or `device-roots.pem` for a device that was made before a root was withdrawn.
     #[arg(long)]
     roots: PathBuf,
     /// The text of the invitation's QR code; `-` reads it from standard input.

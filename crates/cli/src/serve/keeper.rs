@@ -77,9 +77,13 @@ impl Keeper {
     }
 
     async fn look(&self, gateway: &RunningGateway) -> Ended {
-        // 0. What the roots said of their successors, for devices.
-        let (first, statements) = self.authority.stated_roots().await?;
-        gateway.tell_roots(RootLine::new(first, statements)?);
+        // 0. What the roots said of their successors and of those before them, for devices.
+        let stated = self.authority.stated_roots().await?;
+        let line = RootLine::new(stated.first, stated.statements)?;
+        gateway.tell_roots(match &stated.withdrawal {
+            None => line,
+            Some(word) => line.withdrawn(word)?,
+        });
         // 1. What the policy in force demands of the issuing CAs.
         let followed = self.authority.follow_policy(tokio::time::sleep).await?;
         for label in &followed.rolled {

@@ -233,6 +233,11 @@ fn check_roots(authority: &Authority) -> Ended {
     let path = authority.layout().roots();
     let authorities = authority.authorities()?;
     let root = authorities.root();
+    let of_devices = (authority.layout().device_roots(), authorities.device_roots_pem());
+    if !std::fs::read(&of_devices.0).is_ok_and(|there| there == of_devices.1.as_bytes()) {
+        file::write_atomic(&of_devices.0, of_devices.1.as_bytes(), file::PUBLIC)
+            .at(&of_devices.0)?;
+    }
     match std::fs::read(&path) {
         Ok(pem) if certificates_from_pem(&pem).is_ok_and(|all| all.contains(root)) => Ok(()),
         Ok(_) => Err(Failure::environment(format!(

@@ -31,6 +31,7 @@ mod revocation;
 mod root_roll;
 mod rotation;
 mod status;
+mod withdrawal;
 
 mod bad_files;
 mod canaries;

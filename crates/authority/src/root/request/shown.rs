@@ -18,6 +18,9 @@ impl std::fmt::Display for RootRequest {
                 ActKind::NextRoot => {
                     "that this is the next root: a statement and a cross-certificate"
                 }
+                ActKind::Withdrawal => {
+                    "that no root before this one is an anchor any more: devices let go of them for ever"
+                }
             };
             writeln!(f, "  signs          {what}")?;
             writeln!(

@@ -9,6 +9,17 @@ use crate::authority::Authority;
 use crate::error::AuthorityError;
 use crate::rotation::KeyState;
 
+/// What the authority has stated about its roots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatedRoots {
+    /// The first root.
+    pub first: Certificate,
+    /// The statements that lead on from it.
+    pub statements: Vec<Vec<u8>>,
+    /// The newest withdrawal.
+    pub withdrawal: Option<Vec<u8>>,
+}
+
 /// Whom the next root has reached, by the gateway's records.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reached {
@@ -47,12 +58,11 @@ impl Reached {
 }
 
 impl Authority {
-    /// The first root, and the statements that lead on from it, as far as their roots are recorded: what a killed run stated
-    /// is told when it is carried on.
+    /// What devices are told, as far as it is recorded: what a killed run stated is told when it is carried on.
     ///
     /// # Errors
     /// [`AuthorityError`].
-    pub async fn stated_roots(&self) -> Result<(Certificate, Vec<Vec<u8>>), AuthorityError> {
+    pub async fn stated_roots(&self) -> Result<StatedRoots, AuthorityError> {
         let core = &self.core;
         core.authorities()?;
         let recorded = roots(core.store.issuing().await?.roots);
@@ -60,7 +70,8 @@ impl Authority {
         let mut statements = self.statements()?;
         statements.truncate(usize::try_from(newest).unwrap_or(usize::MAX));
         let first = authorities::read(&certificate_file(&core.layout.authority(), ROOT))?;
-        Ok((first, statements))
+        let withdrawal = self.stated_withdrawal(&recorded)?;
+        Ok(StatedRoots { first, statements, withdrawal })
     }
 
     /// The root that is prepared and signs nothing yet.

@@ -45,7 +45,7 @@ pub(crate) struct RestoreArgs {
     /// The old authority's ledger.log, or a newer export of it as JSON Lines: brings the revocations since.
     #[arg(long)]
     ledger: Option<PathBuf>,
-    /// The manufacturer's root that the backup must be of, PEM.
+    /// The manufacturer's root that the backup must be of, PEM: `device-roots.pem` where one was withdrawn since.
     #[arg(long)]
     roots: Option<PathBuf>,
     /// The ledger key that the backup must be of.

@@ -23,7 +23,7 @@ use crate::failure::{Ended, Failure, Named as _};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RootCommand {
-    /// Ask the custodians for a new issuing CA's certificate: its key is made, and the request printed.
+    /// Ask the custodians for a new issuing CA's certificate, the next root, or the withdrawal of old ones: the request is printed.
     #[command(
         after_help = "Example:\n  countersign authority root request --data ./data --ca ldevid --out request.txt\n\nCarry request.txt to the custodians, then:\n  countersign authority rotate --data ./data --ca ldevid --request request.txt \\\n      --approval alice.approval --approval bob.approval --root /media/usb/root.sealed"
     )]
@@ -32,11 +32,14 @@ pub(crate) enum RootCommand {
         #[arg(long)]
         data: PathBuf,
         /// The issuing CA to roll: idevid, ldevid or service.
-        #[arg(long, required_unless_present = "next_root", add = Known::Ca)]
+        #[arg(long, required_unless_present_any = ["next_root", "withdrawal"], add = Known::Ca)]
         ca: Option<IssuingCa>,
         /// The next root instead: its file where the plan keeps the root in one, `-` where it does not.
         #[arg(long, value_name = "FILE", conflicts_with = "ca")]
         next_root: Option<PathBuf>,
+        /// The withdrawal of every root before the one that signs instead.
+        #[arg(long, conflicts_with_all = ["ca", "next_root", "algorithm"])]
+        withdrawal: bool,
         /// The new key's algorithm; left out: what the policy in force prefers of what lasts.
         #[arg(long, value_name = "NAME", add = Known::Algorithm)]
         algorithm: Option<String>,
@@ -147,7 +150,7 @@ pub(crate) fn refused(error: AuthorityError) -> Failure {
 
 pub(crate) async fn run(command: RootCommand) -> Ended {
     match command {
-        RootCommand::Request { data, ca, next_root, algorithm, out } => {
+        RootCommand::Request { data, ca, next_root, withdrawal, algorithm, out } => {
             let named = |name: String| {
                 SignatureAlgorithm::from_name(&name).ok_or_else(|| {
                     let names = SignatureAlgorithm::ALL.map(SignatureAlgorithm::name).join(" or ");
@@ -158,6 +161,7 @@ pub(crate) async fn run(command: RootCommand) -> Ended {
             let authority = open(&data).await?;
             let (request, kept) = match ca {
                 Some(ca) => authority.request_ca(ca, algorithm).await?,
+                None if withdrawal => authority.request_withdrawal().await?,
                 None => {
                     let next = next_root.filter(|path| path.as_os_str() != "-");
                     let access = RootAccess { next, ..RootAccess::default() };

@@ -1,9 +1,11 @@
-//! Whom the next root has reached, from what the gateway of the same data folder noted; also while `serve` runs on it.
+//! Whom a root or a withdrawal has reached, from what the gateway of the same data folder noted; also while `serve` runs on it.
 
 use std::path::Path;
 use std::time::Duration;
 
 use countersign_authority::Authority;
+use countersign_authority::root::RootAccess;
+use countersign_authority::rotation::KeyState;
 use countersign_authority::rotation::root::{Reached, RootRolled, RootStep};
 use countersign_crypto::tls::{Clock as _, SystemClock};
 use countersign_protocol::anchors::Acknowledgements;
@@ -39,6 +41,32 @@ async fn count(data: &Path, wanted: &[String], lately: Duration) -> Ended<Acknow
     Ok(Acknowledgements::count(&records, &registered, wanted, SystemClock.now(), lately))
 }
 
+/// Who has let go of the roots that are withdrawn; `None` where none is.
+pub(super) async fn let_go(
+    authority: &Authority,
+    data: &Path,
+    lately: Duration,
+) -> Ended<Option<(String, Acknowledgements)>> {
+    let all = authority.root_status().await?;
+    let last = all.iter().filter(|one| one.withdrawn.is_some()).map(|one| one.position).max();
+    let first = last.and_then(|last| all.iter().find(|one| one.position == last + 1));
+    let Some(first) = first else { return Ok(None) };
+    let (records, registered) = (gateway::fleet(data).await?, gateway::registrations(data).await?);
+    let now = SystemClock.now();
+    let counted = Acknowledgements::let_go(&records, &registered, first.position, now, lately);
+    Ok(Some((first.label.clone(), counted)))
+}
+
+fn reached(counted: &Acknowledgements, without: u64) -> Reached {
+    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    Reached {
+        acknowledged: number(counted.acknowledged),
+        missing: counted.missing.clone(),
+        asleep: number(counted.asleep),
+        without,
+    }
+}
+
 /// Activates the root that is prepared, once enough devices have acknowledged it.
 pub(super) async fn activate(
     authority: &Authority,
@@ -55,14 +83,7 @@ pub(super) async fn activate(
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         let counted = count(data, &wanted, lately).await?;
-        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        let reached = Reached {
-            acknowledged: number(counted.acknowledged),
-            missing: counted.missing.clone(),
-            asleep: number(counted.asleep),
-            without,
-        };
-        let rolled = authority.activate_root(&reached, go_on).await?;
+        let rolled = authority.activate_root(&reached(&counted, without), go_on).await?;
         let waits = matches!(rolled, RootRolled::NotBefore(_) | RootRolled::Unacknowledged(_));
         if !waits || tokio::time::Instant::now() >= deadline {
             return Ok((rolled, Some(counted)));
@@ -71,11 +92,47 @@ pub(super) async fn activate(
     }
 }
 
+/// Withdraws the roots before the one that signs, once enough devices have acknowledged that one or a later one, and servers that run
+/// have renewed their certificates below it.
+pub(super) async fn withdraw(
+    authority: &Authority,
+    data: &Path,
+    lately: Duration,
+    without: u64,
+    access: &RootAccess,
+) -> Ended<(RootRolled, Acknowledgements)> {
+    let go_on = |_: RootStep| std::ops::ControlFlow::Continue(());
+    let all = authority.root_status().await?;
+    let active = all.iter().find(|one| one.state == KeyState::Active).map(|one| one.position);
+    let left = all.iter().filter(|one| active.is_some_and(|active| one.position >= active));
+    let wanted: Vec<String> = left.map(|one| one.certificate_sha256.clone()).collect();
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let counted = count(data, &wanted, lately).await?;
+        let rolled = authority.withdraw_roots(&reached(&counted, without), access, go_on).await;
+        let rolled = rolled.map_err(super::super::authority::root::refused)?;
+        let waits = matches!(rolled, RootRolled::Serving(_) | RootRolled::Unacknowledged(_));
+        if !waits || tokio::time::Instant::now() >= deadline {
+            return Ok((rolled, counted));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
 /// The numbers in one line, and some who are missing.
 pub(super) fn line(label: &str, counted: &Acknowledgements) -> String {
+    numbers(&format!("reached    {label}"), "acknowledged it", counted)
+}
+
+/// The same of a withdrawal.
+pub(super) fn let_go_line(label: &str, counted: &Acknowledgements) -> String {
+    numbers(&format!("let go     of the roots before {label}"), "have", counted)
+}
+
+fn numbers(begin: &str, verb: &str, counted: &Acknowledgements) -> String {
     let Acknowledgements { acknowledged, missing, asleep } = counted;
     let mut line = format!(
-        "reached    {label}: {acknowledged} devices acknowledged it, {} that were seen lately have not, {asleep} others have not",
+        "{begin}: {acknowledged} devices {verb}, {} that were seen lately have not, {asleep} others have not",
         missing.len(),
     );
     if !missing.is_empty() {
@@ -86,13 +143,17 @@ pub(super) fn line(label: &str, counted: &Acknowledgements) -> String {
     line
 }
 
-/// What is to be done where the root has not reached enough.
-pub(super) fn not_activated(missing: usize, as_json: bool) -> Failure {
+/// What is to be done where a root has not reached enough.
+pub(super) fn too_few(what: &str, missing: usize, as_json: bool) -> Failure {
+    let (which, step) = match what {
+        "withdrawn" => ("a root that is left", "withdraw"),
+        _ => ("the next root", "activate"),
+    };
     Failure::found(if as_json {
         String::new()
     } else {
         format!(
-            "not activated: {missing} devices that were seen lately have not acknowledged the next root. Wait, and say `--step activate` again; or \
+            "not {what}: {missing} devices that were seen lately have not acknowledged {which}. Wait, and say `--step {step}` again; or \
              leave them to come back by the cross-certificates: --without-acknowledgement {missing}"
         )
     })
