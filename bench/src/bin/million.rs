@@ -3,7 +3,9 @@
 //!
 //! `million FOLDER [N …]`: a new data folder below FOLDER, on a disk with 2 GiB to spare for each million. The first
 //! thousand certificates are issued and half of them revoked; the others are written straight into SQLite, each with the
-//! bytes of one that was issued, under a name, key and serial of its own. Times are the processor's, of this process.
+//! bytes of one that was issued, under a name, key and serial of its own. Times are the processor's, of this process. Each
+//! start is a process of its own (`million --open DATA`), so that its memory is of nothing else: one after the database was
+//! written by somebody else, so that it is checked, and one after an orderly end.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -55,7 +57,11 @@ impl Clock for SetClock {
 #[tokio::main]
 async fn main() -> Result<(), Failed> {
     let mut arguments = std::env::args().skip(1);
-    let folder = PathBuf::from(arguments.next().ok_or("usage: million FOLDER [N …]")?);
+    let first = arguments.next().ok_or("usage: million FOLDER [N …]")?;
+    if first == "--open" {
+        return start(&PathBuf::from(arguments.next().ok_or("usage: million --open DATA")?)).await;
+    }
+    let folder = PathBuf::from(first);
     let mut sizes = arguments.map(|text| text.parse()).collect::<Result<Vec<usize>, _>>()?;
     if sizes.is_empty() {
         sizes = vec![10_000, 100_000, 1_000_000];
@@ -83,29 +89,39 @@ async fn main() -> Result<(), Failed> {
         "{REVOKED} revoked; microseconds of processor time each, for lists milliseconds and bytes"
     );
     println!(
-        "{:>9} {:>8} {:>8} {:>8} {:>8} {:>8} {:>9} {:>9} {:>9} {:>8} {:>8}  list, delta, shard",
-        "count",
-        "serial",
-        "subject",
-        "ocsp",
-        "registry",
-        "issue",
-        "list",
-        "delta",
-        "shard",
-        "open s",
-        "MiB"
+        "{:>9} {:>8} {:>8} {:>8} {:>8} {:>8} {:>9} {:>9} {:>9}  list, delta, shard; starts: s, MiB",
+        "count", "serial", "subject", "ocsp", "registry", "issue", "list", "delta", "shard"
     );
     for size in sizes {
         let serials = fill(&database, &sample, size).await?;
-        let spent = processor_time();
+        let starts = [started(&data)?, started(&data)?].join("; ");
         let authority = open().await?;
-        let opening = processor_time() - spent;
-        row(&authority, &clock, size, &serials, opening).await?;
+        row(&authority, &clock, size, &serials, &starts).await?;
         authority.close().await;
     }
     std::fs::remove_dir_all(&data)?;
     Ok(())
+}
+
+/// Opens, says what that took and how much memory it has, and ends in order.
+async fn start(data: &std::path::Path) -> Result<(), Failed> {
+    let spent = processor_time();
+    let authority = Authority::open(data, AuthorityConfig::default(), Sources::system()).await?;
+    let took = processor_time() - spent;
+    println!("{:.2} {}", took.as_secs_f64(), resident()?);
+    authority.close().await;
+    Ok(())
+}
+
+/// The same in a process of its own.
+fn started(data: &std::path::Path) -> Result<String, Failed> {
+    let output = std::process::Command::new(std::env::current_exe()?)
+        .args([std::ffi::OsStr::new("--open"), data.as_os_str()])
+        .output()?;
+    match output.status.success() {
+        true => Ok(String::from_utf8(output.stdout)?.trim().to_owned()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into()),
+    }
 }
 
 async fn row(
@@ -113,9 +129,8 @@ async fn row(
     clock: &SetClock,
     size: usize,
     serials: &[(String, String)],
-    opening: Duration,
+    starts: &str,
 ) -> Result<(), Failed> {
-    let memory = resident()?;
     let spent = processor_time();
     for (serial, _) in serials {
         authority.certificate(serial).await?.ok_or("a certificate is not found")?;
@@ -169,14 +184,8 @@ async fn row(
         lists.push((time.as_secs_f64() * 1e3 / LISTS as f64, bytes));
     }
     println!(
-        "{size:>9} {by_serial:>8.0} {by_subject:>8.0} {ocsp:>8.0} {in_memory:>8.1} {issuing:>8.0} {:>9.2} {:>9.2} {:>9.2} {:>8.2} {memory:>8}  {}, {}, {} bytes",
-        lists[0].0,
-        lists[1].0,
-        lists[2].0,
-        opening.as_secs_f64(),
-        lists[0].1,
-        lists[1].1,
-        lists[2].1,
+        "{size:>9} {by_serial:>8.0} {by_subject:>8.0} {ocsp:>8.0} {in_memory:>8.1} {issuing:>8.0} {:>9.2} {:>9.2} {:>9.2}  {}, {}, {} bytes; {starts}",
+        lists[0].0, lists[1].0, lists[2].0, lists[0].1, lists[1].1, lists[2].1,
     );
     Ok(())
 }

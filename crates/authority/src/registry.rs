@@ -6,7 +6,9 @@
 //!  another process ──every 100 ms look────┘
 //! ```
 
-use std::collections::{HashMap, HashSet};
+mod known;
+
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -16,10 +18,12 @@ use countersign_model::id::OperatorName;
 use countersign_model::time::Timestamp;
 use tokio::sync::{Notify, watch};
 
+pub(crate) use self::known::KeyHash;
+use self::known::Known;
 use crate::admin::Role;
 use crate::error::AuthorityError;
 use crate::registration::{Reason, State};
-use crate::store::{Issuing, Store, StoreError};
+use crate::store::{Issuing, PageMark, Store, StoreError, SubjectRecord};
 use crate::subject::Subject;
 
 /// How often another process' changes are looked for. A tenth of the second in which a revocation takes effect.
@@ -44,9 +48,7 @@ struct Shared {
 #[derive(Default)]
 struct Tables {
     seen: u64,
-    subjects: HashMap<Subject, Registered>,
-    names: HashSet<String>,
-    keys: HashMap<String, Subject>,
+    known: Known,
     revoked: HashMap<String, Revoked>,
     issuing: Arc<Issuing>,
     roles: HashMap<OperatorName, Role>,
@@ -101,19 +103,21 @@ impl RegistryView {
     /// What is known of a subject.
     #[must_use]
     pub fn subject(&self, subject: &Subject) -> Option<Registered> {
-        self.read(|tables| tables.subjects.get(subject).cloned())
+        self.read(|tables| tables.known.get(subject))
     }
 
     /// Whether a subject of any kind has that name.
     #[must_use]
     pub fn is_name(&self, name: &str) -> bool {
-        self.read(|tables| tables.names.contains(&name.to_ascii_lowercase()))
+        self.read(|tables| tables.known.is_name(name))
     }
 
     /// Whose a public key is, by SHA-256 of its SubjectPublicKeyInfo in lower-case hexadecimal.
     #[must_use]
     pub fn key_owner(&self, spki_sha256: &str) -> Option<Subject> {
-        self.read(|tables| tables.keys.get(spki_sha256).cloned())
+        let mut hash = KeyHash::default();
+        hex::decode_to_slice(spki_sha256, &mut hash).ok()?;
+        self.read(|tables| tables.known.owner(&hash))
     }
 
     /// The denylist's entry for a serial number (lower-case hexadecimal), if it has one.
@@ -146,7 +150,7 @@ impl RegistryView {
     /// How many subjects are registered.
     #[must_use]
     pub fn subject_count(&self) -> usize {
-        self.read(|tables| tables.subjects.len())
+        self.read(|tables| tables.known.registered())
     }
 
     /// How long ago the database was read last: how old the list is at most.
@@ -212,8 +216,18 @@ impl Shared {
         // What is committed after `newest` was read may be loaded too, and is then loaded again: harmless.
         // Whoever may do more is read first, and what takes away last: no moment shows the one without the other.
         let roles = store.roles_since(seen).await?;
-        let subjects = store.subjects_since(seen).await?;
-        let keys = store.keys_since(seen).await?;
+        // Nobody reads before the first load is over: what comes then goes to its place page by page, and is in memory once.
+        let mut changes = Changes::default();
+        let mut mark = PageMark::after(seen);
+        while let Some(page) = store.subjects_page(&mut mark).await? {
+            changes.subjects.extend(page);
+            self.settle(seen == 0, &mut changes);
+        }
+        let mut mark = PageMark::after(seen);
+        while let Some(page) = store.keys_page(&mut mark).await? {
+            changes.keys.extend(page);
+            self.settle(seen == 0, &mut changes);
+        }
         let issuing = store.issuing().await?;
         let revocations = store.revocations_since(seen).await?;
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
@@ -223,13 +237,8 @@ impl Shared {
                 tables.revoked.insert(one.serial, entry);
             }
         }
-        tables.keys.extend(keys);
         tables.roles.extend(roles);
-        for one in subjects {
-            tables.names.insert(one.subject.name().to_ascii_lowercase());
-            let registered = Registered { state: one.state, grants: one.grants };
-            tables.subjects.insert(one.subject, registered);
-        }
+        changes.settle(&mut tables.known);
         if issuing.version > tables.issuing.version {
             tables.issuing = Arc::new(issuing);
         }
@@ -239,8 +248,33 @@ impl Shared {
         Ok(Some(newest))
     }
 
+    fn settle(&self, now: bool, changes: &mut Changes) {
+        if now {
+            let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+            changes.settle(&mut tables.known);
+        }
+    }
+
     fn hear(&self, at: Instant) {
         *self.heard.write().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+}
+
+/// What was read and is not in its place yet.
+#[derive(Default)]
+struct Changes {
+    subjects: Vec<SubjectRecord>,
+    keys: Vec<(KeyHash, Subject)>,
+}
+
+impl Changes {
+    fn settle(&mut self, known: &mut Known) {
+        for (key, owner) in self.keys.drain(..) {
+            known.put_key(key, &owner);
+        }
+        for one in self.subjects.drain(..) {
+            known.put(&one.subject, one.state, one.grants);
+        }
     }
 }
 

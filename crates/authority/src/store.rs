@@ -7,6 +7,7 @@
 
 mod alarms;
 mod certificates;
+mod checked;
 mod codes;
 mod factory;
 mod group;
@@ -24,6 +25,7 @@ mod subjects;
 use sqlx::{Any, AnyConnection, AnyPool, Row as _, Transaction};
 
 pub use self::certificates::{CertificateRecord, CertificateStatus};
+use self::checked::InUse;
 pub use self::factory::{BatchItem, BatchRecord, ItemRecord, StationRecord};
 pub(crate) use self::group::{Asking, Group};
 pub use self::issuing::Outstanding;
@@ -35,6 +37,7 @@ pub(crate) use self::policy_keys::PolicyKeyRow;
 pub use self::revocations::RevocationRecord;
 pub(crate) use self::revocations::{CrlPlace, Standing};
 pub(crate) use self::roots::RootRow;
+pub(crate) use self::subjects::PageMark;
 pub use self::subjects::SubjectRecord;
 
 /// The database.
@@ -44,6 +47,8 @@ pub struct Store {
     place: Place,
     /// Writers of this process queue here, in order; SQLite's own waiting is not fair.
     turn: std::sync::Arc<tokio::sync::Mutex<()>>,
+    /// That this process has a file open, while it has.
+    in_use: std::sync::Arc<Option<InUse>>,
 }
 
 /// A writer's turn. Nothing is stored unless [`Turn::commit`] returns.
@@ -54,7 +59,7 @@ pub struct Turn {
 }
 
 impl Store {
-    /// Opens or creates the database and checks that it is whole.
+    /// Opens or creates the database and checks that it is whole; a file that was closed in order, not each time.
     ///
     /// # Errors
     /// [`StoreError`] names the place and the mend.
@@ -68,8 +73,12 @@ impl Store {
 
     /// The same without looking at its schema.
     async fn connect(place: Place) -> Result<Self, StoreError> {
-        let pool = place.connect().await?;
-        Ok(Self { pool, place, turn: std::sync::Arc::default() })
+        let in_use = InUse::enter(&place).await;
+        let pool = place.connect(in_use.as_ref().is_none_or(InUse::needs_check)).await?;
+        if let Some(in_use) = &in_use {
+            in_use.passed().await;
+        }
+        Ok(Self { pool, place, turn: std::sync::Arc::default(), in_use: in_use.into() })
     }
 
     /// Checks that this is the database beside that ledger, by the ledger's key; a new database becomes that. `held`: the
@@ -140,6 +149,9 @@ impl Store {
     /// Closes every connection. The last one of all processes writes SQLite's journal back into the file.
     pub(crate) async fn close(&self) {
         self.pool.close().await;
+        if let Some(in_use) = &*self.in_use {
+            in_use.leave();
+        }
     }
 
     fn failed(&self, error: sqlx::Error) -> StoreError {

@@ -202,8 +202,8 @@ impl Place {
         pool.map_err(|error| StoreError::from_sqlx(self, error))
     }
 
-    /// Connections, each set so that what is committed is durable.
-    pub(super) async fn connect(&self) -> Result<AnyPool, StoreError> {
+    /// Connections, each set so that what is committed is durable. `check`: a file is read through first.
+    pub(super) async fn connect(&self, check: bool) -> Result<AnyPool, StoreError> {
         sqlx::any::install_default_drivers();
         let failed = |error| StoreError::from_sqlx(self, error);
         let settings = match self {
@@ -226,7 +226,8 @@ impl Place {
             let mut one = AnyConnection::connect_with(&address).await?;
             set(&mut one, &settings).await?;
             let said = match self {
-                Self::File(_) => check_file(&mut one).await?,
+                Self::File(_) if check => check_file(&mut one).await?,
+                Self::File(_) => None,
                 Self::Server(_) => check_server(&mut one).await?,
             };
             one.close().await?;
@@ -253,7 +254,7 @@ impl Place {
     pub(crate) async fn discard(&self) {
         let Self::Server(_) = self else { return };
         let emptied = async {
-            let pool = self.connect().await?;
+            let pool = self.connect(false).await?;
             let failed = |error| StoreError::from_sqlx(self, error);
             for row in sqlx::query(self.tables()).fetch_all(&pool).await.map_err(failed)? {
                 let drop = format!("DROP TABLE {}", row.get::<String, _>("name"));
@@ -485,7 +486,7 @@ mod tests {
         let odd = folder.path().join("a b?c#d%20e");
         fs::create_dir(&odd).unwrap();
         let place = Place::from(odd.join("../a b?c#d%20e/x.db").as_path());
-        place.connect().await.unwrap().close().await;
+        place.connect(true).await.unwrap().close().await;
         assert!(odd.join("x.db").exists());
     }
 }

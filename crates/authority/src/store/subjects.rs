@@ -13,6 +13,7 @@ use sqlx::{Connection as _, SqliteConnection};
 use super::place::BUSY;
 use super::{Place, Store, StoreError, Turn, signed, unsigned};
 use crate::registration::State;
+use crate::registry::KeyHash;
 use crate::subject::{Purpose, Subject};
 
 /// What is known about a subject.
@@ -39,6 +40,24 @@ pub(crate) struct KeyOwner {
 
 /// Rows that the database's thread may read before they are taken: on a busy machine each hand-over is a wait.
 const ROWS_AHEAD: usize = 1 << 14;
+
+/// Rows of one page. They are in memory as the driver gives them, a kibibyte or so each. Few in tests, which all turn pages so.
+const PAGE: i64 = if cfg!(test) { 2 } else { 5_000 };
+
+/// Where a page ended.
+pub(crate) struct PageMark {
+    changed: i64,
+    first: String,
+    second: String,
+}
+
+impl PageMark {
+    /// Before everything that changed after `generation`.
+    pub(crate) fn after(generation: u64) -> Self {
+        let changed = signed(generation).saturating_add(1);
+        Self { changed, first: String::new(), second: String::new() }
+    }
+}
 
 pub(super) const COLUMNS: &str =
     "SELECT kind, name, state, grants, created_at, changed FROM subjects";
@@ -67,32 +86,70 @@ impl Store {
     pub async fn read_subjects(place: Place) -> Result<Vec<SubjectRecord>, StoreError> {
         let store = match &place {
             Place::File(path) => return read_ahead(&place, path).await,
-            Place::Server(_) => {
-                Self { pool: place.read_only().await?, place, turn: Arc::default() }
-            }
+            Place::Server(_) => Self {
+                pool: place.read_only().await?,
+                place,
+                turn: Arc::default(),
+                in_use: Arc::default(),
+            },
         };
         let subjects = store.subjects_since(0).await;
         store.close().await;
         subjects
     }
 
-    /// Public keys (SHA-256, hexadecimal) given to subjects after `generation`.
-    pub(crate) async fn keys_since(
+    /// The next page of subjects, oldest change first; none when there is no more.
+    pub(crate) async fn subjects_page(
         &self,
-        generation: u64,
-    ) -> Result<Vec<(String, Subject)>, StoreError> {
-        let rows =
-            sqlx::query("SELECT spki_sha256, kind, name FROM subject_keys WHERE changed > $1")
-                .bind(signed(generation))
-                .fetch_all(&self.pool)
-                .await
-                .map_err(|error| self.failed(error))?;
-        rows.iter()
-            .map(|row| {
-                let subject = subject(row).ok_or_else(|| self.damaged_row())?;
-                Ok((row.get("spki_sha256"), subject))
-            })
-            .collect()
+        mark: &mut PageMark,
+    ) -> Result<Option<Vec<SubjectRecord>>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT kind, name, state, grants, created_at, changed FROM subjects
+             WHERE (changed, kind, name) > ($1, $2, $3) ORDER BY changed, kind, name LIMIT $4",
+        )
+        .bind(mark.changed)
+        .bind(mark.first.as_str())
+        .bind(mark.second.as_str())
+        .bind(PAGE)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| self.failed(error))?;
+        let Some(last) = rows.last() else { return Ok(None) };
+        *mark = PageMark {
+            changed: last.get("changed"),
+            first: last.get("kind"),
+            second: last.get("name"),
+        };
+        rows.iter().map(|row| read(row).ok_or_else(|| self.damaged_row()).map(Some)).collect()
+    }
+
+    /// The next page of public keys (SHA-256) and whose they are, oldest change first; none when there is no more.
+    pub(crate) async fn keys_page(
+        &self,
+        mark: &mut PageMark,
+    ) -> Result<Option<Vec<(KeyHash, Subject)>>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT spki_sha256, kind, name, changed FROM subject_keys
+             WHERE (changed, spki_sha256) > ($1, $2) ORDER BY changed, spki_sha256 LIMIT $3",
+        )
+        .bind(mark.changed)
+        .bind(mark.first.as_str())
+        .bind(PAGE)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| self.failed(error))?;
+        let Some(last) = rows.last() else { return Ok(None) };
+        *mark = PageMark {
+            changed: last.get("changed"),
+            first: last.get("spki_sha256"),
+            second: String::new(),
+        };
+        let owner = |row: &AnyRow| {
+            let mut hash = KeyHash::default();
+            hex::decode_to_slice(row.get::<String, _>("spki_sha256"), &mut hash).ok()?;
+            Some((hash, subject(row)?))
+        };
+        rows.iter().map(|row| owner(row).ok_or_else(|| self.damaged_row()).map(Some)).collect()
     }
 
     pub(super) fn damaged_row(&self) -> StoreError {
