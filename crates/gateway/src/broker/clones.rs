@@ -5,7 +5,7 @@ use crate::clones::{BESIDE, CloneSeen, Overlaps, Place, Sighting};
 use countersign_model::id::ThingId;
 use countersign_model::time::Timestamp;
 use countersign_protocol::permit::messaging::MessagingSubject;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// A connection of the same device that began later, from another place.
 #[derive(Debug, Clone, Copy)]
@@ -18,22 +18,37 @@ pub(super) struct Beside {
 /// What is known of devices that may be in two places.
 pub(super) struct Clones {
     overlaps: Overlaps,
-    /// Displaced connections whose answer is listened for: one a device, and none that the shell has not to close yet.
+    /// Displaced connections whose answer is listened for, until the shell has closed them.
     displaced: HashMap<ConnId, CloneSeen>,
-    devices: HashSet<ThingId>,
+    /// How many those are of each device.
+    listened: HashMap<ThingId, usize>,
 }
+
+/// Connections of one device whose answers are listened for at once. More than one, since whoever displaces himself from
+/// address to address must not keep us from hearing the device.
+const LISTENED: usize = 4;
 
 impl Clones {
     /// `room`: the most devices that are remembered.
     pub(super) fn new(room: usize) -> Self {
-        Self { overlaps: Overlaps::new(room), displaced: HashMap::new(), devices: HashSet::new() }
+        Self { overlaps: Overlaps::new(room), displaced: HashMap::new(), listened: HashMap::new() }
     }
 
     /// The shell has closed it.
     pub(super) fn forget(&mut self, conn: ConnId) -> Option<CloneSeen> {
         let seen = self.displaced.remove(&conn)?;
-        self.devices.remove(&seen.thing);
+        if let Some(count) = self.listened.get_mut(&seen.thing) {
+            *count -= 1;
+            if *count == 0 {
+                self.listened.remove(&seen.thing);
+            }
+        }
         Some(seen)
+    }
+
+    fn may_listen(&self, thing: &ThingId, now: Now) -> bool {
+        self.listened.get(thing).is_none_or(|count| *count < LISTENED)
+            && self.overlaps.counts(thing, now.monotonic)
     }
 }
 
@@ -42,12 +57,10 @@ impl Broker {
     pub(super) fn taken_over(&mut self, other: ConnId, conn: ConnId, now: Now) -> CloseReason {
         let both = (self.conns.get(&other), self.conns.get(&conn));
         let (Some(older), Some(newer)) = both else { return CloseReason::TakenOver };
-        let seen = elsewhere(older, newer, now).filter(|seen| {
-            !self.clones.devices.contains(&seen.thing)
-                && self.clones.overlaps.counts(&seen.thing, now.monotonic)
-        });
+        let seen = elsewhere(older, newer, now);
+        let seen = seen.filter(|seen| self.clones.may_listen(&seen.thing, now));
         let Some(seen) = seen else { return CloseReason::TakenOver };
-        self.clones.devices.insert(seen.thing.clone());
+        *self.clones.listened.entry(seen.thing.clone()).or_default() += 1;
         self.clones.displaced.insert(other, seen);
         CloseReason::Displaced
     }

@@ -92,18 +92,17 @@ fn a_quick_change_of_hands_is_listened_to_once_and_told_once_an_hour() {
 }
 
 #[test]
-fn one_answer_is_listened_for_at_a_time() {
+fn four_answers_of_a_device_are_listened_for_at_a_time() {
     let mut world = World::new();
-    let first = plug(&mut world, HERE, v5("plug-1"));
-    let second = plug(&mut world, THERE, v5("plug-1"));
-    assert!(displaced(&world, first));
-    assert_eq!(world.client(first).goodbye(), Some(0x8e));
-    let third = plug(&mut world, HERE, v5("plug-1"));
-    assert_eq!(world.closed.get(&second), Some(&CloseReason::TakenOver));
+    let all: Vec<ConnId> =
+        (0..6).map(|turn| plug(&mut world, [HERE, THERE][turn % 2], v5("plug-1"))).collect();
+    assert!(all[..4].iter().all(|conn| displaced(&world, *conn)));
+    assert_eq!(world.client(all[0]).goodbye(), Some(0x8e));
+    assert_eq!(world.closed.get(&all[4]), Some(&CloseReason::TakenOver));
     // Nobody answered: the next one is listened for again.
-    world.cut(first);
-    plug(&mut world, THERE, v5("plug-1"));
-    assert!(displaced(&world, third));
+    world.cut(all[0]);
+    plug(&mut world, HERE, v5("plug-1"));
+    assert!(displaced(&world, all[5]));
 }
 
 #[test]
