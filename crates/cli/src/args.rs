@@ -15,6 +15,7 @@ pub(crate) struct Log {
         long,
         global = true,
         default_value = "warn,rustls=error",
+        display_order = 998,
         env = "COUNTERSIGN_LOG",
         hide_env = true
     )]
@@ -54,7 +55,7 @@ pub(crate) struct AgentArguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum AgentCommand {
     #[command(flatten)]
-    Device(device::DeviceCommand),
+    Device(Box<device::DeviceCommand>),
     /// Print what lets a shell complete commands, options and names.
     #[command(
         after_help = "Examples, each for the end of the shell's start-up file:\n  ~/.bashrc:                   source <(countersign-agent completions bash)\n  ~/.zshrc, after compinit:    source <(countersign-agent completions zsh)\n  ~/.config/fish/config.fish:  countersign-agent completions fish | source"

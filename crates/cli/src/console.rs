@@ -24,6 +24,18 @@ pub(crate) fn json(value: &serde_json::Value) {
     say(&value.to_string());
 }
 
+/// What somebody at the terminal types in answer to a question; none where nobody sits there.
+pub(crate) fn asked(question: &str) -> std::io::Result<Option<String>> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    eprint!("{question}");
+    let _ = std::io::stderr().flush();
+    let mut typed = String::new();
+    std::io::stdin().read_line(&mut typed)?;
+    Ok(Some(typed.trim().to_owned()))
+}
+
 /// Tells how far a long work is: one line that rewrites itself on a terminal, nothing elsewhere.
 pub(crate) struct Progress {
     label: &'static str,

@@ -359,10 +359,10 @@ mod tests {
         // As it lay before, and as it lies now.
         let old = home.thing_file(&thing.thing, "history.json");
         write(&old, serde_json::json!(head).to_string().as_bytes(), file::PRIVATE).unwrap();
-        assert_eq!(home.things().unwrap(), [thing.clone()]);
-        assert_eq!(home.seen_history(&thing.thing).unwrap(), Some(head.clone()));
-        home.saw_history(&thing.thing, head.clone()).unwrap();
-        assert_eq!(home.things().unwrap(), [thing.clone()]);
+        assert_eq!(home.things().unwrap(), std::slice::from_ref(&thing));
+        assert_eq!(home.seen_history(&thing.thing).unwrap(), Some(head));
+        home.saw_history(&thing.thing, head).unwrap();
+        assert_eq!(home.things().unwrap(), std::slice::from_ref(&thing));
         assert_eq!(home.seen_history(&thing.thing).unwrap(), Some(head));
     }
 

@@ -8,6 +8,7 @@ use countersign_crypto::random::SystemRandom;
 use countersign_crypto::tls::{Clock, SecureChannel, SystemClock};
 use countersign_model::id::ThingId;
 use countersign_model::label::{Label, SetupCode};
+use countersign_protocol::hex;
 use countersign_protocol::pairing::{
     Binding, ControllerOutput, GatewayAddress, Installation, Installed, NetworkCredentials,
     PairingController, SESSION_TIMEOUT,
@@ -80,7 +81,7 @@ impl Home {
             thing,
             address: SocketAddr::new(address.ip(), done.local_port),
             paired_at: SystemClock.now(),
-            description_sha256: hex(&done.td_sha256),
+            description_sha256: hex::write(&done.td_sha256),
             person: None,
             discovery: None,
         };
@@ -138,8 +139,4 @@ pub(crate) async fn send(
 ) -> Result<(), ControlError> {
     channel.write_all(bytes).await.map_err(ControlError::Unreachable)?;
     channel.flush().await.map_err(ControlError::Unreachable)
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -3,7 +3,7 @@
 use crate::door::{JOINING, binding};
 use crate::error::ControlError;
 use crate::home::{Home, PairedThing};
-use crate::pairing::{hex, send};
+use crate::pairing::send;
 use crate::session::Session;
 use countersign_crypto::certificate::Certificate;
 use countersign_crypto::random::{Random, SystemRandom};
@@ -13,6 +13,7 @@ use countersign_model::invite::Invite;
 use countersign_model::label::{RootFingerprint, SetupCode};
 use countersign_model::role::Role;
 use countersign_model::thing::{HISTORY, INVITE, NETWORK};
+use countersign_protocol::hex;
 use countersign_protocol::invitation::{
     InvitationFailure, InvitationJoiner, JoinerOutput, Offer, SESSION_TIMEOUT, Welcome,
 };
@@ -177,7 +178,7 @@ impl Home {
                             thing: thing.clone(),
                             address,
                             paired_at: SystemClock.now(),
-                            description_sha256: hex(&welcome.td_sha256),
+                            description_sha256: hex::write(&welcome.td_sha256),
                             person: Some(welcome.person.clone()),
                             discovery: Some(welcome.discovery.clone()),
                         };

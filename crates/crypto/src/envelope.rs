@@ -12,20 +12,23 @@
 //! none can be moved, left out or repeated, and the last one says that it is the last: a file that was cut is found.
 //! HPKE's base mode does not tell who sealed: whoever needs that signs what is inside.
 
+mod recipient;
+
 use std::io::{self, Read, Write};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use minicbor::{Decoder, Encoder};
 use rustls::crypto::hpke::{
-    EncapsulatedSecret, Hpke, HpkeOpener, HpkePrivateKey, HpkePublicKey, HpkeSealer,
+    EncapsulatedSecret, HpkeOpener, HpkePrivateKey, HpkePublicKey, HpkeSealer,
 };
 use zeroize::Zeroizing;
 
 use crate::custody;
 use crate::digest::sha256;
-use crate::provider::{self, HPKE_192, HPKE_256};
-use crate::secret::{Channel, Rated, Secret};
+use crate::provider::{HPKE_192, HPKE_256};
+use crate::secret::{Channel, Rated};
+
+use recipient::{PRIVATE, PUBLIC, Suite};
+pub use recipient::{Recipient, RecipientKey};
 
 /// Security strength of what files are sealed with (NIST SP 800-57 part 1, table 2: P-521), in bits.
 pub const BITS: u16 = 256;
@@ -34,9 +37,6 @@ pub const CHANNEL: Channel<BITS> = Channel::new();
 
 /// Version of the form.
 const VERSION: u8 = 1;
-/// Octets of a recipient's public key, an uncompressed point; of one of an earlier build, whose files are still opened.
-const POINT: usize = 133;
-const EARLIER_POINT: usize = 97;
 /// Octets of the payload in one piece: what is held in memory.
 const PIECE: usize = 1 << 20;
 /// The tag of a piece, with room to spare.
@@ -51,132 +51,6 @@ const MAX_ENC: usize = 256;
 /// CBOR `false` and `true`.
 const MORE: u8 = 0xf4;
 const LAST: u8 = 0xf5;
-
-const PUBLIC: &str = "countersign-recipient:1:";
-const PRIVATE: &str = "countersign-recipient-secret:1:";
-
-/// Whom a file is sealed to: a public key. Its text form is one word.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recipient(Vec<u8>);
-
-/// How a file is sealed, by the key that opens it.
-#[derive(Clone, Copy)]
-struct Suite {
-    name: &'static str,
-    hpke: &'static dyn Hpke,
-}
-
-impl Suite {
-    /// What is sealed with now.
-    fn present() -> Result<Self, EnvelopeError> {
-        let hpke = provider::hpke_256().ok_or(EnvelopeError::NotOffered)?;
-        Ok(Self { name: HPKE_256, hpke })
-    }
-
-    /// What an earlier build sealed with.
-    fn earlier() -> Result<Self, EnvelopeError> {
-        let hpke = provider::hpke_192().ok_or(EnvelopeError::NotOffered)?;
-        Ok(Self { name: HPKE_192, hpke })
-    }
-
-    fn of(Recipient(key): &Recipient) -> Result<Self, EnvelopeError> {
-        match key.len() {
-            POINT => Self::present(),
-            EARLIER_POINT => Self::earlier(),
-            _ => Err(EnvelopeError::Recipient),
-        }
-    }
-}
-
-impl Recipient {
-    /// A point that is not on the curve is found before anything is sealed to it.
-    fn parse(text: &str) -> Result<Self, EnvelopeError> {
-        let bytes = text.trim().strip_prefix(PUBLIC).and_then(|text| BASE64.decode(text).ok());
-        let key = bytes.map(Self).ok_or(EnvelopeError::Recipient)?;
-        let point = HpkePublicKey(key.0.clone());
-        let suite = Suite::of(&key)?;
-        suite.hpke.setup_sealer(b"", &point).map_err(|_| EnvelopeError::Recipient)?;
-        Ok(key)
-    }
-
-    /// Whether it protects as [`CHANNEL`] says.
-    fn sealed_to(&self) -> Result<(), EnvelopeError> {
-        if self.0.len() == POINT { Ok(()) } else { Err(EnvelopeError::Weak) }
-    }
-}
-
-impl std::fmt::Display for Recipient {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{PUBLIC}{}", BASE64.encode(&self.0))
-    }
-}
-
-impl std::str::FromStr for Recipient {
-    type Err = EnvelopeError;
-    fn from_str(text: &str) -> Result<Self, EnvelopeError> {
-        let key = Self::parse(text)?;
-        key.sealed_to().map(|()| key)
-    }
-}
-
-/// The private half of a [`Recipient`]. Kept apart from what is sealed to it.
-#[derive(Debug)]
-pub struct RecipientKey {
-    secret: Rated<BITS>,
-    public: Recipient,
-}
-
-impl RecipientKey {
-    /// A fresh pair.
-    ///
-    /// # Errors
-    /// [`EnvelopeError::NotOffered`] with a provider without HPKE.
-    pub fn generate() -> Result<Self, EnvelopeError> {
-        Self::of(Suite::present()?)
-    }
-
-    fn of(suite: Suite) -> Result<Self, EnvelopeError> {
-        let pair = suite.hpke.generate_key_pair();
-        let (public, private) = pair.map_err(|_| EnvelopeError::Backend)?;
-        let secret = Rated::new(private.secret_bytes().to_vec());
-        Ok(Self { secret, public: Recipient(public.0) })
-    }
-
-    /// Whom others seal to.
-    #[must_use]
-    pub fn recipient(&self) -> &Recipient {
-        &self.public
-    }
-
-    /// As a file that keeps it: one line for each half. It is secret: mode 0600.
-    #[must_use]
-    pub fn to_text(&self) -> Secret {
-        let secret = self.secret.expose(|bytes| Zeroizing::new(BASE64.encode(bytes)));
-        let text = format!("{}\n{PRIVATE}{}\n", self.public, secret.as_str());
-        Rated::<BITS>::new(text.into_bytes()).into()
-    }
-
-    /// Reads what [`Self::to_text`] made.
-    ///
-    /// # Errors
-    /// [`EnvelopeError::Key`].
-    pub fn from_text(text: &[u8]) -> Result<Self, EnvelopeError> {
-        let text = std::str::from_utf8(text).map_err(|_| EnvelopeError::Key)?;
-        let mut lines = text.lines();
-        let (public, private) = (lines.next(), lines.next());
-        let public = public.ok_or(EnvelopeError::Key)?;
-        let private = private.and_then(|line| line.strip_prefix(PRIVATE));
-        let private = private.and_then(|text| BASE64.decode(text).ok());
-        let secret = Rated::new(private.ok_or(EnvelopeError::Key)?);
-        // One of an earlier build still opens what was sealed to it.
-        let public = Recipient::parse(public).map_err(|_| EnvelopeError::Key)?;
-        Ok(Self { secret, public })
-    }
-
-    fn private(&self) -> HpkePrivateKey {
-        self.secret.expose(|bytes| HpkePrivateKey::from(bytes.to_vec()))
-    }
-}
 
 /// Seals what is written to it. Nothing is whole before [`Sealer::finish`].
 pub struct Sealer<W: Write> {
@@ -511,110 +385,4 @@ impl From<EnvelopeError> for io::Error {
 
 #[cfg(all(test, not(feature = "second-provider")))]
 #[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    const PURPOSE: &str = "test";
-
-    fn sealed(recipients: &[&RecipientKey], text: &[u8]) -> Vec<u8> {
-        let recipients: Vec<_> = recipients.iter().map(|key| key.recipient().clone()).collect();
-        let mut sealer = Sealer::new(Vec::new(), &recipients, PURPOSE).unwrap();
-        sealer.write_all(text).unwrap();
-        sealer.finish().unwrap()
-    }
-
-    fn opened(key: &RecipientKey, sealed: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
-        let mut opener = Opener::new(sealed, key, PURPOSE)?;
-        let mut text = Vec::new();
-        opener.read_to_end(&mut text)?;
-        opener.finish()?;
-        Ok(text)
-    }
-
-    #[test]
-    fn every_recipient_opens_it_and_nobody_else() {
-        let [one, two, other] = [(); 3].map(|()| RecipientKey::generate().unwrap());
-        for length in [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 3 * PIECE + 7] {
-            let text: Vec<u8> = (0..length).map(|at| at.to_le_bytes()[0]).collect();
-            let sealed = sealed(&[&one, &two], &text);
-            assert_eq!(opened(&one, &sealed).unwrap(), text, "{length}");
-            assert_eq!(opened(&two, &sealed).unwrap(), text, "{length}");
-            assert!(matches!(opened(&other, &sealed), Err(EnvelopeError::NotForThisKey)));
-            assert!(matches!(Opener::new(&*sealed, &one, "other"), Err(EnvelopeError::Form)));
-        }
-    }
-
-    #[test]
-    fn every_changed_or_cut_octet_is_found() {
-        let key = RecipientKey::generate().unwrap();
-        let sealed = sealed(&[&key], b"secret");
-        for at in 0..sealed.len() {
-            let mut changed = sealed.clone();
-            changed[at] ^= 1;
-            assert!(opened(&key, &changed).is_err(), "octet {at}");
-            assert!(opened(&key, &sealed[..at]).is_err(), "cut at {at}");
-        }
-        let longer = [sealed.as_slice(), &[0]].concat();
-        assert!(matches!(opened(&key, &longer), Err(EnvelopeError::Changed)));
-    }
-
-    #[test]
-    fn pieces_cannot_be_left_out_moved_or_taken_for_the_end() {
-        let key = RecipientKey::generate().unwrap();
-        let text: Vec<u8> = (0..3 * PIECE + 9).map(|at| (at / 4096).to_le_bytes()[0]).collect();
-        let sealed = sealed(&[&key], &text);
-        // A piece: word, head, the text, 16 of the tag.
-        let piece = 1 + 5 + PIECE + 16;
-        let last = 1 + 2 + 9 + 16;
-        let first = sealed.len() - 3 * piece - last;
-        let mut without = sealed.clone();
-        without.drain(first + piece..first + 2 * piece);
-        assert!(matches!(opened(&key, &without), Err(EnvelopeError::Changed)));
-        let mut moved = sealed.clone();
-        moved[first..first + 2 * piece].rotate_left(piece);
-        assert!(matches!(opened(&key, &moved), Err(EnvelopeError::Changed)));
-        let cut = &sealed[..first + 3 * piece];
-        assert!(matches!(opened(&key, cut), Err(EnvelopeError::Cut)));
-    }
-
-    //= specs/house.md#house-secrets
-    //= type=test
-    //# A secret MUST leave the process only through a channel whose strength is at least its own.
-    #[test]
-    fn what_was_sealed_to_a_weaker_key_opens_and_nothing_more_is() {
-        let key = RecipientKey::of(Suite::earlier().unwrap()).unwrap();
-        let old = std::slice::from_ref(key.recipient());
-        let suite = Suite::earlier().unwrap();
-        let mut sealer = Sealer::begin(suite, Vec::new(), old, PURPOSE).unwrap();
-        sealer.write_all(b"secret").unwrap();
-        let sealed = sealer.finish().unwrap();
-        let again = key.to_text().expose(RecipientKey::from_text).unwrap();
-        assert_eq!(opened(&again, &sealed).unwrap(), b"secret");
-        let new = RecipientKey::generate().unwrap();
-        assert!(matches!(opened(&new, &sealed), Err(EnvelopeError::NotForThisKey)));
-        // Neither by its word nor with others.
-        let word = key.recipient().to_string();
-        assert!(matches!(word.parse::<Recipient>(), Err(EnvelopeError::Weak)));
-        let both = [new.recipient().clone(), key.recipient().clone()];
-        assert!(matches!(Sealer::new(Vec::new(), &both, PURPOSE), Err(EnvelopeError::Weak)));
-    }
-
-    #[test]
-    fn keys_have_a_text_form() {
-        let key = RecipientKey::generate().unwrap();
-        let again = key.to_text().expose(RecipientKey::from_text).unwrap();
-        assert_eq!(again.recipient(), key.recipient());
-        let text = key.recipient().to_string();
-        assert_eq!(&text.parse::<Recipient>().unwrap(), key.recipient());
-        let sealed = sealed(&[&key], b"secret");
-        assert_eq!(opened(&again, &sealed).unwrap(), b"secret");
-        let mut off_curve = key.recipient().0.clone();
-        *off_curve.last_mut().unwrap() ^= 1;
-        let off_curve = Recipient(off_curve).to_string();
-        for bad in ["", "age1x", &text[1..], &text[..text.len() - 4], &off_curve] {
-            assert!(bad.parse::<Recipient>().is_err(), "{bad}");
-            assert!(RecipientKey::from_text(bad.as_bytes()).is_err());
-        }
-        assert!(!format!("{key:?}").contains("secret:1:"));
-    }
-}
+mod tests;

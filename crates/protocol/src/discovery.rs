@@ -144,7 +144,7 @@ impl Pseudonym {
     #[must_use]
     pub fn in_home(key: &ThingKey, random: &mut dyn Random) -> Self {
         let nonce = random.array();
-        Self(hex(&nonce) + &hex(&key.tag(nonce)))
+        Self(crate::hex::write(&nonce) + &crate::hex::write(&key.tag(nonce)))
     }
 
     /// A fresh one for a device that waits to be paired. One lasts as long as the pairing interface: each further one would
@@ -152,7 +152,7 @@ impl Pseudonym {
     #[must_use]
     pub fn waiting(thing: &ThingId, random: &mut dyn Random) -> Self {
         let nonce = random.array();
-        Self(hex(&nonce) + &hex(&hint(thing, nonce)))
+        Self(crate::hex::write(&nonce) + &crate::hex::write(&hint(thing, nonce)))
     }
 
     /// The label's text.
@@ -184,10 +184,6 @@ fn first<const N: usize>(digest: &[u8; 32]) -> [u8; N] {
     let mut out = [0; N];
     out.copy_from_slice(&digest[..N]);
     out
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A name's nonce and what follows it. Names in DNS have no case, and anybody may announce anything.

@@ -1,12 +1,14 @@
 //! Bytes as hexadecimal digits, lower case.
 
 /// As text.
-pub(crate) fn write(bytes: &[u8]) -> String {
+#[must_use]
+pub fn write(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Exactly `N` bytes from text; `None` for anything else, upper case too: one form for one value.
-pub(crate) fn read<const N: usize>(text: &str) -> Option<[u8; N]> {
+#[must_use]
+pub fn read<const N: usize>(text: &str) -> Option<[u8; N]> {
     let text = text.as_bytes();
     if text.len() != 2 * N {
         return None;

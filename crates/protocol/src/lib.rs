@@ -55,4 +55,4 @@ pub mod telemetry;
 pub mod fleet;
 pub mod policy;
 
-mod hex;
+pub mod hex;

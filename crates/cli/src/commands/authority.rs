@@ -1,5 +1,6 @@
 //! `countersign authority`: key management on a data folder, also while `serve` runs on it.
 
+mod alarms;
 mod backup;
 mod code;
 mod custodian;
@@ -75,7 +76,7 @@ pub(crate) enum AuthorityCommand {
     Code(code::CodeArgs),
     /// Take back what a subject, a batch, an issuing CA or a key holds: sessions end within a second, the next handshake fails.
     #[command(
-        after_help = "Examples:\n  countersign authority revoke --data ./data --name plug-000001 --reason key-compromise\n  countersign authority revoke --data ./data --batch 2026-11-A --dry-run\n  countersign authority revoke --data ./data --ca ldevid-ca --reason ca-compromise --yes\n  countersign authority revoke --data ./data --key 5f1c…  (hash of the SubjectPublicKeyInfo)"
+        after_help = "Examples:\n  countersign authority revoke --data ./data --name plug-000001 --reason key-compromise\n  countersign authority revoke --data ./data --batch 2026-11-A --dry-run\n  countersign authority revoke --data ./data --ca ldevid-ca --reason ca-compromise --yes\n  countersign authority revoke --data ./data --key 5f1c…  (hash of the SubjectPublicKeyInfo)\n\nWhom: one of --name, --serial, --batch, --ca and --key. What is revoked stays revoked; `reinstate` lets a subject enrol anew."
     )]
     Revoke(revoke::RevokeArgs),
     /// Write the revocation lists as files, for verifiers without a gateway: LABEL.crl (DER) and LABEL.crl.pem.
@@ -141,12 +142,12 @@ pub(crate) enum AuthorityCommand {
     },
     /// The labels of a batch as sheets to print. They hold the setup codes: remove the files when they are printed.
     #[command(
-        after_help = "Examples:\n  countersign authority label --data ./data --batch 2026-11-plug-a --out ./labels\n  countersign authority label --data ./data --batch 2026-11-plug-a --out ./labels --layout roll --serial plug-000007\n  countersign authority label --data ./data --batch 2026-11-plug-a --printed"
+        after_help = "Examples:\n  countersign authority label --data ./data --batch 2026-11-plug-a --out ./labels\n  countersign authority label --data ./data --batch 2026-11-plug-a --out ./labels --layout roll --serial plug-000007\n  countersign authority label --data ./data --batch 2026-11-plug-a --printed\n\n--printed destroys the batch's setup codes and keys for ever: at a terminal you are asked, a script says --yes."
     )]
     Label(factory::LabelArgs),
     /// Replace issuing CAs, the root or the policy key, with overlap: prepare, activate, retire. A roll that was killed is carried on by the same command.
     #[command(
-        after_help = "Examples:\n  countersign authority rotate --data ./data --ca ldevid\n  countersign authority rotate --data ./data --ca ldevid --step retire\n  countersign authority rotate --data ./data --for-policy\n  countersign authority rotate policy-key --data ./data\n  countersign authority rotate status --data ./data --json"
+        after_help = "Examples:\n  countersign authority rotate --data ./data --ca ldevid\n  countersign authority rotate --data ./data --ca ldevid --step retire\n  countersign authority rotate --data ./data --for-policy\n  countersign authority rotate root --data ./data\n  countersign authority rotate policy-key --data ./data\n  countersign authority rotate status --data ./data --json"
     )]
     Rotate(super::rotate::RotateArgs),
     /// The records that show how critical parameters were managed, phase by phase of their life.
@@ -178,12 +179,12 @@ pub(crate) enum AuthorityCommand {
     },
     /// Write everything that the authority is into one sealed file, also while `serve` runs.
     #[command(
-        after_help = "Examples:\n  countersign authority backup --data ./data --out monday.backup --to countersign-recipient:1:BHk…\n  countersign authority backup --data ./data --out monday.backup --to alice.pub --to bob.pub"
+        after_help = "Examples:\n  countersign authority backup --data ./data --out monday.backup --to countersign-recipient:1:BAF…\n  countersign authority backup --data ./data --out monday.backup --to alice.pub --to bob.pub"
     )]
     Backup(backup::BackupArgs),
     /// Make a new data folder from a backup, verified in every part; says how old it is and what it cannot know.
     #[command(
-        after_help = "Examples:\n  countersign authority restore monday.backup --data ./data --key alice.key\n  countersign authority restore monday.backup --data ./data --key alice.key --roots roots.pem \\\n      --ledger /mnt/old-disk/data/authority/ledger.log"
+        after_help = "Examples:\n  countersign authority restore monday.backup --data ./data --key alice.key\n  countersign authority restore monday.backup --data ./data --key alice.key --roots roots.pem \\\n      --ledger-key ledger.key --ledger /mnt/old-disk/data/authority/ledger.log"
     )]
     Restore(backup::RestoreArgs),
     /// What expires when: root, issuing CAs, policy, servers, operators, services, devices that have not renewed. Exit code 1 when
@@ -284,7 +285,7 @@ pub(crate) async fn run(command: AuthorityCommand) -> Ended {
         AuthorityCommand::Code(arguments) => code::run(arguments).await,
         AuthorityCommand::Revoke(arguments) => revoke::run(arguments).await,
         AuthorityCommand::Crl(arguments) => revoke::crl(arguments).await,
-        AuthorityCommand::Alarms { data, json } => alarms(&data, json).await,
+        AuthorityCommand::Alarms { data, json } => alarms::run(&data, json).await,
         AuthorityCommand::Reinstate { subject } => {
             let named = subject.subject()?;
             let state = open(&subject.data).await?.reinstate(&named).await?;
@@ -335,7 +336,9 @@ pub(crate) async fn open(data: &Path) -> Ended<Authority> {
 impl SubjectArgs {
     fn subject(&self) -> Ended<Subject> {
         let name = self.name.as_deref().ok_or_else(|| {
-            Failure::environment("--name: whom? (or, to revoke one certificate, --serial HEX)")
+            Failure::environment(
+                "--name: the subject's name is missing: add --name plug-000001 (--profile says of which kind, a device if left out)",
+            )
         })?;
         Ok(match self.profile {
             Profile::Device => Subject::Thing(name.parse().named("--name")?),
@@ -392,7 +395,11 @@ async fn enrol(arguments: EnrolArgs) -> Ended {
             ));
         }
         (Profile::Operator, Some(role)) => EnrolProfile::Operator(role),
-        (Profile::Operator, None) => return Err(Failure::environment("--role: which?")),
+        (Profile::Operator, None) => {
+            return Err(Failure::environment(
+                "--role: an operator's role is missing: add --role administrator, custodian, station, auditor or support",
+            ));
+        }
         (_, Some(_)) => return Err(Failure::environment("--role: is for --profile operator")),
         (Profile::Device, None) => EnrolProfile::Device,
         (Profile::Service, None) => EnrolProfile::Service(arguments.grants),
@@ -461,22 +468,6 @@ async fn subjects(data: &Path, as_json: bool) -> Ended {
         }
     }
     Ok(())
-}
-
-async fn alarms(data: &Path, as_json: bool) -> Ended {
-    let all = open(data).await?.alarms().await?;
-    if as_json {
-        print_json(&json!({ "alarms": all }));
-    } else {
-        for one in &all {
-            let (last, times) = (one.last_at.to_rfc3339(), one.count);
-            say(&format!(
-                "{last}  {:16} {}  {}  ({times} times)",
-                one.kind, one.subject, one.evidence
-            ));
-        }
-    }
-    if all.is_empty() { Ok(()) } else { Err(Failure::found(format!("{} alarm(s)", all.len()))) }
 }
 
 /// Makes one device: its key in its own folder, its factory identity from the authority, its label for paper.

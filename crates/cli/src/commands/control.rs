@@ -2,14 +2,14 @@
 
 mod discover;
 mod table;
+mod with;
 
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Subcommand;
-use countersign_controller::{ControlError, Home, Session, Setup, Wanted, What};
+use countersign_controller::{ControlError, Home, Setup, Wanted, What};
 
 use super::observe::{self, ObserveArgs};
 use super::sharing;
@@ -20,6 +20,7 @@ use countersign_model::label::{Label, SetupCode};
 use countersign_protocol::pairing::{GatewayAddress, NetworkCredentials};
 use discover::{DiscoverArgs, Multicast};
 use serde_json::{Value, json};
+pub(crate) use with::With;
 
 use crate::args::address;
 use crate::complete::Known;
@@ -28,9 +29,6 @@ use crate::failure::{Ended, Failure, Named as _};
 
 /// How strong a Wi-Fi key counts: WPA's pairwise master key derives from it, and no channel of ours is weaker.
 const NETWORK_KEY_STRENGTH: Strength = Strength(128);
-
-/// How long a device may take to describe itself when nobody asked for that.
-const INTRODUCTION: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ControlCommand {
@@ -64,7 +62,7 @@ pub(crate) enum ControlCommand {
     },
     /// Read one property, or all that this person may read.
     #[command(
-        after_help = "Example:\n  countersign control get --home ./home --thing plug-000001 power"
+        after_help = "Examples:\n  countersign control get --home ./home --thing plug-000001\n  countersign control get --home ./home --thing plug-000001 power --json"
     )]
     Get {
         #[command(flatten)]
@@ -83,7 +81,7 @@ pub(crate) enum ControlCommand {
     Observe(ObserveArgs),
     /// Set a property.
     #[command(
-        after_help = "Example:\n  countersign control set --home ./home --thing plug-000001 relay true"
+        after_help = "Examples:\n  countersign control set --home ./home --thing plug-000001 relay true\n  countersign control set --home ./home --thing lamp-000001 mode '\"night\"'\n\nA value is JSON: true, 21.5, or a text in double quotes, which single quotes keep from the shell."
     )]
     Set {
         #[command(flatten)]
@@ -97,7 +95,7 @@ pub(crate) enum ControlCommand {
     },
     /// Invoke an action.
     #[command(
-        after_help = "Example:\n  countersign control invoke --home ./home --thing plug-000001 toggle"
+        after_help = "Examples:\n  countersign control invoke --home ./home --thing plug-000001 toggle\n  countersign control invoke --home ./home --thing lamp-000001 fade '{\"seconds\": 5}'"
     )]
     Invoke {
         #[command(flatten)]
@@ -191,71 +189,6 @@ pub(crate) struct PairArgs {
     /// A file with the network's key; it travels inside the pairing channel only.
     #[arg(long, requires = "ssid")]
     network_key_file: Option<PathBuf>,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct With {
-    /// The home's folder.
-    #[arg(long)]
-    home: PathBuf,
-    /// The device.
-    #[arg(long, add = Known::Thing)]
-    pub(crate) thing: ThingId,
-    /// As whom; left out: the home's owner.
-    #[arg(long = "as", value_name = "PERSON", add = Known::Person)]
-    as_: Option<PersonName>,
-    /// Where the device is now; left out: where it was last, or where it announces itself.
-    #[arg(long, value_parser = address, value_name = "ADDR")]
-    pub(crate) at: Option<SocketAddr>,
-    #[command(flatten)]
-    multicast: Multicast,
-}
-
-impl With {
-    pub(crate) async fn session(&self) -> Ended<(Home, Session)> {
-        let home = Home::open(&self.home)?;
-        let session = self.connect(&home).await.map_err(judged)?;
-        Ok((home, session))
-    }
-
-    /// The home, for those who connect more than once.
-    pub(crate) fn home(&self) -> Ended<Home> {
-        Ok(Home::open(&self.home)?)
-    }
-
-    /// What the device says of itself, which the home keeps for completion.
-    pub(crate) async fn describe(
-        &self,
-        home: &Home,
-        session: &mut Session,
-    ) -> Result<Value, ControlError> {
-        let description = session.describe().await?;
-        home.saw_description(&self.thing, &description);
-        Ok(description)
-    }
-
-    /// Asks the device to describe itself where it never did: once, and whatever comes of it.
-    pub(crate) async fn get_to_know(&self, home: &Home, session: &mut Session) {
-        if !home.has_description(&self.thing) {
-            let _ = tokio::time::timeout(INTRODUCTION, self.describe(home, session)).await;
-        }
-    }
-
-    pub(crate) async fn connect(&self, home: &Home) -> Result<Session, ControlError> {
-        let person = self.person(home)?;
-        match home.session(&person, &self.thing, self.at).await {
-            Err(error) if self.at.is_none() && discover::may_have_moved(&error) => {
-                discover::where_it_is_now(home, &person, &self.thing, self.multicast, error).await
-            }
-            session => session,
-        }
-    }
-
-    /// As whom: as asked, as who joined there, or as the home's owner.
-    pub(crate) fn person(&self, home: &Home) -> Result<PersonName, ControlError> {
-        let joined = home.thing(&self.thing)?.person;
-        Ok(self.as_.clone().or(joined).unwrap_or_else(|| home.owner().clone()))
-    }
 }
 
 /// A refusal is something found; all else is the environment's.

@@ -97,7 +97,7 @@ pub(crate) enum Simulated {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Place {
-    /// The device's configuration; the flags below go before it.
+    /// The device's configuration; the options here win over what stands in it. Without it, --data and --thing are needed.
     #[arg(long, add = Known::TOML)]
     config: Option<PathBuf>,
     /// The device's data folder.

@@ -40,7 +40,7 @@ pub(crate) async fn run(command: Command, launcher: Launcher) -> Ended {
 
 pub(crate) async fn run_agent(command: AgentCommand, launcher: Launcher) -> Ended {
     match command {
-        AgentCommand::Device(command) => device::run(command, launcher).await,
+        AgentCommand::Device(command) => device::run(*command, launcher).await,
         AgentCommand::Completions { shell } => {
             say(registration(shell, "countersign-agent").trim());
             Ok(())

@@ -11,13 +11,14 @@ use countersign_crypto::random::{Random, SystemRandom};
 use countersign_crypto::secret::{Secret, Strength};
 use countersign_crypto::tls::{Clock as _, SystemClock};
 use countersign_model::label::{Label, SetupCode};
+use countersign_protocol::hex;
 use countersign_protocol::pairing::{GatewayAddress, NetworkCredentials};
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 use tokio::net::TcpStream;
 
 use super::assessment::declaration;
-use super::platform::{Made, Platform, hex};
+use super::platform::{Made, Platform};
 use super::stage::Teller;
 use crate::failure::{Ended, Failure};
 
@@ -88,7 +89,7 @@ pub(super) async fn pair(
     // 2. The right one, through a recording relay: what it records is searched for the secret afterwards. It has the
     //    device's own address, which the home remembers.
     let relay = Relay::start((pairing.ip(), 0).into(), pairing).await?;
-    let canary = hex(&random.array::<16>()).into_bytes();
+    let canary = hex::write(&random.array::<16>()).into_bytes();
     let key = Secret::new(canary.clone(), Strength(128));
     let network = Some(NetworkCredentials { ssid: "Home of the demo".to_owned(), key });
     let gateway = Some(GatewayAddress {

@@ -16,6 +16,7 @@ use countersign_crypto::random::{Random, SystemRandom};
 use countersign_crypto::tls::TlsIdentity;
 use countersign_model::id::ThingId;
 use countersign_model::label::Label;
+use countersign_protocol::hex;
 
 use super::stage::Teller;
 use super::status::Status;
@@ -58,7 +59,7 @@ impl Platform {
         tell.saw(&format!(
             "ceremony of {steps} steps: root, three issuing CAs, policy key, operator"
         ));
-        tell.saw(&format!("root {}", hex(&root.fingerprint()[..8])));
+        tell.saw(&format!("root {}", hex::write(&root.fingerprint()[..8])));
         let ready_file = data.join("serve.json");
         let arguments = [
             "serve",
@@ -179,8 +180,4 @@ pub(super) fn text(path: &Path) -> Ended<&str> {
             path.display()
         ))
     })
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

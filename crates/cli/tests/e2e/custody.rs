@@ -157,7 +157,11 @@ fn two_of_three_hold_the_root_and_serve_runs_without_it() {
     let key = jsonl.with_extension("key");
     let verify = |file: &Path| {
         let start = ["authority", "transcript", "verify"].map(OsString::from);
-        countersign(start.into_iter().chain([file.into(), "--key".into(), key.clone().into()]))
+        countersign(start.into_iter().chain([
+            file.into(),
+            "--ledger-key".into(),
+            key.clone().into(),
+        ]))
     };
     verify(&transcript).with_code(0).saying("alice").saying("digest of the file");
     let forged = house.folder().join("forged.txt");

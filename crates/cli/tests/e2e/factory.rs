@@ -148,7 +148,12 @@ fn a_batch_that_is_killed_three_times_is_made_once() {
     let item = items.iter().find(|one| one["serial"] == "plug-000200").unwrap();
     assert_eq!(who["idevid"]["publicKeySha256"], item["key_sha256"]);
 
-    countersign(authority.command(&["label"], &["--batch", "b", "--printed"])).with_code(0);
+    // Not by a slip of the hand either.
+    let printed = ["--batch", "b", "--printed"];
+    countersign_fails(1, authority.command(&["label"], &printed)).saying("--yes");
+    countersign(authority.command(&["label"], &["--batch", "b", "--out", to])).with_code(0);
+    let sure = [&printed[..], &["--yes"]].concat();
+    countersign(authority.command(&["label"], &sure)).with_code(0);
     let again = authority.command(&["label"], &["--batch", "b", "--out", to]);
     countersign_fails(2, again).saying("destroyed");
 }

@@ -51,6 +51,8 @@ fn wrong_usage_is_2_and_says_what_is_right() {
         (&["serve"], "--data"),
         (&["serve", "--data", "x", "--mqtt", "nonsense"], ":0"),
         (&["authority", "enrol", "--dta", "x"], "--data"),
+        (&["authority", "revoke", "--data", "x"], "add --name plug-000001"),
+        (&["authority", "reinstate", "--data", "x"], "add --name plug-000001"),
     ] {
         countersign_fails(2, arguments).saying(words);
     }

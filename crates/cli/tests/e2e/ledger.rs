@@ -121,11 +121,19 @@ fn a_stranger_verifies_exports() {
     // The data folder is of no use any more.
     fs::remove_dir_all(kept.authority.data()).unwrap();
     let (signed, key) = (lines.with_extension("checkpoint"), lines.with_extension("key"));
-    let of_lines =
-        ["verify", "--jsonl", text(&lines), "--checkpoint", text(&signed), "--key", text(&key)];
+    let of_lines = [
+        "verify",
+        "--jsonl",
+        text(&lines),
+        "--checkpoint",
+        text(&signed),
+        "--ledger-key",
+        text(&key),
+    ];
     let older = ["--older", text(&old), "--json"];
     let found = json(stranger(&[&of_lines[..], &older].concat()).with_code(0));
     assert_eq!(found["checkpoint_entries"], found["entries"]);
+    // As the option was called before.
     let of_tiles = ["verify", "--tiles", text(&tiles), "--key", text(&key)];
     let found = json(stranger(&[&of_tiles[..], &older].concat()).with_code(0));
     // Each export is an entry, and the later one has both.
@@ -157,7 +165,9 @@ fn a_stranger_verifies_exports() {
     flip(&old, "\n", "0\n");
     stranger(&[&of_tiles[..], &["--older", text(&old)]].concat()).with_code(1).saying("checkpoint");
     // What is not there, and what is missing on the command line.
-    stranger(&["verify", "--tiles", "nowhere", "--key", text(&key)]).with_code(2).saying("nowhere");
+    stranger(&["verify", "--tiles", "nowhere", "--ledger-key", text(&key)])
+        .with_code(2)
+        .saying("nowhere");
     stranger(&["verify", "--jsonl", text(&lines)]).with_code(2).saying("--checkpoint");
 }
 
@@ -203,14 +213,19 @@ fn proofs_hold_for_whoever_has_a_checkpoint_and_a_key() {
 
     let key_text = fs::read_to_string(&key).unwrap();
     for key in [text(&key), key_text.trim_end()] {
-        let check = ["check-proof", text(&proof), "--checkpoint", text(&held), "--key", key];
+        let check = ["check-proof", text(&proof), "--checkpoint", text(&held), "--ledger-key", key];
         let said = json(stranger(&[&check[..], &["--json"]].concat()).with_code(0));
         assert_eq!(said["entry"]["body"], entry["body"]);
     }
-    stranger(&["check-proof", text(&later), "--key", text(&key)]).with_code(0).saying("entry 5");
-    let held_by = ["--checkpoint", text(&held), "--key", text(&key)];
+    stranger(&["check-proof", text(&later), "--ledger-key", text(&key)])
+        .with_code(0)
+        .saying("entry 5");
+    let held_by = ["--checkpoint", text(&held), "--ledger-key", text(&key)];
     let check = |proof: &Path| stranger(&[&["check-proof", text(proof)], &held_by[..]].concat());
     check(&growth).with_code(0).saying("continues");
+    stranger(&["check-proof", text(&growth), "--ledger-key", text(&key)])
+        .with_code(2)
+        .saying("add --checkpoint FILE");
     // Against another tree than its own a proof is worth nothing, and says what would be.
     check(&later).with_code(1).saying("ledger prove --entry 5");
     for (path, from, to) in [(&proof, "index 5", "index 6"), (&growth, "old ", "old 1")] {
@@ -243,6 +258,7 @@ fn witnesses_cosign_what_grew_and_verifiers_ask_for_a_quorum() {
             "witness",
             "--key",
             text(key),
+            // As it was called before.
             "--log-key",
             text(&log),
             "--state",

@@ -5,7 +5,6 @@ use countersign_model::time::Timestamp;
 use countersign_model::topic::Topic;
 use countersign_protocol::permit::messaging::PublishPermit;
 use serde::{Deserialize, Serialize};
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -163,8 +162,5 @@ impl Message {
 pub(crate) fn fresh_hex(random: &mut dyn Random) -> String {
     let mut bytes = [0; 16];
     random.fill(&mut bytes);
-    bytes.iter().fold(String::with_capacity(32), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    countersign_protocol::hex::write(&bytes)
 }

@@ -48,8 +48,8 @@ pub(crate) struct RestoreArgs {
     /// The manufacturer's root that the backup must be of, PEM: `device-roots.pem` where one was withdrawn since.
     #[arg(long)]
     roots: Option<PathBuf>,
-    /// The ledger key that the backup must be of.
-    #[arg(long)]
+    /// The public key of the ledger that the backup must be of, a file.
+    #[arg(long, value_name = "FILE")]
     ledger_key: Option<PathBuf>,
     /// The configuration to take instead of the one in the backup: where the database or the token is another now.
     #[arg(long)]

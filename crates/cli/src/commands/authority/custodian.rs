@@ -12,6 +12,7 @@ use countersign_crypto::keystore::{Keystore, Token, TokenConfig};
 use countersign_crypto::random::SystemRandom;
 use countersign_crypto::secret::{Secret, Strength};
 use countersign_model::id::OperatorName;
+use countersign_protocol::hex;
 
 use crate::console::say;
 use crate::failure::{Ended, Failure, Named as _};
@@ -111,8 +112,7 @@ pub(crate) fn run(command: CustodianCommand) -> Ended {
     };
     let bytes = key.to_file(&passphrase, &mut SystemRandom)?;
     file::create_new(&out, &bytes, file::PRIVATE).at(&out)?;
-    let print: String =
-        sha256(key.signing().spki_der()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let print = hex::write(&sha256(key.signing().spki_der()));
     say(&format!("# {}: the key stays with you. These lines go into the plan:", out.display()));
     say(&format!("# fingerprint {print}"));
     say("[[custodian]]");

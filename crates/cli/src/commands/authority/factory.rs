@@ -15,7 +15,7 @@ use countersign_model::label::Label;
 use serde_json::json;
 
 use super::{make_device, open};
-use crate::console::{Progress, json as print_json, say};
+use crate::console::{Progress, asked, json as print_json, say};
 use crate::failure::{Ended, Failure, Named as _};
 
 #[derive(Debug, clap::Args)]
@@ -102,6 +102,9 @@ pub(crate) struct LabelArgs {
     /// The labels are printed and the devices have their files: destroy the batch's setup codes and keys for ever.
     #[arg(long, conflicts_with_all = ["out", "serials"])]
     printed: bool,
+    /// With --printed: destroy them without being asked.
+    #[arg(long, requires = "printed")]
+    yes: bool,
 }
 
 pub(crate) async fn provision(arguments: ProvisionArgs) -> Ended {
@@ -310,6 +313,9 @@ pub(crate) async fn reconcile(data: &Path, manifest: &Path, as_json: bool) -> En
 pub(crate) async fn label(arguments: LabelArgs) -> Ended {
     let authority = open(&arguments.data).await?;
     let Some(out) = arguments.out else {
+        if !arguments.yes {
+            confirm(&arguments.batch)?;
+        }
         let count = authority.destroy_labels(&arguments.batch).await?;
         say(&format!(
             "batch {}: {count} setup codes destroyed; no label is printed again",
@@ -322,6 +328,23 @@ pub(crate) async fn label(arguments: LabelArgs) -> Ended {
     say(&format!("{} labels in {written} files in {}", labels.len(), out.display()));
     say("They hold the setup codes: remove them when they are printed, and say so with --printed.");
     Ok(())
+}
+
+/// Somebody at a terminal types the batch's name; a script says `--yes`.
+fn confirm(batch: &str) -> Ended {
+    let refused = |why: &str| {
+        let what = "its setup codes and the keys that were made here would be destroyed, for good";
+        Failure::found(format!("batch {batch}: {what}: {why}; nothing was changed"))
+    };
+    let question = format!(
+        "batch {batch}: its setup codes and the keys that were made here will be destroyed, for good; no label is printed \
+         again. Type {batch} to do it: "
+    );
+    match asked(&question)? {
+        None => Err(refused("say --yes if that is meant")),
+        Some(typed) if typed == batch => Ok(()),
+        Some(_) => Err(refused("not confirmed")),
+    }
 }
 
 fn sheets(

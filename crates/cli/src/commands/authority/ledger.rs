@@ -25,7 +25,7 @@ use crate::failure::{Ended, Failure, Named as _};
 pub(crate) enum LedgerCommand {
     /// Verify every entry, offline: of a data folder, of exported JSON Lines or of tiles; exit code 1 names what is wrong.
     #[command(
-        after_help = "Examples:\n  countersign authority ledger verify --data ./data\n  countersign authority ledger verify --jsonl ledger.jsonl --checkpoint checkpoint --key ledger.key\n  countersign authority ledger verify --tiles ./tiles --key ledger.key --older last-year.checkpoint \\\n      --witness w1.pub --witness w2.pub --quorum 2"
+        after_help = "Examples:\n  countersign authority ledger verify --data ./data\n  countersign authority ledger verify --jsonl ledger.jsonl --checkpoint checkpoint --ledger-key ledger.key\n  countersign authority ledger verify --tiles ./tiles --ledger-key ledger.key --older last-year.checkpoint \\\n      --witness w1.pub --witness w2.pub --quorum 2"
     )]
     Verify {
         #[command(flatten)]
@@ -38,7 +38,7 @@ pub(crate) enum LedgerCommand {
     },
     /// Prove that an entry is in the ledger, or that a newer checkpoint continues an older one.
     #[command(
-        after_help = "Examples:\n  countersign authority ledger prove --data ./data --entry 12 --out entry-12.tlog-proof\n  countersign authority ledger prove --tiles ./tiles --key ledger.key --entry 12\n  countersign authority ledger prove --data ./data --consistency 120 --out growth\n  countersign authority ledger prove --data ./data --consistency old.checkpoint new.checkpoint"
+        after_help = "Examples:\n  countersign authority ledger prove --data ./data --entry 12 --out entry-12.tlog-proof\n  countersign authority ledger prove --tiles ./tiles --ledger-key ledger.key --entry 12\n  countersign authority ledger prove --data ./data --consistency 120 --out growth\n  countersign authority ledger prove --data ./data --consistency old.checkpoint new.checkpoint"
     )]
     Prove {
         #[command(flatten)]
@@ -55,7 +55,7 @@ pub(crate) enum LedgerCommand {
     },
     /// Verify a proof without the ledger; exit code 1 says why it proves nothing.
     #[command(
-        after_help = "Examples:\n  countersign authority ledger check-proof entry-12.tlog-proof --checkpoint checkpoint --key ledger.key\n  countersign authority ledger check-proof growth --checkpoint old.checkpoint --key ledger.key"
+        after_help = "Examples:\n  countersign authority ledger check-proof entry-12.tlog-proof --checkpoint checkpoint --ledger-key ledger.key\n  countersign authority ledger check-proof growth --checkpoint old.checkpoint --ledger-key ledger.key"
     )]
     CheckProof {
         /// The proof: of an entry, or of consistency.
@@ -64,7 +64,7 @@ pub(crate) enum LedgerCommand {
         #[arg(long)]
         checkpoint: Option<PathBuf>,
         /// The ledger's public key: a file, or the key itself.
-        #[arg(long)]
+        #[arg(long = "ledger-key", alias = "key", value_name = "KEY")]
         key: String,
         #[command(flatten)]
         quorum: QuorumArgs,
@@ -98,7 +98,7 @@ pub(crate) enum LedgerCommand {
     },
     /// Cosign a checkpoint as a witness, if it continues the last one that you saw.
     #[command(
-        after_help = "Examples:\n  countersign authority ledger witness --key w1.key --log-key ledger.key --state w1.state \\\n      --checkpoint growth --out cosigned\n\nThe first time a checkpoint alone is enough; later the proof of `ledger prove --consistency` comes with it."
+        after_help = "Examples:\n  countersign authority ledger witness --key w1.key --ledger-key ledger.key --state w1.state \\\n      --checkpoint growth --out cosigned\n\nThe first time a checkpoint alone is enough; later the proof of `ledger prove --consistency` comes with it."
     )]
     Witness(witness::WitnessArgs),
     /// Make a witness's key.
@@ -274,7 +274,9 @@ fn check_proof(path: &Path, held: Option<&Path>, key: &str, quorum: &QuorumArgs)
     if bytes.starts_with(b"old ") {
         let growth = Growth::parse(&bytes).map_err(|error| not(&error))?;
         let before = held.as_ref().map(SignedCheckpoint::checkpoint).ok_or_else(|| {
-            Failure::environment("--checkpoint: which older checkpoint do you hold?")
+            Failure::environment(
+                "--checkpoint: the proof leads on from an older checkpoint, which is missing: add --checkpoint FILE, the one that you hold",
+            )
         })?;
         let grown = growth.verify(Some(before), &key).map_err(|error| not(&error))?;
         let witnesses = quorum.check(Some(grown.checkpoint()))?;

@@ -1,6 +1,5 @@
 //! `countersign authority revoke`: what is hit is counted first, and many are not revoked by a slip of the hand.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
 use countersign_authority::Authority;
@@ -13,7 +12,7 @@ use serde_json::json;
 
 use super::{SubjectArgs, open};
 use crate::complete::Known;
-use crate::console::{Progress, json as print_json, say};
+use crate::console::{Progress, asked, json as print_json, say};
 use crate::failure::{Ended, Failure, Named as _};
 
 /// More certificates or subjects than this are revoked only when somebody says so twice: a subject with some renewals has
@@ -86,6 +85,9 @@ impl RevokeArgs {
             (_, Some(batch), ..) => many("batch", batch),
             (_, _, Some(label), _) => many("issuer", label),
             (.., Some(key)) => many("key", key),
+            _ if self.subject.name.is_none() => Err(Failure::environment(
+                "nothing says whom to revoke: add --name plug-000001 (--profile says of which kind), --serial HEX, --batch NAME, --ca LABEL or --key HEX",
+            )),
             _ => Ok(Whom::One(Target::Subject(self.subject.subject()?))),
         }
     }
@@ -160,14 +162,12 @@ fn confirm(words: &str, many: u64) -> Ended {
     let refused = |why: &str| {
         Failure::found(format!("{words} would be revoked, for good: {why}; nothing was changed"))
     };
-    if !std::io::stdin().is_terminal() {
-        return Err(refused("say --yes if that is meant, or --dry-run to look"));
+    let question = format!("{words} will be revoked, for good. Type {many} to do it: ");
+    match asked(&question)? {
+        None => Err(refused("say --yes if that is meant, or --dry-run to look")),
+        Some(typed) if typed == many.to_string() => Ok(()),
+        Some(_) => Err(refused("not confirmed")),
     }
-    eprint!("{words} will be revoked, for good. Type {many} to do it: ");
-    let _ = std::io::stderr().flush();
-    let mut typed = String::new();
-    std::io::stdin().read_line(&mut typed)?;
-    if typed.trim() == many.to_string() { Ok(()) } else { Err(refused("not confirmed")) }
 }
 
 pub(super) async fn crl(arguments: CrlArgs) -> Ended {

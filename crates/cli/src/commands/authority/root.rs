@@ -13,6 +13,7 @@ use countersign_crypto::digest::sha256;
 use countersign_crypto::file;
 use countersign_crypto::signature::SignatureAlgorithm;
 use countersign_crypto::tls::{Clock as _, SystemClock};
+use countersign_protocol::hex;
 
 use super::custodian::UnlockArgs;
 use super::ledger::quorum::read_key;
@@ -49,18 +50,18 @@ pub(crate) enum RootCommand {
     },
     /// Read a request: what would be signed, until when, and, with the ledger's key, who asks.
     #[command(
-        after_help = "Example:\n  countersign authority root show request.txt --key ledger.key"
+        after_help = "Example:\n  countersign authority root show request.txt --ledger-key ledger.key"
     )]
     Show {
         /// The request.
         request: PathBuf,
         /// The ledger's public key: a file, or the key itself.
-        #[arg(long)]
+        #[arg(long = "ledger-key", alias = "key", value_name = "KEY")]
         key: Option<String>,
     },
     /// Approve a request by your own key, on your own machine: it is shown, and you are asked.
     #[command(
-        after_help = "Example:\n  countersign authority root approve request.txt --key alice.key --out alice.approval"
+        after_help = "Example:\n  countersign authority root approve request.txt --key alice.key --ledger-key ledger.key --out alice.approval"
     )]
     Approve {
         /// The request.
@@ -69,7 +70,7 @@ pub(crate) enum RootCommand {
         #[arg(long)]
         key: PathBuf,
         /// The ledger's public key, to see that the authority asks: a file, or the key itself.
-        #[arg(long)]
+        #[arg(long, value_name = "KEY")]
         ledger_key: Option<String>,
         /// Where the approval goes.
         #[arg(long)]
@@ -86,13 +87,13 @@ pub(crate) enum RootCommand {
 pub(crate) enum TranscriptCommand {
     /// Verify a ceremony's transcript under the ledger's public key, and print it.
     #[command(
-        after_help = "Example:\n  countersign authority transcript verify transcript.txt --key ledger.key\n\nIts digest stands in the ledger, in an entry of the kind `transcript`: `authority ledger prove` shows that."
+        after_help = "Example:\n  countersign authority transcript verify transcript.txt --ledger-key ledger.key\n\nIts digest stands in the ledger, in an entry of the kind `transcript`: `authority ledger prove` shows that."
     )]
     Verify {
         /// The transcript.
         file: PathBuf,
         /// The ledger's public key: a file, or the key itself.
-        #[arg(long)]
+        #[arg(long = "ledger-key", alias = "key", value_name = "KEY")]
         key: String,
     },
 }
@@ -208,7 +209,7 @@ fn read(path: &Path) -> Ended<RootRequest> {
 }
 
 fn digest(request: &RootRequest) -> String {
-    request.digest().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::write(&request.digest())
 }
 
 fn show(request: &RootRequest, path: &Path, key: Option<&str>) -> Ended {
@@ -274,7 +275,7 @@ pub(crate) fn transcript(command: TranscriptCommand) -> Ended {
     let text = verify_transcript(&bytes, &key)
         .map_err(|error| Failure::found(format!("{}: {error}", path.display())))?;
     say(text.trim_end());
-    let digest: String = sha256(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex::write(&sha256(&bytes));
     say(&format!("signed by {}; digest of the file, as the ledger has it: {digest}", key.name()));
     Ok(())
 }

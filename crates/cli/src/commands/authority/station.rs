@@ -14,6 +14,7 @@ use countersign_crypto::policy::CompiledPolicy;
 use countersign_crypto::tls::{Clock as _, SystemClock};
 use countersign_model::factory::ENDING;
 use countersign_model::id::ThingId;
+use countersign_protocol::hex;
 use serde_json::json;
 
 use super::open;
@@ -206,7 +207,7 @@ pub(crate) async fn run(command: StationCommand) -> Ended {
             let station = authority.add_station(&name, quota, request.as_deref()).await?;
             say(&format!("station {}: may take {} identities", station.name, station.quota));
             if request.is_some() {
-                let key = hex(&sha256(&authority.factory_key()?));
+                let key = hex::write(&sha256(&authority.factory_key()?));
                 say(&format!("for its first kit: --authority {key}"));
             }
             Ok(())
@@ -305,10 +306,6 @@ fn status(folder: &Path, batch: &str, as_json: bool) -> Ended {
     }
     say(&format!("{}  for `countersign authority reconcile`", manifest.display()));
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 async fn stations(data: &Path, as_json: bool) -> Ended {

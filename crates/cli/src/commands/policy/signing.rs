@@ -8,6 +8,7 @@ use countersign_authority::{Authority, AuthorityError, PolicyOutcome, SignedPoli
 use countersign_crypto::digest::sha256;
 use countersign_crypto::file;
 use countersign_crypto::policy::Policy;
+use countersign_protocol::hex;
 use serde_json::json;
 
 use crate::commands::authority::open;
@@ -142,7 +143,7 @@ pub(crate) async fn heard(
     document: &[u8],
     earlier: Option<PolicyOutcome>,
 ) -> Ended<Option<PolicyOutcome>> {
-    let digest: String = sha256(document).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex::write(&sha256(document));
     let until = Instant::now() + PATIENCE;
     while Instant::now() < until {
         let now = outcome(authority).filter(|now| now.document_sha256 == digest);

@@ -30,7 +30,7 @@ pub(crate) struct SourceArgs {
     #[arg(long)]
     checkpoint: Option<PathBuf>,
     /// The ledger's public key: a file, or the key itself; left out: the data folder's own.
-    #[arg(long)]
+    #[arg(long = "ledger-key", alias = "key", value_name = "KEY")]
     key: Option<String>,
     /// An older checkpoint, which the ledger must continue; may stand several times.
     #[arg(long, value_name = "CHECKPOINT")]
@@ -117,7 +117,7 @@ impl Source {
     }
 
     pub(super) fn needed_key(&self) -> Ended<&VerifierKey> {
-        self.key().ok_or_else(|| Failure::environment("--key: the ledger's public key is needed"))
+        self.key().ok_or_else(|| Failure::environment("--ledger-key: the ledger's public key is missing: add --ledger-key FILE, which `ledger export` writes"))
     }
 
     /// The checkpoint that counts.

@@ -25,8 +25,8 @@ pub(crate) struct WitnessArgs {
     #[arg(long)]
     key: PathBuf,
     /// The ledger's public key: a file, or the key itself.
-    #[arg(long)]
-    log_key: String,
+    #[arg(long, alias = "log-key", value_name = "KEY")]
+    ledger_key: String,
     /// What this witness saw last, kept from one time to the next.
     #[arg(long)]
     state: PathBuf,
@@ -45,7 +45,7 @@ const COSIGNS: u8 = 0x04;
 
 pub(super) fn run(arguments: &WitnessArgs) -> Ended {
     let (witness, with) = private_key(&arguments.key)?;
-    let log = read_key(&arguments.log_key)?;
+    let log = read_key(&arguments.ledger_key)?;
     let offered = source::bounded(&arguments.checkpoint, MAX_REQUEST)?;
     // 1. One at a time: what was seen is read, judged and replaced in one turn.
     let lock = arguments.state.with_extension("lock");
