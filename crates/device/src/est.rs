@@ -5,6 +5,7 @@ use crate::clock::DeviceClock;
 use crate::policy::Policies;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use countersign_crypto::anchors::MAX_STATEMENTS;
 use countersign_crypto::certificate::{Certificate, CertificateChain, IdentityKind};
 use countersign_crypto::csr;
 use countersign_crypto::pkcs7::parse_certs_only;
@@ -128,8 +129,9 @@ impl EstClient {
             .into_iter()
             .find(|ca| below(&leaf, ca))
             .ok_or(EstError::Answer("does not lead to a root that this device knows"))?;
-        CertificateChain::new(vec![leaf.clone(), issuer.clone()])
-            .map_err(|_| EstError::Answer("is no chain"))
+        let mut chain = vec![leaf.clone(), issuer.clone()];
+        chain.extend(crossed(issuer, others).into_iter().cloned());
+        CertificateChain::new(chain).map_err(|_| EstError::Answer("is no chain"))
     }
 
     /// The CAs among these that hang below a root that this device knows, or below a newer root of the maker that one of those leads to.
@@ -226,6 +228,24 @@ impl EstClient {
         driver.abort();
         answer
     }
+}
+
+/// The cross-certificates above a CA, down to the maker's first root: whether this device trusts that does not matter. The controller
+/// of its owner does, which knows the root that the label names and perhaps no other.
+//= specs/house.md#house-anchors
+//# A device MUST show its owner a chain that leads to the root which its label names.
+fn crossed<'a>(ca: &'a Certificate, others: &'a [Certificate]) -> Vec<&'a Certificate> {
+    let mut way = Vec::new();
+    let mut at = ca;
+    while way.len() < MAX_STATEMENTS {
+        let above = |one: &&Certificate| {
+            one.is_ca() && one.verify_signed_by(one).is_err() && at.verify_signed_by(one).is_ok()
+        };
+        let Some(next) = others.iter().find(above) else { break };
+        way.push(next);
+        at = next;
+    }
+    way
 }
 
 fn certificates(body: &[u8]) -> Result<Vec<Certificate>, EstError> {

@@ -109,6 +109,10 @@ fn devices_and_clients_of_the_first_root_go_on_through_two_rolls() {
     let label = boxed.label.clone();
     home.pair(&house, &mut boxed, &["--label", &label]).with_code(0);
     boxed.connected();
+    // Their operational identities are below the newest root, their labels name the first: the owner reaches them at home as before.
+    for device in [&paired[0], &paired[1], &boxed] {
+        home.with("get", device, &["power"]).with_code(0);
+    }
     // And one that is made now.
     let mut new = Device::provision(&house, "plug-000004");
     new.start();

@@ -115,6 +115,9 @@ fn pair(home: &Home, house: &House, device: &mut Device, roots: &str) -> Finishe
 //= specs/house.md#house-anchors
 //= type=test
 //# A new device MUST be given no withdrawn root but the one that its own identity hangs below.
+//= specs/house.md#house-anchors
+//= type=test
+//# A device MUST show its owner a chain that leads to the root which its label names.
 #[test]
 fn a_copied_root_deceives_nobody_who_has_let_go_of_it() {
     let mut house = House::new();
@@ -203,6 +206,9 @@ fn a_copied_root_deceives_nobody_who_has_let_go_of_it() {
     until("the third device has let go", || {
         (let_go(&house)["devices"]["acknowledged"] == 3).then_some(())
     });
+
+    // Its operational identity is below the new root, its label names the old one: its owner reaches it at home as before.
+    home.with("get", &boxed, &["power"]).with_code(0);
 
     // 7. One that is made now never trusted it.
     let mut new = Device::provision(&house, "plug-000004");

@@ -204,7 +204,7 @@ mod tests {
         // The first root has none before it; a statement is no withdrawal, nor the other way round.
         assert_eq!(withdraw_before(&anchors[0], &keys[0]).unwrap_err(), AnchorError::First);
         assert_eq!(Withdrawal::read(&statements[0]), Err(AnchorError::Withdrawal));
-        assert!(super::super::follow(&anchors[0], &[word.clone()]).is_err());
+        assert!(super::super::follow(&anchors[0], std::slice::from_ref(&word)).is_err());
         // Every bit of it.
         for at in 0..word.len() {
             let mut changed = word.clone();
