@@ -147,7 +147,7 @@ pub(crate) enum AuthorityCommand {
     Label(factory::LabelArgs),
     /// Replace issuing CAs, the root or the policy key, with overlap: prepare, activate, retire. A roll that was killed is carried on by the same command.
     #[command(
-        after_help = "Examples:\n  countersign authority rotate --data ./data --ca ldevid\n  countersign authority rotate --data ./data --ca ldevid --step retire\n  countersign authority rotate --data ./data --for-policy\n  countersign authority rotate root --data ./data\n  countersign authority rotate policy-key --data ./data\n  countersign authority rotate status --data ./data --json"
+        after_help = "Examples:\n  countersign authority rotate --data ./data --ca ldevid\n  countersign authority rotate --data ./data --ca ldevid --step retire\n  countersign authority rotate --data ./data --for-policy\n  countersign authority rotate root --data ./data\n  countersign authority rotate root --data ./data --step withdraw\n  countersign authority rotate policy-key --data ./data\n  countersign authority rotate status --data ./data --json"
     )]
     Rotate(super::rotate::RotateArgs),
     /// The records that show how critical parameters were managed, phase by phase of their life.

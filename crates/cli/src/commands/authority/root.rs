@@ -26,7 +26,7 @@ use crate::failure::{Ended, Failure, Named as _};
 pub(crate) enum RootCommand {
     /// Ask the custodians for a new issuing CA's certificate, the next root, or the withdrawal of old ones: the request is printed.
     #[command(
-        after_help = "Example:\n  countersign authority root request --data ./data --ca ldevid --out request.txt\n\nCarry request.txt to the custodians, then:\n  countersign authority rotate --data ./data --ca ldevid --request request.txt \\\n      --approval alice.approval --approval bob.approval --root /media/usb/root.sealed"
+        after_help = "Example:\n  countersign authority root request --data ./data --ca ldevid --out request.txt\n\nCarry request.txt to the custodians, then:\n  countersign authority rotate --data ./data --ca ldevid --request request.txt \\\n      --approval alice.approval --approval bob.approval --root /media/usb/root.sealed\n\nThe same for old roots, once every CA has rolled:\n  countersign authority root request --data ./data --withdrawal --out request.txt\n  countersign authority rotate root --data ./data --step withdraw --request request.txt \\\n      --approval alice.approval --approval bob.approval --root /media/usb/root-2.sealed"
     )]
     Request {
         /// The authority's data folder.
