@@ -9,14 +9,15 @@
 //! things/{id}/description                  what the device can do         device ─► services
 //! things/{id}/policy                       a signed crypto policy          gateway ─► device
 //! things/{id}/policy/state                 which policy the device holds   device ─► gateway
-//! things/{id}/anchors                      how roots name their successors  gateway ─► device
-//! things/{id}/anchors/state                the newest root that it trusts  device ─► gateway
+//! things/{id}/anchors                      what roots say of each other    gateway ─► device
+//! things/{id}/anchors/state                which of them it trusts         device ─► gateway
 //! ```
 //!
 //! Source: MQTT 5.0 section 4.7 (the same in 3.1.1 section 4.7), and 4.8.2 for shared subscriptions.
 
 mod anchors;
 mod description;
+mod down_and_up;
 mod policy;
 
 use crate::id::{AffordanceName, ThingId};

@@ -1,8 +1,11 @@
 //! The topics on which a maker's roots travel to a thing, and what a thing says about the newest root that it trusts.
 
-use super::{Filter, MAX_REASON, MAX_REPORT, Topic};
+use super::{Filter, MAX_REASON, MAX_REPORT, Topic, down_and_up};
 use crate::id::ThingId;
 use serde::{Deserialize, Serialize};
+
+/// The level that names them.
+const WORD: &str = "anchors";
 
 /// The topics of the roots that a thing trusts.
 ///
@@ -25,32 +28,23 @@ impl AnchorTopic {
     /// Reads a topic; `None` where it is none of these.
     #[must_use]
     pub fn parse(topic: &Topic) -> Option<Self> {
-        let mut levels = topic.levels();
-        if levels.next()? != "things" {
-            return None;
-        }
-        let thing: ThingId = levels.next()?.parse().ok()?;
-        match (levels.next()?, levels.next(), levels.next()) {
-            ("anchors", None, None) => Some(Self::Chain(thing)),
-            ("anchors", Some("state"), None) => Some(Self::State(thing)),
-            _ => None,
-        }
+        let (thing, up) = down_and_up::parse(topic, WORD)?;
+        Some(if up { Self::State(thing) } else { Self::Chain(thing) })
     }
 
     /// The topic name.
     #[must_use]
     pub fn topic(&self) -> Topic {
-        let text = match self {
-            Self::Chain(thing) => format!("things/{thing}/anchors"),
-            Self::State(thing) => format!("things/{thing}/anchors/state"),
-        };
-        text.parse().expect("four levels of at most 64 safe bytes are a topic")
+        match self {
+            Self::Chain(thing) => down_and_up::topic(thing, WORD, false),
+            Self::State(thing) => down_and_up::topic(thing, WORD, true),
+        }
     }
 
     /// What a device subscribes to for its maker's roots.
     #[must_use]
     pub fn filter(thing: &ThingId) -> Filter {
-        format!("things/{thing}/anchors").parse().expect("a thing's id is safe in a filter")
+        down_and_up::filter(thing, WORD)
     }
 }
 

@@ -1,8 +1,11 @@
 //! The topics on which a thing's crypto policy travels, and what a thing says about the policy that it holds.
 
-use super::{Filter, Topic};
+use super::{Filter, Topic, down_and_up};
 use crate::id::ThingId;
 use serde::{Deserialize, Serialize};
+
+/// The level that names them.
+const WORD: &str = "policy";
 
 /// The topics of a thing's crypto policy.
 ///
@@ -25,32 +28,23 @@ impl PolicyTopic {
     /// Reads a topic; `None` where it is none of these.
     #[must_use]
     pub fn parse(topic: &Topic) -> Option<Self> {
-        let mut levels = topic.levels();
-        if levels.next()? != "things" {
-            return None;
-        }
-        let thing: ThingId = levels.next()?.parse().ok()?;
-        match (levels.next()?, levels.next(), levels.next()) {
-            ("policy", None, None) => Some(Self::Document(thing)),
-            ("policy", Some("state"), None) => Some(Self::State(thing)),
-            _ => None,
-        }
+        let (thing, up) = down_and_up::parse(topic, WORD)?;
+        Some(if up { Self::State(thing) } else { Self::Document(thing) })
     }
 
     /// The topic name.
     #[must_use]
     pub fn topic(&self) -> Topic {
-        let text = match self {
-            Self::Document(thing) => format!("things/{thing}/policy"),
-            Self::State(thing) => format!("things/{thing}/policy/state"),
-        };
-        text.parse().expect("four levels of at most 64 safe bytes are a topic")
+        match self {
+            Self::Document(thing) => down_and_up::topic(thing, WORD, false),
+            Self::State(thing) => down_and_up::topic(thing, WORD, true),
+        }
     }
 
     /// What a device subscribes to for its policy.
     #[must_use]
     pub fn filter(thing: &ThingId) -> Filter {
-        format!("things/{thing}/policy").parse().expect("a thing's id is safe in a filter")
+        down_and_up::filter(thing, WORD)
     }
 }
 
