@@ -21,6 +21,7 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathComplete
 use clap_complete::env::Shells;
 use countersign_authority::IssuingCa;
 use countersign_authority::admin::Role as OperatorRole;
+use countersign_authority::factory::Layout;
 use countersign_authority::registration::Reason;
 use countersign_controller::{Remembered, Suggestion, Wanted};
 use countersign_crypto::signature::SignatureAlgorithm;
@@ -63,6 +64,8 @@ pub(crate) enum Known {
     Algorithm,
     /// A profile of catalogues.
     Profile,
+    /// How labels lie on the paper.
+    Layout,
     /// A file with one of these endings.
     File(&'static [&'static str]),
 }
@@ -127,6 +130,7 @@ impl Known {
             }
             (Self::Algorithm, ..) => bare(SignatureAlgorithm::ALL.map(SignatureAlgorithm::name)),
             (Self::Profile, ..) => bare(Profile::ALL),
+            (Self::Layout, ..) => bare(Layout::ALL.map(Layout::as_str)),
             _ => Vec::new(),
         }
     }

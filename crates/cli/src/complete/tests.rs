@@ -113,6 +113,7 @@ fn an_authority_s_names_complete() {
     assert_eq!(told(&["authority", "rotate", "--ca", ""]), ["idevid", "ldevid", "service"]);
     assert_eq!(told(&["authority", "revoke", "--reason", "ca"]), ["ca-compromise"]);
     assert_eq!(told(&["authority", "role", "--role", "au"]), ["auditor"]);
+    assert_eq!(told(&["authority", "label", "--layout", "r"]), ["roll"]);
     assert!(told(&["policy", "new", "--profile", ""]).contains(&"bsi".to_owned()));
 }
 

@@ -15,6 +15,7 @@ use countersign_model::label::Label;
 use serde_json::json;
 
 use super::{make_device, open};
+use crate::complete::Known;
 use crate::console::{Progress, asked, json as print_json, say};
 use crate::failure::{Ended, Failure, Named as _};
 
@@ -94,7 +95,7 @@ pub(crate) struct LabelArgs {
     #[arg(long, value_enum, default_value = "pdf")]
     format: Format,
     /// How labels lie on the paper: a4-24, a4-65 or roll.
-    #[arg(long, default_value = "a4-24")]
+    #[arg(long, default_value = "a4-24", add = Known::Layout)]
     layout: Layout,
     /// Only this serial; may stand several times.
     #[arg(long = "serial")]
