@@ -59,7 +59,7 @@ impl Authority {
             return Err(wrong("--for", "choose one minute to seven days, such as 15m"));
         }
         if !matches!(subject, Subject::Thing(_) | Subject::Service(_)) {
-            return Err(wrong("--kind", "only devices and services enrol by a code"));
+            return Err(wrong("--profile", "only devices and services enrol by a code"));
         }
         let bytes = core.with_random(|random| random.array::<LENGTH>());
         let letters: Vec<u8> = bytes.iter().map(|byte| ALPHABET[usize::from(byte & 31)]).collect();

@@ -7,6 +7,9 @@ use clap::{Parser, Subcommand};
 use crate::commands::{assess, authority, config, control, crypto, device, gateway, policy};
 use crate::{demo, serve};
 
+/// The environment variable that names the home's folder where `--home` does not.
+pub(crate) const HOME: &str = "COUNTERSIGN_HOME";
+
 /// What both binaries are told about their log.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Log {

@@ -12,7 +12,7 @@ mod typed;
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::builder::ArgExt;
@@ -27,6 +27,8 @@ use countersign_controller::{Remembered, Suggestion, Wanted};
 use countersign_crypto::signature::SignatureAlgorithm;
 use countersign_model::registry::Profile;
 use countersign_model::role::Role;
+
+use crate::args::HOME;
 
 pub(crate) use typed::Typed;
 
@@ -103,7 +105,11 @@ impl Known {
 
     /// Every word, with what a shell may show beside it.
     fn words(self, typed: &Typed) -> Vec<(String, String)> {
-        let home = typed.folder("--home").map(|folder| Remembered::of(&folder));
+        let home = match typed.names("--home") {
+            true => typed.folder("--home"),
+            false => std::env::var_os(HOME).map(PathBuf::from),
+        };
+        let home = home.map(|folder| Remembered::of(&folder));
         let thing = typed.value("--thing").and_then(|thing| thing.parse().ok());
         match (self, home, thing) {
             (Self::Thing, Some(home), _) => bare(home.things()),

@@ -71,7 +71,7 @@ pub(crate) enum AuthorityCommand {
     Enrol(EnrolArgs),
     /// A code by which somebody without an identity enrols once over EST: user name and password of HTTP Basic.
     #[command(
-        after_help = "Example:\n  countersign authority code --data ./data --subject plug-000001 --kind device --for 15m\n  curl --cacert ./data/roots.pem -u plug-000001:CODE --data-binary @request.b64 \\\n      -H 'Content-Type: application/pkcs10' https://localhost:8443/.well-known/est/simpleenroll"
+        after_help = "Example:\n  countersign authority code --data ./data --name plug-000001 --profile device --for 15m\n  curl --cacert ./data/roots.pem -u plug-000001:CODE --data-binary @request.b64 \\\n      -H 'Content-Type: application/pkcs10' https://localhost:8443/.well-known/est/simpleenroll"
     )]
     Code(code::CodeArgs),
     /// Take back what a subject, a batch, an issuing CA or a key holds: sessions end within a second, the next handshake fails.

@@ -22,7 +22,7 @@ use discover::{DiscoverArgs, Multicast};
 use serde_json::{Value, json};
 pub(crate) use with::With;
 
-use crate::args::address;
+use crate::args::{HOME, address};
 use crate::complete::Known;
 use crate::console::{json as print_json, say};
 use crate::failure::{Ended, Failure, Named as _};
@@ -46,7 +46,7 @@ pub(crate) enum ControlCommand {
     #[command(after_help = "Example:\n  countersign control things --home ./home")]
     Things {
         /// The home's folder.
-        #[arg(long)]
+        #[arg(long, env = HOME)]
         home: PathBuf,
         /// Print one JSON object, on a terminal too.
         #[arg(long)]
@@ -152,7 +152,7 @@ pub(crate) enum ControlCommand {
 #[derive(Debug, clap::Args)]
 pub(crate) struct PairArgs {
     /// The home's folder; made when it is not there.
-    #[arg(long)]
+    #[arg(long, env = HOME)]
     home: PathBuf,
     /// Who owns a home that is made now.
     #[arg(long, default_value = "owner")]

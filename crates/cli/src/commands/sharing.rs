@@ -18,7 +18,7 @@ use qrcode::render::unicode::Dense1x2;
 use serde_json::json;
 
 use super::control::{With, given, home, judged, network as credentials, roots};
-use crate::args::address;
+use crate::args::{HOME, address};
 use crate::complete::Known;
 use crate::console::{json as print_json, say};
 use crate::failure::{Ended, Failure, Named as _};
@@ -44,7 +44,7 @@ pub(crate) struct ShareArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct JoinArgs {
     /// The home's folder; made when it is not there.
-    #[arg(long)]
+    #[arg(long, env = HOME)]
     home: PathBuf,
     /// Who owns a home that is made now.
     #[arg(long, default_value = "owner")]

@@ -17,11 +17,20 @@ impl Typed {
         Self { words: others.map(|(_, word)| unquoted(word).unwrap_or_default()).collect() }
     }
 
-    /// The last value of an option such as `--home`.
-    pub(crate) fn value(&self, option: &str) -> Option<&str> {
+    /// Whether an option such as `--home` stands there, with a value or without.
+    pub(crate) fn names(&self, option: &str) -> bool {
+        self.place(option).is_some()
+    }
+
+    fn place(&self, option: &str) -> Option<usize> {
         let joined =
             |word: &'_ String| word.strip_prefix(option).is_some_and(|rest| rest.starts_with('='));
-        let at = self.words.iter().rposition(|word| word == option || joined(word))?;
+        self.words.iter().rposition(|word| word == option || joined(word))
+    }
+
+    /// The last value of an option such as `--home`.
+    pub(crate) fn value(&self, option: &str) -> Option<&str> {
+        let at = self.place(option)?;
         let word = &self.words[at];
         let value = match word.split_once('=') {
             Some((_, value)) => Some(value),

@@ -16,6 +16,16 @@ const SOON: Duration = Duration::from_secs(10);
 
 /// What a shell offers after it has run `script`, with the words as `$1`, `$2`, ….
 fn offered(shell: &str, script: &str, folder: &Path, words: &[&str]) -> Vec<String> {
+    offered_with(shell, script, folder, words, &[])
+}
+
+fn offered_with(
+    shell: &str,
+    script: &str,
+    folder: &Path,
+    words: &[&str],
+    environment: &[(&str, &str)],
+) -> Vec<String> {
     let began = Instant::now();
     let Output { status, stdout, stderr } = Command::new(shell)
         .args(["-c", script])
@@ -24,6 +34,7 @@ fn offered(shell: &str, script: &str, folder: &Path, words: &[&str]) -> Vec<Stri
         .current_dir(folder)
         .env("COUNTERSIGN", COUNTERSIGN)
         .env("AGENT", AGENT)
+        .envs(environment.iter().copied())
         .output()
         .unwrap();
     assert!(began.elapsed() < SOON, "{shell}: {:?}", began.elapsed());
@@ -102,6 +113,15 @@ fn a_home_s_names_complete_without_its_keys_and_without_the_device() {
         assert_eq!(with("invoke", &["tog"]), ["toggle"], "{shell}");
         assert_eq!(with("unshare", &["--person", "s"]), ["sam"], "{shell}");
         assert_eq!(with("share", &["--role", "m"]), ["member"], "{shell}");
+        // The home by the environment, unless the line names one.
+        let by_environment = |words: &[&str]| {
+            offered_with(shell, script, &here, words, &[("COUNTERSIGN_HOME", &at)])
+        };
+        assert_eq!(by_environment(&["control", "get", "--thing", "p"]), [&*thing], "{shell}");
+        for none in ["./nowhere", "$(touch came)"] {
+            let other = ["control", "get", "--home", none, "--thing", ""];
+            assert!(by_environment(&other).is_empty(), "{shell} {none}");
+        }
         // No home, and none that could be read.
         assert!(ask(&["control", "get", "--home", "./nowhere", "--thing", ""]).is_empty());
         assert!(ask(&["control", "get", "--home", "$(touch came)", "--thing", ""]).is_empty());

@@ -125,7 +125,7 @@ fn curl_enrols_by_a_code_once() {
     let house = House::new();
     let made = countersign(house.command(
         &["code"],
-        &["--subject", "plug-000001", "--kind", "device", "--for", "15m", "--json"],
+        &["--name", "plug-000001", "--profile", "device", "--for", "15m", "--json"],
     ));
     let made: serde_json::Value = serde_json::from_str(&made.with_code(0).stdout).unwrap();
     let user = format!("plug-000001:{}", made["code"].as_str().unwrap());

@@ -17,11 +17,11 @@ pub(crate) struct CodeArgs {
     #[arg(long)]
     data: PathBuf,
     /// The name of whoever enrols by it.
-    #[arg(long)]
-    subject: String,
+    #[arg(long, alias = "subject")]
+    name: String,
     /// What that is.
-    #[arg(long, value_enum, default_value_t = Profile::Device)]
-    kind: Profile,
+    #[arg(long, alias = "kind", value_enum, default_value_t = Profile::Device)]
+    profile: Profile,
     /// How long the code stands: a number with s, m, h or d; at most 7d.
     #[arg(long = "for", value_parser = life, default_value = "15m", value_name = "TIME")]
     life: Duration,
@@ -34,16 +34,18 @@ pub(crate) struct CodeArgs {
 }
 
 pub(super) async fn run(arguments: CodeArgs) -> Ended {
-    let subject = match arguments.kind {
+    let subject = match arguments.profile {
         Profile::Device if !arguments.grants.is_empty() => {
             return Err(Failure::environment(
-                "--grant: a device's rights follow from its name; grants are for --kind service",
+                "--grant: a device's rights follow from its name; grants are for --profile service",
             ));
         }
-        Profile::Device => Subject::Thing(arguments.subject.parse().named("--subject")?),
-        Profile::Service => Subject::Service(arguments.subject.parse().named("--subject")?),
+        Profile::Device => Subject::Thing(arguments.name.parse().named("--name")?),
+        Profile::Service => Subject::Service(arguments.name.parse().named("--name")?),
         Profile::Operator => {
-            return Err(Failure::environment("--kind: only devices and services enrol by a code"));
+            return Err(Failure::environment(
+                "--profile: only devices and services enrol by a code",
+            ));
         }
     };
     let authority = open(&arguments.data).await?;

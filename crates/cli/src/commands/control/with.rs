@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::discover::{self, Multicast};
 use super::judged;
-use crate::args::address;
+use crate::args::{HOME, address};
 use crate::complete::Known;
 use crate::failure::Ended;
 
@@ -20,7 +20,7 @@ const INTRODUCTION: Duration = Duration::from_secs(2);
 #[derive(Debug, clap::Args)]
 pub(crate) struct With {
     /// The home's folder.
-    #[arg(long)]
+    #[arg(long, env = HOME)]
     home: PathBuf,
     /// The device.
     #[arg(long, add = Known::Thing)]
