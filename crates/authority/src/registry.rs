@@ -23,7 +23,7 @@ use self::known::Known;
 use crate::admin::Role;
 use crate::error::AuthorityError;
 use crate::registration::{Reason, State};
-use crate::store::{Issuing, PageMark, Store, StoreError, SubjectRecord};
+use crate::store::{Issuing, PageMark, Store, StoreError, SubjectStanding};
 use crate::subject::Subject;
 
 /// How often another process' changes are looked for. A tenth of the second in which a revocation takes effect.
@@ -263,7 +263,7 @@ impl Shared {
 /// What was read and is not in its place yet.
 #[derive(Default)]
 struct Changes {
-    subjects: Vec<SubjectRecord>,
+    subjects: Vec<SubjectStanding>,
     keys: Vec<(KeyHash, Subject)>,
 }
 

@@ -37,8 +37,8 @@ pub(crate) use self::policy_keys::PolicyKeyRow;
 pub use self::revocations::RevocationRecord;
 pub(crate) use self::revocations::{CrlPlace, Standing};
 pub(crate) use self::roots::RootRow;
-pub(crate) use self::subjects::PageMark;
 pub use self::subjects::SubjectRecord;
+pub(crate) use self::subjects::{PageMark, SubjectStanding};
 
 /// The database.
 #[derive(Clone)]

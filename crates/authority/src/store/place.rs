@@ -301,6 +301,18 @@ impl Place {
         into.push(')');
     }
 
+    /// A statement that gives the rows of another one as one text `page`: a JSON array of arrays of these columns.
+    pub(super) fn as_one_text(&self, columns: &str, rows: &str) -> String {
+        match self {
+            Self::File(_) => {
+                format!("SELECT json_group_array(json_array({columns})) AS page FROM ({rows})")
+            }
+            Self::Server(_) => format!(
+                "SELECT COALESCE(CAST(json_agg(json_build_array({columns})) AS TEXT), '[]') AS page FROM ({rows}) AS found"
+            ),
+        }
+    }
+
     /// How a look at one moment begins.
     pub(super) const fn picture(&self) -> &'static str {
         match self {

@@ -1,5 +1,6 @@
 //! Subjects and the keys that belong to them.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,6 +32,13 @@ pub struct SubjectRecord {
     pub changed: u64,
 }
 
+/// How a subject stands, as the live view keeps it.
+pub(crate) struct SubjectStanding {
+    pub(crate) subject: Subject,
+    pub(crate) state: State,
+    pub(crate) grants: Vec<Grant>,
+}
+
 /// Whose a public key is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeyOwner {
@@ -41,7 +49,7 @@ pub(crate) struct KeyOwner {
 /// Rows that the database's thread may read before they are taken: on a busy machine each hand-over is a wait.
 const ROWS_AHEAD: usize = 1 << 14;
 
-/// Rows of one page. They are in memory as the driver gives them, a kibibyte or so each. Few in tests, which all turn pages so.
+/// Rows of one page, some hundred octets each. Few in tests, which all turn pages so.
 const PAGE: i64 = if cfg!(test) { 2 } else { 5_000 };
 
 /// Where a page ended.
@@ -102,25 +110,23 @@ impl Store {
     pub(crate) async fn subjects_page(
         &self,
         mark: &mut PageMark,
-    ) -> Result<Option<Vec<SubjectRecord>>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT kind, name, state, grants, created_at, changed FROM subjects
-             WHERE (changed, kind, name) > ($1, $2, $3) ORDER BY changed, kind, name LIMIT $4",
-        )
-        .bind(mark.changed)
-        .bind(mark.first.as_str())
-        .bind(mark.second.as_str())
-        .bind(PAGE)
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|error| self.failed(error))?;
-        let Some(last) = rows.last() else { return Ok(None) };
-        *mark = PageMark {
-            changed: last.get("changed"),
-            first: last.get("kind"),
-            second: last.get("name"),
+    ) -> Result<Option<Vec<SubjectStanding>>, StoreError> {
+        let rows = "SELECT changed, kind, name, state, grants FROM subjects
+            WHERE (changed, kind, name) > ($1, $2, $3) ORDER BY changed, kind, name LIMIT $4";
+        let page = self.page("changed, kind, name, state, grants", rows, mark).await?;
+        let rows: Vec<(i64, &str, &str, &str, Cow<'_, str>)> = self.rows(&page)?;
+        let Some(last) = rows.iter().map(|row| (row.0, row.1, row.2)).max() else {
+            return Ok(None);
         };
-        rows.iter().map(|row| read(row).ok_or_else(|| self.damaged_row()).map(Some)).collect()
+        *mark = PageMark { changed: last.0, first: last.1.to_owned(), second: last.2.to_owned() };
+        let standing = |(_, kind, name, state, grants): &(i64, &str, &str, &str, Cow<'_, str>)| {
+            Some(SubjectStanding {
+                subject: Subject::from_parts(kind, name).ok().flatten()?,
+                state: State::from_word(state)?,
+                grants: read_grants(grants)?,
+            })
+        };
+        rows.iter().map(|row| standing(row).ok_or_else(|| self.damaged_row()).map(Some)).collect()
     }
 
     /// The next page of public keys (SHA-256) and whose they are, oldest change first; none when there is no more.
@@ -128,28 +134,35 @@ impl Store {
         &self,
         mark: &mut PageMark,
     ) -> Result<Option<Vec<(KeyHash, Subject)>>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT spki_sha256, kind, name, changed FROM subject_keys
-             WHERE (changed, spki_sha256) > ($1, $2) ORDER BY changed, spki_sha256 LIMIT $3",
-        )
-        .bind(mark.changed)
-        .bind(mark.first.as_str())
-        .bind(PAGE)
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|error| self.failed(error))?;
-        let Some(last) = rows.last() else { return Ok(None) };
-        *mark = PageMark {
-            changed: last.get("changed"),
-            first: last.get("spki_sha256"),
-            second: String::new(),
-        };
-        let owner = |row: &AnyRow| {
+        let rows = "SELECT changed, spki_sha256, kind, name FROM subject_keys
+            WHERE (changed, spki_sha256, CAST('' AS TEXT)) > ($1, $2, $3) ORDER BY changed, spki_sha256 LIMIT $4";
+        let page = self.page("changed, spki_sha256, kind, name", rows, mark).await?;
+        let rows: Vec<(i64, &str, &str, &str)> = self.rows(&page)?;
+        let Some(last) = rows.iter().map(|row| (row.0, row.1)).max() else { return Ok(None) };
+        *mark = PageMark { changed: last.0, first: last.1.to_owned(), second: String::new() };
+        let owner = |(_, spki_sha256, kind, name): &(i64, &str, &str, &str)| {
             let mut hash = KeyHash::default();
-            hex::decode_to_slice(row.get::<String, _>("spki_sha256"), &mut hash).ok()?;
-            Some((hash, subject(row)?))
+            hex::decode_to_slice(spki_sha256, &mut hash).ok()?;
+            Some((hash, Subject::from_parts(kind, name).ok().flatten()?))
         };
         rows.iter().map(|row| owner(row).ok_or_else(|| self.damaged_row()).map(Some)).collect()
+    }
+
+    /// Rows as one text of JSON: what the driver does for each row takes longer than the row.
+    async fn page(&self, columns: &str, rows: &str, mark: &PageMark) -> Result<String, StoreError> {
+        let row = sqlx::query(sqlx::AssertSqlSafe(self.place.as_one_text(columns, rows)))
+            .bind(mark.changed)
+            .bind(mark.first.as_str())
+            .bind(mark.second.as_str())
+            .bind(PAGE)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(|error| self.failed(error))?;
+        Ok(row.get("page"))
+    }
+
+    fn rows<'a, T: serde::Deserialize<'a>>(&self, page: &'a str) -> Result<Vec<T>, StoreError> {
+        serde_json::from_str(page).map_err(|_| self.damaged_row())
     }
 
     pub(super) fn damaged_row(&self) -> StoreError {
@@ -277,12 +290,16 @@ impl Columns for SqliteRow {
     }
 }
 
+fn read_grants(text: &str) -> Option<Vec<Grant>> {
+    let grants: Vec<String> = serde_json::from_str(text).ok()?;
+    grants.iter().map(|grant| grant.parse().ok()).collect()
+}
+
 pub(super) fn read(row: &impl Columns) -> Option<SubjectRecord> {
-    let grants: Vec<String> = serde_json::from_str(&row.text("grants")).ok()?;
     Some(SubjectRecord {
         subject: Subject::from_parts(&row.text("kind"), &row.text("name")).ok().flatten()?,
         state: State::from_word(&row.text("state"))?,
-        grants: grants.iter().map(|grant| grant.parse().ok()).collect::<Option<_>>()?,
+        grants: read_grants(&row.text("grants"))?,
         created_at: Timestamp(row.number("created_at")),
         changed: row.number("changed"),
     })
