@@ -135,9 +135,23 @@ pub(crate) fn read_json<T: DeserializeOwned>(file: &Path) -> Option<T> {
 }
 
 /// Resolves when the process is asked to end: Ctrl-C, SIGTERM, or the end of standard input where that was asked for.
-pub(crate) async fn asked_to_end(until_input_ends: bool) {
+/// Signals are heard from the call on, not only once this is waited for: whoever says that it is ready calls it before.
+pub(crate) fn asked_to_end(until_input_ends: bool) -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let input = async {
+    let heard = |kind| {
+        let signal = signal(kind);
+        async move {
+            match signal {
+                Ok(mut signal) => {
+                    signal.recv().await;
+                }
+                Err(_) => std::future::pending().await,
+            }
+        }
+    };
+    let (terminated, interrupted) =
+        (heard(SignalKind::terminate()), heard(SignalKind::interrupt()));
+    let input = async move {
         if until_input_ends {
             // A plain thread: a runtime's blocking read of standard input could not be abandoned.
             let (ended, wait) = tokio::sync::oneshot::channel();
@@ -150,17 +164,11 @@ pub(crate) async fn asked_to_end(until_input_ends: bool) {
             std::future::pending::<()>().await;
         }
     };
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                terminate.recv().await;
-            }
-            Err(_) => std::future::pending().await,
+    async {
+        tokio::select! {
+            () = input => {}
+            () = terminated => {}
+            () = interrupted => {}
         }
-    };
-    tokio::select! {
-        () = input => {}
-        () = terminated => {}
-        _ = tokio::signal::ctrl_c() => {}
     }
 }

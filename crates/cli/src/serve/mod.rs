@@ -149,7 +149,8 @@ pub(crate) async fn run(arguments: ServeArgs) -> Ended {
         let (router, stop) = (authority.status_router(), ended(stopped));
         tokio::spawn(countersign_authority::serve_plain(listener, router, stop))
     });
-    // 7. Say so.
+    // 7. Say so; who reads it may ask us to end at once.
+    let asked = asked_to_end(arguments.until_input_ends);
     announce(&arguments, &ready)?;
     let listeners = Arc::new(Listeners::new(keeper, servers, est_tls, admin_tls));
     let certificates = Keeper {
@@ -160,7 +161,7 @@ pub(crate) async fn run(arguments: ServeArgs) -> Ended {
     };
     let policies = Policies { authority: &authority, listeners, gateway: &gateway };
     tokio::select! {
-        () = asked_to_end(arguments.until_input_ends) => {}
+        () = asked => {}
         () = certificates.keep(&gateway) => {}
         () = policies.follow() => {}
         () = clones::follow(&authority, &gateway) => {}
