@@ -157,6 +157,15 @@ impl<K: Copy + Ord> Telling<K> {
         self.due(session)
     }
 
+    /// Whether a device says what nobody of the maker's can have made it say: that it trusts a root which is not of the line, or none
+    /// up to a place to which no root was withdrawn. Somebody led it away who has a root's key, or the line is an older one.
+    #[must_use]
+    pub fn is_strange(&self, root: &str, floor: Option<u64>) -> bool {
+        let none_yet = self.line.names.is_empty();
+        let led_away = self.line.place(root).is_none();
+        !none_yet && (led_away || floor.is_some_and(|floor| floor > self.line.floor()))
+    }
+
     /// The session is over.
     pub fn forget(&mut self, session: K) {
         self.heard.remove(&session);

@@ -46,6 +46,12 @@ impl Engine {
                 tracing::info!(subject, root = report.root, floor = report.floor, "root trusted")
             }
         }
+        if self.telling.is_strange(&report.root, report.floor) {
+            tracing::warn!(
+                target: "countersign::audit", subject, root = report.root, floor = report.floor,
+                "a device trusts a root that is none of its maker's, or let go of what nobody withdrew: somebody may have led it away"
+            );
+        }
         let at = self.clock.now().wall;
         let (root, floor) = (Some(report.root.clone()), report.floor);
         self.job(Job::Root(HeldRoot { subject, root, floor, at }));

@@ -174,6 +174,14 @@ fn a_session_is_given_a_withdrawal_once_and_only_if_it_knows_of_such() {
     assert_eq!(telling.hear(5, &named[1], Some(1)), Some(made.chain(1, 2)));
     assert_eq!(telling.hear(6, &named[1], Some(7)), Some(made.chain(1, 2)));
     assert_eq!(telling.hear(7, &"00".repeat(32), Some(0)), None, "a stranger's root");
+    // What none of ours can have told it is strange; what it may not have heard yet is not.
+    assert!(
+        telling.is_strange(&"00".repeat(32), Some(0)) && telling.is_strange(&named[1], Some(2))
+    );
+    for (root, floor) in [(0, None), (0, Some(0)), (2, Some(1))] {
+        assert!(!telling.is_strange(&named[root], floor), "{root}");
+    }
+    assert!(!Telling::<u8>::default().is_strange(&named[0], Some(7)), "the line is not known yet");
     // It comes while sessions are open.
     let mut telling = Telling::default();
     telling.replace(made.line(2));
