@@ -5,12 +5,15 @@
 //! which of them are ours. Whatever is not declared is a fault of this build or of the product around it, and ends the
 //! agent. TCP, UDP, UDP-Lite, raw and ping sockets are looked at, of IPv4 and IPv6, and packet sockets.
 
+mod tables;
+
 use countersign_model::thing::{NetworkProtocol, NetworkService};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
+use tables::{each, packet_row, row, table};
 
 /// Most programs below the agent that are looked at: four run at once, each with some of its own. More are an error,
 /// since a look that stops half-way has seen nothing.
@@ -154,14 +157,16 @@ pub fn open_listeners() -> io::Result<Vec<OpenListener>> {
     };
     for (file, transport, state) in TABLES {
         let Some(table) = table(file)? else { continue };
-        for row in rows(&table).filter(|row| row.state == state) {
-            note(transport, row.local, row.inode);
-        }
+        each(table, row, |row| {
+            if row.state == state {
+                note(transport, row.local, row.inode);
+            }
+        })?;
     }
     if let Some(table) = table("packet")? {
-        for (ether_type, inode) in packet_rows(&table) {
+        each(table, packet_row, |(ether_type, inode)| {
             note(Transport::Packet, SocketAddr::from(([0, 0, 0, 0], ether_type)), inode);
-        }
+        })?;
     }
     found.sort();
     found.dedup();
@@ -176,21 +181,15 @@ pub fn reachable(port: u16) -> io::Result<Vec<SocketAddr>> {
     let mut found = Vec::new();
     for file in ["tcp", "tcp6"] {
         let Some(table) = table(file)? else { continue };
-        let open = rows(&table).filter(|row| row.state == LISTEN && row.local.port() == port);
-        // A socket of both families shows an IPv4 address as one of IPv6.
-        let outside = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
-        found.extend(open.map(|row| row.local).filter(outside));
+        each(table, row, |row| {
+            let open = row.state == LISTEN && row.local.port() == port;
+            // A socket of both families shows an IPv4 address as one of IPv6.
+            if open && !row.local.ip().to_canonical().is_loopback() {
+                found.push(row.local);
+            }
+        })?;
     }
     Ok(found)
-}
-
-/// A table of the kernel's; none where the kernel was built without it, as without IPv6.
-fn table(name: &str) -> io::Result<Option<String>> {
-    match fs::read_to_string(format!("/proc/self/net/{name}")) {
-        Ok(table) => Ok(Some(table)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 /// Every socket of ours: its number, and the program where it is not this process.
@@ -255,53 +254,6 @@ fn socket_inodes(id: u32) -> io::Result<BTreeSet<u64>> {
         inodes.extend(inode);
     }
     Ok(inodes)
-}
-
-struct Row {
-    local: SocketAddr,
-    state: u8,
-    inode: u64,
-}
-
-fn rows(table: &str) -> impl Iterator<Item = Row> {
-    table.lines().skip(1).filter_map(|line| {
-        let columns: Vec<&str> = line.split_whitespace().collect();
-        Some(Row {
-            local: address(columns.get(1)?)?,
-            state: u8::from_str_radix(columns.get(3)?, 16).ok()?,
-            inode: columns.get(9)?.parse().ok()?,
-        })
-    })
-}
-
-/// `sk RefCnt Type Proto Iface R Rmem User Inode`: EtherType and inode.
-fn packet_rows(table: &str) -> impl Iterator<Item = (u16, u64)> {
-    table.lines().skip(1).filter_map(|line| {
-        let columns: Vec<&str> = line.split_whitespace().collect();
-        let ether_type = u16::from_str_radix(columns.get(3)?, 16).ok()?;
-        Some((ether_type, columns.get(8)?.parse().ok()?))
-    })
-}
-
-/// `0100007F:1F90`: the address in words of the machine's byte order, the port as a number.
-fn address(text: &str) -> Option<SocketAddr> {
-    let (host, port) = text.split_once(':')?;
-    let mut words = Vec::new();
-    for index in (0..host.len()).step_by(8) {
-        words.push(u32::from_str_radix(host.get(index..index + 8)?, 16).ok()?);
-    }
-    let ip = match words.as_slice() {
-        [word] => IpAddr::V4(Ipv4Addr::from(word.to_ne_bytes())),
-        [_, _, _, _] => {
-            let mut bytes = [0; 16];
-            for (chunk, word) in bytes.chunks_exact_mut(4).zip(&words) {
-                chunk.copy_from_slice(&word.to_ne_bytes());
-            }
-            IpAddr::V6(Ipv6Addr::from(bytes))
-        }
-        _ => return None,
-    };
-    Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
 }
 
 #[cfg(test)]
@@ -427,17 +379,5 @@ mod tests {
         };
         assert!(open(Transport::Udp, 15_353));
         assert!(!open(Transport::Udp, 5_353) && !open(Transport::Tcp, 15_353));
-    }
-
-    #[test]
-    fn the_kernels_tables_are_read() {
-        let v4 = address("0100007F:1F90").unwrap();
-        assert!(v4 == "127.0.0.1:8080".parse().unwrap() || cfg!(target_endian = "big"));
-        let v6 = address("00000000000000000000000001000000:0016").unwrap();
-        assert!(v6 == "[::1]:22".parse().unwrap() || cfg!(target_endian = "big"));
-        assert!(address("zz").is_none() && address("01:01").is_none());
-        let packet = "sk       RefCnt Type Proto  Iface R Rmem   User   Inode\n\
-                      ffff8800 3      3    0003   2     1 0      0      12345\n";
-        assert_eq!(packet_rows(packet).collect::<Vec<_>>(), [(3, 12_345)]);
     }
 }
