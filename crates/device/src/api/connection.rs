@@ -125,6 +125,8 @@ pub(super) struct Known {
     /// Somebody who is believed about this name vouches for it: whatever others sign, they are strangers, and use up
     /// nothing of the name's.
     pub(super) person: Option<PersonName>,
+    /// This device knows them by more than their home: they had a role when they came.
+    pub(super) has_role: bool,
     voucher: Option<Voucher>,
 }
 
@@ -132,7 +134,9 @@ impl Known {
     pub(super) fn of(gate: &Gate, certificate: Option<&VerifiedPeer>) -> Self {
         let voucher = gate.voucher(certificate);
         let vouched = certificate.filter(|_| voucher.is_some());
-        Self { person: vouched.and_then(|peer| peer.name().parse().ok()), voucher }
+        let person = vouched.and_then(|peer| peer.name().parse().ok());
+        let has_role = gate.subject(certificate, voucher) != Subject::Anonymous;
+        Self { person, has_role, voucher }
     }
 }
 

@@ -78,7 +78,7 @@ struct Connection {
 pub(super) struct TooMuch;
 
 struct OfAddress {
-    /// Somebody of the home came from there.
+    /// Somebody with a role at this device came from there.
     known: bool,
     arrivals: Bucket,
     requests: Bucket,
@@ -140,15 +140,17 @@ impl Limits {
         Ok((id, gives_way))
     }
 
-    /// The handshake of `id` is done, and this is who it is. The open connection that gives way to it, if one must.
+    /// The handshake of `id` is done, and this is who it is, with a role at this device or without. The open connection that
+    /// gives way to it, if one must.
     pub(super) fn opened(
         &mut self,
         id: ConnectionId,
         person: Option<PersonName>,
+        has_role: bool,
         now: Duration,
     ) -> Result<Option<ConnectionId>, TooMuch> {
         let source = self.connections.get(&id).ok_or(TooMuch)?.source;
-        self.address(source, now).known |= person.is_some();
+        self.address(source, now).known |= has_role;
         let holder = person.map_or(Holder::Stranger(source), Holder::Person);
         let counts = self.counts(|one| one.holder.clone());
         let of_this = counts.get(&holder).copied().unwrap_or(0);
@@ -234,7 +236,7 @@ impl Limits {
         }
     }
 
-    /// Of the handshakes, one from where nobody of the home has come from yet and where most come from; the oldest of those.
+    /// Of the handshakes, one from where nobody with a role has come from yet and where most come from; the oldest of those.
     fn least_wanted(&self, counts: &BTreeMap<Source, usize>) -> Option<ConnectionId> {
         let unknown =
             |source| !self.addresses.entries.get(source).is_some_and(|(_, one)| one.known);

@@ -167,7 +167,8 @@ async fn connection(
         return tracing::info!(?ended, "invitation: conversation ended");
     }
     let known = Known::of(&gate, channel.peer());
-    let opened = shared.limits().opened(place.id, known.person.clone(), shared.now());
+    let (person, has_role) = (known.person.clone(), known.has_role);
+    let opened = shared.limits().opened(place.id, person, has_role, shared.now());
     match opened {
         Ok(Some(other)) => {
             let _ = gone.send(other).await;

@@ -20,7 +20,9 @@ fn open(
     name: Option<&str>,
 ) -> Result<(ConnectionId, Option<ConnectionId>), TooMuch> {
     let (id, _) = limits.arrive(source(from), START)?;
-    limits.opened(id, name.map(|name| name.parse().unwrap()), START).map(|gone| (id, gone))
+    let name = name.map(|name| name.parse().unwrap());
+    let has_role = name.is_some();
+    limits.opened(id, name, has_role, START).map(|gone| (id, gone))
 }
 
 //= specs/house.md#house-gate
@@ -41,8 +43,26 @@ fn a_flood_of_handshakes_costs_the_one_who_makes_it() {
         }
     }
     assert!(limits.connections.len() <= MAX_HANDSHAKES + 1);
-    assert_eq!(limits.opened(owner, Some("ada".parse().unwrap()), START), Ok(None));
+    assert_eq!(limits.opened(owner, Some("ada".parse().unwrap()), true, START), Ok(None));
     assert!(limits.addresses.entries.len() <= MAX_REMEMBERED);
+}
+
+//= specs/house.md#house-gate
+//= type=test
+//# Failures and rates MUST be bounded per subject and per address.
+#[test]
+fn somebody_of_the_home_without_a_role_makes_no_address_known() {
+    let mut limits = Limits::new();
+    open(&mut limits, 255, Some("ada")).unwrap();
+    for from in 1..100 {
+        let (id, _) = limits.arrive(source(from), START).unwrap();
+        limits.opened(id, Some("eve".parse().unwrap()), false, START).unwrap();
+    }
+    let (owner, _) = limits.arrive(source(255), START).unwrap();
+    for from in 1..100 {
+        let (_, gone) = limits.arrive(source(from), START).unwrap();
+        assert_ne!(gone, Some(owner), "the owner gave way where eve had been");
+    }
 }
 
 #[test]
