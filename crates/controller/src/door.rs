@@ -41,6 +41,7 @@ impl Home {
                 .map_err(ControlError::Tls)?;
         let open = async {
             let stream = TcpStream::connect(address).await.map_err(ControlError::Unreachable)?;
+            let _ = stream.set_nodelay(true);
             let channel = client.connect(&format!("{thing}.local").to_lowercase(), stream).await;
             channel.map_err(|error| {
                 tracing::info!(%error, "the device's certificate was not accepted");

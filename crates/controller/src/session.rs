@@ -79,6 +79,8 @@ impl Home {
             let stream = TcpStream::connect(via.unwrap_or(paired.address))
                 .await
                 .map_err(ControlError::Unreachable)?;
+            // The first request follows the handshake's last word at once, and is not to wait for its acknowledgement.
+            let _ = stream.set_nodelay(true);
             let refused = |error: TlsError| ControlError::of_handshake(&error, thing.as_str());
             let channel = client.connect(&name, stream).await.map_err(refused)?;
             let ours = channel.peer().is_some_and(|peer| peer.name() == thing.as_str());
