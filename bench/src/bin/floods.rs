@@ -1,7 +1,8 @@
 //! How soon a device answers its owner while others flood it, and how much memory it takes.
 //!
-//! `floods HOME THING PID [SECONDS]`: a home of `countersign control`, a device of it that runs on loopback as the process PID,
-//! and how long each flood lasts. `eve` must be a person of the home without a role at the device: she is made if missing.
+//! `floods HOME THING PID [SECONDS [ROUNDS]]`: a home of `countersign control`, a device of it that runs on loopback as the
+//! process PID, how long each flood lasts, and how often all of them come. `eve` must be a person of the home without a role
+//! at the device: she is made if missing. Nobody who floods comes from the owner's address: what is used up there is the owner's.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use countersign_controller::{Home, Session};
 use countersign_model::id::{PersonName, ThingId};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 type Failed = Box<dyn std::error::Error>;
@@ -32,7 +33,9 @@ enum Flood {
     Slow,
     /// Bytes that are no TLS.
     Rubbish,
-    /// Requests that are none: broken JSON, unknown names, wrong methods; from somebody of the home without a role.
+    /// Handshakes to their end, and nothing after them, by somebody of the home without a role.
+    Handshakes,
+    /// Requests that are none: broken JSON, unknown names, wrong methods; from the same.
     Malformed,
     /// Bodies of a megabyte, from the same.
     Oversized,
@@ -42,9 +45,10 @@ enum Flood {
 async fn main() -> Result<(), Failed> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [home, thing, pid, rest @ ..] = arguments.as_slice() else {
-        return Err("usage: floods HOME THING PID [SECONDS]".into());
+        return Err("usage: floods HOME THING PID [SECONDS [ROUNDS]]".into());
     };
     let seconds = rest.first().map_or(Ok(10), |text| text.parse())?;
+    let rounds = rest.get(1).map_or(Ok(1), |text| text.parse::<usize>())?;
     let (thing, pid): (ThingId, u32) = (thing.parse()?, pid.parse()?);
     let home: &'static Home = Box::leak(Box::new(Home::open(Path::new(home))?));
     let eve: PersonName = "eve".parse()?;
@@ -56,22 +60,30 @@ async fn main() -> Result<(), Failed> {
         "{:<12} {:>7} {:>9} {:>9} {:>9} {:>9}  memory now, own, peak",
         "flood", "answers", "median", "p99", "slowest", "connect"
     );
-    for flood in [
+    let round = [
         Flood::None,
         Flood::Connections,
         Flood::Slow,
         Flood::Rubbish,
+        Flood::Handshakes,
         Flood::Malformed,
         Flood::Oversized,
-        Flood::None,
-    ] {
+    ];
+    for flood in round.repeat(rounds).into_iter().chain([Flood::None]) {
         let mut tasks = JoinSet::new();
         for task in 1..=TASKS {
             let (thing, eve) = (thing.clone(), eve.clone());
             tasks.spawn(async move {
                 match flood {
                     Flood::None => {}
-                    Flood::Malformed | Flood::Oversized => pour(home, thing, eve, flood).await,
+                    Flood::Handshakes | Flood::Malformed | Flood::Oversized => {
+                        let Ok(listener) = TcpListener::bind("127.0.0.1:0").await else { return };
+                        let Ok(via) = listener.local_addr() else { return };
+                        tokio::select! {
+                            () = relay(listener, address, task) => {}
+                            () = pour(home, thing, eve, via, flood) => {}
+                        }
+                    }
                     _ => knock(address, task, flood).await,
                 }
             });
@@ -176,11 +188,27 @@ async fn connect(device: SocketAddr, task: u8, turn: u64) -> Option<TcpStream> {
     tokio::time::timeout(Duration::from_secs(1), connecting).await.ok()?.ok()
 }
 
+/// Passes connections on to the device from addresses of their own, for ever.
+async fn relay(listener: TcpListener, device: SocketAddr, task: u8) {
+    let mut passing = JoinSet::new();
+    for turn in 0_u64.. {
+        let Ok((mut near, _)) = listener.accept().await else { continue };
+        passing.spawn(async move {
+            let Some(mut far) = connect(device, task, turn).await else { return };
+            let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+        });
+        while passing.try_join_next().is_some() {}
+    }
+}
+
 /// Requests of a person who has no role here, as fast as they are refused.
-async fn pour(home: &Home, thing: ThingId, eve: PersonName, flood: Flood) {
+async fn pour(home: &Home, thing: ThingId, eve: PersonName, via: SocketAddr, flood: Flood) {
     let huge = vec![b'1'; 1 << 20];
     loop {
-        let Ok(mut session) = home.session(&eve, &thing, None).await else { continue };
+        let Ok(mut session) = home.session(&eve, &thing, Some(via)).await else { continue };
+        if matches!(flood, Flood::Handshakes) {
+            continue;
+        }
         for turn in 0_u64.. {
             let (method, path, body): (_, _, &[u8]) = match (flood, turn % 4) {
                 (Flood::Oversized, _) => ("PUT", "/properties/relay", &huge),

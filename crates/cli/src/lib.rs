@@ -36,13 +36,18 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use countersign_device::sandbox::Launcher;
+use tokio::runtime::Builder;
 
 use crate::failure::Ended;
+
+/// Threads of the agent that never block long, however many processors there are: each has memory of its own, and one
+/// that waits for the disk leaves another to answer the owner.
+const AGENT_WORKERS: usize = 2;
 
 /// `countersign`.
 #[must_use]
 pub fn main() -> ExitCode {
-    run(|arguments: args::Arguments, launcher| {
+    run(Builder::new_multi_thread(), |arguments: args::Arguments, launcher| {
         (arguments.log.log, commands::run(arguments.command, launcher))
     })
 }
@@ -50,13 +55,16 @@ pub fn main() -> ExitCode {
 /// `countersign-agent`.
 #[must_use]
 pub fn agent() -> ExitCode {
-    run(|arguments: args::AgentArguments, launcher| {
+    let mut threads = Builder::new_multi_thread();
+    threads.worker_threads(AGENT_WORKERS);
+    run(threads, |arguments: args::AgentArguments, launcher| {
         (arguments.log.log, commands::run_agent(arguments.command, launcher))
     })
 }
 
-/// What both do: `begin` tells what to log, and what is to be done.
+/// What both do, on these threads: `begin` tells what to log, and what is to be done.
 fn run<A: Parser, F: Future<Output = Ended>>(
+    mut threads: Builder,
     begin: impl FnOnce(A, Launcher) -> (String, F),
 ) -> ExitCode {
     // Started as the helper of a device's agent, this process becomes one of its programs here, and goes no further.
@@ -68,7 +76,7 @@ fn run<A: Parser, F: Future<Output = Ended>>(
     let (log, work) = begin(A::parse(), launcher);
     console::start_log(&log);
     hardened.tell();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match threads.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("countersign: the machine gives no threads: {error}");

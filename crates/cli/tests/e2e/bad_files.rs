@@ -136,7 +136,9 @@ fn damaged(house: &mut House, file: &Path, damage: impl FnOnce(&mut [u8])) {
     let ended = ended.saying(name);
     let mend = ["restore", "backup", "remove", "move it", "move ", "copy"];
     assert!(mend.iter().any(|word| ended.stderr.contains(word)), "the mend is told: {ended}");
-    for (path, bytes) in &before {
+    // The note that the database was closed in order is taken by whoever looks.
+    let notes = |path: &Path| path.ends_with("authority.db-checked");
+    for (path, bytes) in before.iter().filter(|(path, _)| !notes(path)) {
         let now = fs::read(path).ok();
         assert!(now.as_ref() == Some(bytes), "{} was changed", path.display());
     }
