@@ -35,6 +35,32 @@ async fn rolled(authority: &Authority) -> u64 {
     put_in_force(authority)
 }
 
+/// A roll of one key or both up to that step, and no further.
+async fn killed_before(stop: PolicyKeyStep, authority: Authority, second: bool) {
+    let until = |step| match step == stop {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    };
+    let stopped = |rolled| matches!(rolled, PolicyKeyRolled::Stopped(_));
+    if stopped(authority.prepare_policy_key(None, second, until).await.unwrap())
+        || stopped(authority.activate_policy_key(until).await.unwrap())
+    {
+        return;
+    }
+    put_in_force(&authority);
+    assert!(stopped(authority.retire_policy_key(until).await.unwrap()), "{stop:?}");
+}
+
+/// The same commands again bring it to its end.
+async fn carried_on(authority: &Authority, second: bool) {
+    authority.prepare_policy_key(None, second, go_on).await.unwrap();
+    authority.activate_policy_key(go_on).await.unwrap();
+    if authority.layout().policy_next().exists() {
+        put_in_force(authority);
+    }
+    authority.retire_policy_key(go_on).await.unwrap();
+}
+
 async fn states(authority: &Authority) -> Vec<(String, KeyState, bool)> {
     let status = authority.policy_key_status().await.unwrap();
     status.into_iter().map(|one| (one.label, one.state, one.in_force)).collect()
@@ -112,24 +138,7 @@ async fn a_roll_that_is_killed_before_any_step_is_carried_on() {
         let folder = tempfile::tempdir().unwrap();
         let authority = began(folder.path()).await;
         let first = authority.policy_verification_key().unwrap();
-        let until = |step| match step == stop {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        };
-        let mut stopped = false;
-        let prepared = authority.prepare_policy_key(None, false, until).await.unwrap();
-        stopped |= matches!(prepared, PolicyKeyRolled::Stopped(_));
-        if !stopped {
-            let activated = authority.activate_policy_key(until).await.unwrap();
-            stopped |= matches!(activated, PolicyKeyRolled::Stopped(_));
-        }
-        if !stopped {
-            put_in_force(&authority);
-            let retired = authority.retire_policy_key(until).await.unwrap();
-            stopped |= matches!(retired, PolicyKeyRolled::Stopped(_));
-        }
-        assert!(stopped, "{stop:?}");
-        drop(authority);
+        killed_before(stop, authority, false).await;
 
         // Whoever comes next can sign, and every device can follow.
         let authority = open(folder.path()).await;
@@ -139,13 +148,7 @@ async fn a_roll_that_is_killed_before_any_step_is_carried_on() {
         policy.version = authority.highest_version().await.unwrap() + 1;
         let signed = authority.sign_policy(&policy).await.unwrap();
         assert!(VerifiedPolicy::verify(&signed.document, &first).is_ok(), "{stop:?}");
-        // The same commands again bring the roll to its end, once.
-        authority.prepare_policy_key(None, false, go_on).await.unwrap();
-        authority.activate_policy_key(go_on).await.unwrap();
-        if authority.layout().policy_next().exists() {
-            put_in_force(&authority);
-        }
-        authority.retire_policy_key(go_on).await.unwrap();
+        carried_on(&authority, false).await;
         let document = in_force(&authority);
         assert!(VerifiedPolicy::verify(&document, &first).is_ok(), "{stop:?}");
         let newest = authority.policy_verification_key().unwrap();
@@ -282,24 +285,7 @@ async fn the_second_key_rolls_with_the_first_killed_before_any_step() {
         authority.publish_policy(&signed.document).await.unwrap();
         put_in_force(&authority);
 
-        let until = |step| match step == stop {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        };
-        let mut stopped = false;
-        let prepared = authority.prepare_policy_key(None, true, until).await.unwrap();
-        stopped |= matches!(prepared, PolicyKeyRolled::Stopped(_));
-        if !stopped {
-            let activated = authority.activate_policy_key(until).await.unwrap();
-            stopped |= matches!(activated, PolicyKeyRolled::Stopped(_));
-        }
-        if !stopped {
-            put_in_force(&authority);
-            let retired = authority.retire_policy_key(until).await.unwrap();
-            stopped |= matches!(retired, PolicyKeyRolled::Stopped(_));
-        }
-        assert!(stopped, "{stop:?}");
-        drop(authority);
+        killed_before(stop, authority, true).await;
 
         // Whoever comes next signs twice, for whoever holds the first two keys.
         let authority = open(folder.path()).await;
@@ -307,12 +293,7 @@ async fn the_second_key_rolls_with_the_first_killed_before_any_step() {
         policy.version = authority.highest_version().await.unwrap() + 1;
         let signed = authority.sign_policy(&policy).await.unwrap();
         assert!(VerifiedPolicy::verify_document(&signed.document, &trust).is_ok(), "{stop:?}");
-        authority.prepare_policy_key(None, true, go_on).await.unwrap();
-        authority.activate_policy_key(go_on).await.unwrap();
-        if authority.layout().policy_next().exists() {
-            put_in_force(&authority);
-        }
-        authority.retire_policy_key(go_on).await.unwrap();
+        carried_on(&authority, true).await;
         let document = in_force(&authority);
         let verified = VerifiedPolicy::verify_document(&document, &trust).unwrap();
         let newest = authority.second_policy_verification_key().await.unwrap().unwrap();
