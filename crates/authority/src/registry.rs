@@ -88,7 +88,7 @@ impl RegistryView {
             wake: Notify::new(),
             heard: RwLock::new(Instant::now()),
         });
-        let first = shared.refresh(&store).await?;
+        let first = shared.refresh(&store, Readers::NotYet).await?;
         let (sender, generation) = watch::channel(first.unwrap_or_default());
         let worker = tokio::spawn(follow(shared.clone(), store, sender));
         Ok(Self { shared, generation, worker: Arc::new(Alive(worker.abort_handle())) })
@@ -191,7 +191,7 @@ async fn follow(shared: Arc<Shared>, store: Store, generation: watch::Sender<u64
             () = shared.wake.notified() => {}
             () = tokio::time::sleep(POLL) => {}
         }
-        match shared.refresh(&store).await {
+        match shared.refresh(&store, Readers::Any).await {
             Ok(Some(newer)) => {
                 generation.send_replace(newer);
             }
@@ -204,7 +204,7 @@ async fn follow(shared: Arc<Shared>, store: Store, generation: watch::Sender<u64
 
 impl Shared {
     /// Loads what is newer than what was seen; the new generation, if there was anything.
-    async fn refresh(&self, store: &Store) -> Result<Option<u64>, StoreError> {
+    async fn refresh(&self, store: &Store, readers: Readers) -> Result<Option<u64>, StoreError> {
         let seen = self.tables.read().unwrap_or_else(PoisonError::into_inner).seen;
         // Taken before the look: what changes after it may be missing.
         let looked = Instant::now();
@@ -216,17 +216,17 @@ impl Shared {
         // What is committed after `newest` was read may be loaded too, and is then loaded again: harmless.
         // Whoever may do more is read first, and what takes away last: no moment shows the one without the other.
         let roles = store.roles_since(seen).await?;
-        // Nobody reads before the first load is over: what comes then goes to its place page by page, and is in memory once.
+        // While nobody reads, what comes goes to its place page by page, and is in memory once.
         let mut changes = Changes::default();
         let mut mark = PageMark::after(seen);
         while let Some(page) = store.subjects_page(&mut mark).await? {
             changes.subjects.extend(page);
-            self.settle(seen == 0, &mut changes);
+            self.settle(readers, &mut changes);
         }
         let mut mark = PageMark::after(seen);
         while let Some(page) = store.keys_page(&mut mark).await? {
             changes.keys.extend(page);
-            self.settle(seen == 0, &mut changes);
+            self.settle(readers, &mut changes);
         }
         let issuing = store.issuing().await?;
         let revocations = store.revocations_since(seen).await?;
@@ -248,8 +248,8 @@ impl Shared {
         Ok(Some(newest))
     }
 
-    fn settle(&self, now: bool, changes: &mut Changes) {
-        if now {
+    fn settle(&self, readers: Readers, changes: &mut Changes) {
+        if readers == Readers::NotYet {
             let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
             changes.settle(&mut tables.known);
         }
@@ -258,6 +258,13 @@ impl Shared {
     fn hear(&self, at: Instant) {
         *self.heard.write().unwrap_or_else(PoisonError::into_inner) = at;
     }
+}
+
+/// Whether somebody may look while it is read, to whom all of it must come at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Readers {
+    NotYet,
+    Any,
 }
 
 /// What was read and is not in its place yet.

@@ -19,7 +19,6 @@ use crate::root::RootAccess;
 use crate::rotation::PUBLICATION;
 use crate::rotation::root::Reached;
 use crate::store::DatabaseConfig;
-use crate::subject::Subject;
 use crate::{Authority, AuthorityConfig, CeremonyPlan, IssuingCa, Sources};
 
 /// A clock that runs with the machine's, and may be set forward.
@@ -123,10 +122,10 @@ pub(crate) async fn ready(folder: &Path) -> Authority {
 pub(crate) async fn ready_at(folder: &Path, clock: Arc<TestClock>) -> Authority {
     let authority = open_at(folder, clock).await;
     authority.ceremony(&CeremonyPlan::example(), |_| Continue(())).await.unwrap();
-    // The live view hears of the ceremony's operator a moment after it.
-    let operator = Subject::Operator("admin".parse().unwrap());
+    // The live view hears of the ceremony's operator a moment after it, and of the operator's role another moment later.
+    let operator = "admin".parse().unwrap();
     let mut changed = authority.registry().changed();
-    while authority.registry().subject(&operator).is_none() {
+    while authority.registry().role(&operator).is_none() {
         changed.changed().await.unwrap();
     }
     authority

@@ -45,3 +45,43 @@ async fn what_is_not_heard_of_stays_as_it_was_and_grows_old() {
     }
     assert_eq!(registry.subject_count(), known);
 }
+
+/// What is read while somebody looks comes page by page, and is seen all at once.
+#[tokio::test]
+async fn nobody_sees_a_part_of_what_is_being_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = ready(folder.path()).await;
+    let registry = authority.registry();
+    let mut changed = registry.changed();
+    let mut all = registry.subject_count();
+    for name in ["one", "two", "three", "four", "five", "six"] {
+        let wanted = EnrolRequest {
+            profile: EnrolProfile::Service(Vec::new()),
+            names: EnrolNames::One(name.to_owned()),
+            out: folder.path().join("out"),
+            force: false,
+        };
+        authority.enrol(&wanted, |_, _| {}).await.unwrap();
+        all += 1;
+    }
+    while registry.subject_count() < all {
+        changed.changed().await.unwrap();
+    }
+    let shared = Arc::new(Shared {
+        tables: RwLock::default(),
+        wake: Notify::new(),
+        heard: RwLock::new(Instant::now()),
+    });
+    let reading = Arc::clone(&shared);
+    let watching = std::thread::spawn(move || {
+        let began = Instant::now();
+        loop {
+            match reading.tables.read().unwrap().known.registered() {
+                0 => assert!(began.elapsed() < Duration::from_secs(60), "nothing is heard of"),
+                count => return count,
+            }
+        }
+    });
+    shared.refresh(&authority.core.store, Readers::Any).await.unwrap();
+    assert_eq!(watching.join().unwrap(), all);
+}
