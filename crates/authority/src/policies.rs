@@ -237,9 +237,11 @@ impl Authority {
     pub fn show_policy(&self, document: &[u8]) -> Result<(), AuthorityError> {
         let path = self.core.layout.policy();
         // The keys first: they are looked at again until all are there.
-        let verified = self.core.authorities()?.verify_policy(document).ok();
+        let authorities = self.core.authorities()?;
+        let verified = authorities.verify_policy(document).ok();
         let second = verified.as_ref().and_then(|(policy, _)| policy.second_spki_der());
-        let second = second.map(<[u8]>::to_vec);
+        // A policy that bears no second signature says nothing of the key: then it is the one that signs the next.
+        let second = second.or(authorities.second_policy_key().1).map(<[u8]>::to_vec);
         let folder = path.parent().unwrap_or(Path::new("."));
         file::private_folder(folder).map_err(AuthorityError::io(folder))?;
         let keys = [

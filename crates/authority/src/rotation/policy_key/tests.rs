@@ -330,6 +330,9 @@ async fn statements_leave_room_for_a_policy() {
         }
         authority.activate_policy_key(go_on).await.unwrap();
         put_in_force(&authority);
+        // What people are given is the key of now, also where no policy bore a second signature yet.
+        let newest = authority.second_policy_verification_key().await.unwrap();
+        assert!(std::fs::read(authority.layout().second_policy_key()).ok() == newest);
     };
     assert!(refused.contains("no room"), "{refused}");
     let status = authority.policy_key_status().await.unwrap();
