@@ -212,12 +212,7 @@ impl Authority {
     ) -> Result<(RootRequest, std::path::PathBuf), AuthorityError> {
         let core = &self.core;
         core.authorities()?;
-        let plan = self.plan()?;
-        if !plan.custody().is_held() {
-            return Err(refused(
-                "the plan names no custodians: the root needs no request".to_owned(),
-            ));
-        }
+        let plan = self.custodians_plan()?;
         let mut turn = core.store.exclusive().await?;
         let rows = generations(&turn.issuing().await?);
         let rows: Vec<_> = rows.into_iter().filter(|row| row.ca == ca).collect();
@@ -478,6 +473,15 @@ impl Authority {
 
     pub(crate) fn plan(&self) -> Result<CeremonyPlan, AuthorityError> {
         self.core.plan()
+    }
+
+    /// The same, where custodians hold the root and are to be asked.
+    fn custodians_plan(&self) -> Result<CeremonyPlan, AuthorityError> {
+        let plan = self.plan()?;
+        if plan.custody().is_held() {
+            return Ok(plan);
+        }
+        Err(refused("the plan names no custodians: the root needs no request".to_owned()))
     }
 
     async fn told(&self, label: &str, step: &str, what: &Value) -> Result<(), AuthorityError> {

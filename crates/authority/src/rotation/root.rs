@@ -144,12 +144,7 @@ impl Authority {
         algorithm: Option<SignatureAlgorithm>,
         access: &RootAccess,
     ) -> Result<(RootRequest, PathBuf), AuthorityError> {
-        let (core, plan) = (&self.core, self.plan()?);
-        if !plan.custody().is_held() {
-            return Err(refused(
-                "the plan names no custodians: the root needs no request".to_owned(),
-            ));
-        }
+        let (core, plan) = (&self.core, self.custodians_plan()?);
         let mut turn = core.store.exclusive().await?;
         let rows = roots(turn.issuing().await?.roots);
         if let Some(begun) = rows.iter().find(|row| row.state == KeyState::PreActivation) {

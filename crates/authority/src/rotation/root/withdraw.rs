@@ -44,12 +44,7 @@ impl Authority {
     /// # Errors
     /// [`AuthorityError::Configuration`] where the plan names no custodians, or there is nothing to withdraw.
     pub async fn request_withdrawal(&self) -> Result<(RootRequest, PathBuf), AuthorityError> {
-        let (core, plan) = (&self.core, self.plan()?);
-        if !plan.custody().is_held() {
-            return Err(refused(
-                "the plan names no custodians: the root needs no request".to_owned(),
-            ));
-        }
+        let (core, plan) = (&self.core, self.custodians_plan()?);
         core.authorities()?;
         let mut turn = core.store.exclusive().await?;
         let (first, before) = due(roots(turn.issuing().await?.roots))?;
